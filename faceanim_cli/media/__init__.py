@@ -1,0 +1,19 @@
+"""Photos and videos in and out, streamed through ffmpeg."""
+
+from faceanim_cli.media.frame_folder import FrameFolder, FrameSource, open_video
+from faceanim_cli.media.output_file import check_writable, whole_file
+from faceanim_cli.media.photos import read_photo, write_photo
+from faceanim_cli.media.video_reader import VideoReader
+from faceanim_cli.media.video_writer import VideoWriter
+
+__all__ = [
+    "FrameFolder",
+    "FrameSource",
+    "VideoReader",
+    "VideoWriter",
+    "check_writable",
+    "open_video",
+    "read_photo",
+    "whole_file",
+    "write_photo",
+]

@@ -1,0 +1,115 @@
+"""Where ffmpeg is, and how it is started, asked and stopped. Arguments are lists, never a shell line."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import imageio_ffmpeg
+
+from faceanim_cli.errors import UsageError
+
+TIMEOUT_S = 120.0  # for the short calls; a file that keeps a header parser busy this long is hostile
+_PREFIX = re.compile(r"^(\[[^\]]*@ 0x[0-9a-f]+\] )+")  # "[in#0 @ 0x55a9af072180] "
+_NOISE = re.compile(r"^(frame=|size=|\s|Conversion failed!|Error opening (input|output) files?\b)")
+
+
+def find_ffmpeg() -> str:
+    """Path of the ffmpeg binary: ``IMAGEIO_FFMPEG_EXE``, else imageio-ffmpeg's own, else the one on PATH.
+
+    Raises:
+        UsageError: there is none; the line says how to install it.
+    """
+    try:
+        executable: str | None = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        executable = None
+    if executable is None:
+        raise UsageError(
+            "ffmpeg is missing: pip install imageio-ffmpeg, or install it (apt install ffmpeg, brew install "
+            "ffmpeg, winget install ffmpeg) and set IMAGEIO_FFMPEG_EXE to its path"
+        )
+    return executable
+
+
+def file_url(path: Path) -> str:
+    """A path that ffmpeg takes for nothing but a file: not an option, a protocol or a numbered pattern."""
+    return f"file:{path.absolute()}"
+
+
+def input_arguments(path: Path) -> list[str]:
+    """Options that open ``path``. A playlist in disguise must not make ffmpeg fetch addresses."""
+    return ["-protocol_whitelist", "file", "-i", file_url(path)]
+
+
+def spawn(
+    arguments: Sequence[str],
+    *,
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | None = subprocess.DEVNULL,
+    stderr: int | IO[bytes] | None = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start ffmpeg outside the terminal's process group: Ctrl-C reaches us alone, and we end it in order.
+
+    Raises:
+        UsageError: ffmpeg is missing or does not start.
+    """
+    command = [find_ffmpeg(), "-hide_banner", "-nostats", *arguments]
+    if stdin == subprocess.DEVNULL:
+        command.insert(1, "-nostdin")
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,  # POSIX; the flag below does the same on Windows
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except OSError as error:
+        raise UsageError(f"ffmpeg does not start ({command[0]}: {error.strerror}); reinstall it") from error
+
+
+def run(arguments: Sequence[str], timeout_s: float | None = TIMEOUT_S) -> tuple[int, str, str]:
+    """Run ffmpeg to its end.
+
+    Returns:
+        Exit code, stdout, stderr. Past ``timeout_s`` seconds ffmpeg is killed and the code is negative.
+    """
+    process = spawn(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+    finally:
+        stop(process)  # Ctrl-C during communicate
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill what still runs, close the pipes, reap. Safe to call twice."""
+    if process.poll() is None:
+        process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # flushing into a dead process
+                pipe.close()
+    process.wait()
+
+
+def last_words(stderr: str | IO[bytes], lines: int = 1) -> str:
+    """The last telling lines of ffmpeg's stderr, joined by "; ", without addresses and progress."""
+    if not isinstance(stderr, str):
+        stderr.seek(0, 2)
+        stderr.seek(max(0, stderr.tell() - 16384))
+        stderr = stderr.read().decode(errors="replace")
+    told: list[str] = []
+    for line in stderr.splitlines():
+        text = _PREFIX.sub("", line)
+        if text.strip() and not _NOISE.match(text) and text not in told:
+            told.append(text.strip())
+    return "; ".join(told[-lines:])

@@ -1,0 +1,123 @@
+"""A folder of frames as a driving video, and the choice between folder and file."""
+
+import os
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.media.photos import read_photo
+from faceanim_cli.media.video_reader import VideoReader, sample_step
+
+Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+
+FRAME_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+DEFAULT_FPS = Fraction(25)  # VoxCeleb's
+
+
+class FrameSource(Protocol):
+    """What every driving video offers; see ``VideoReader`` for the meaning of each."""
+
+    path: Path
+    width: int
+    height: int
+    fps: Fraction
+    duration: float | None
+    has_audio: bool
+
+    @property
+    def frame_count_estimate(self) -> int | None: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+    def sample(self, per_second: float) -> Iterator[tuple[int, Frame]]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> "FrameSource": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class FrameFolder:
+    """The photos of a folder in natural order (2.png before 10.png), read one at a time; silent."""
+
+    def __init__(self, path: str | os.PathLike[str], fps: Fraction = DEFAULT_FPS) -> None:
+        """List the folder and read its first frame.
+
+        Raises:
+            UnreadableInputError: no photo in it, or the first one is unreadable.
+        """
+        self.path = Path(path)
+        self._files = sorted(
+            (
+                file
+                for file in self.path.iterdir()
+                # a leading dot: macOS writes "._0001.png" beside each file on foreign disks
+                if file.suffix.lower() in FRAME_SUFFIXES and not file.name.startswith(".")
+            ),
+            key=_natural,
+        )
+        if not self._files:
+            raise UnreadableInputError(f"cannot read the frames of {path}: the folder holds no PNG or JPEG")
+        self.height, self.width = read_photo(self._files[0]).shape[:2]
+        self.fps = fps
+        self.duration: float | None = float(len(self._files) / fps)
+        self.has_audio = False
+
+    @property
+    def frame_count_estimate(self) -> int | None:
+        """Exact here."""
+        return len(self._files)
+
+    def __enter__(self) -> "FrameFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing stays open between two frames."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """All frames: uint8 RGB (H, W, 3).
+
+        Raises:
+            UnreadableInputError: a frame is damaged, or of another size than the first.
+        """
+        return map(self._read, self._files)
+
+    def sample(self, per_second: float) -> Iterator[tuple[int, Frame]]:
+        """As ``VideoReader.sample``; the other files are not opened."""
+        for index in range(0, len(self._files), sample_step(self.fps, per_second)):
+            yield index, self._read(self._files[index])
+
+    def _read(self, file: Path) -> Frame:
+        frame = read_photo(file)
+        if frame.shape[:2] != (self.height, self.width):
+            raise UnreadableInputError(
+                f"cannot read the frame {file}: {frame.shape[1]}x{frame.shape[0]} instead of "
+                f"{self.width}x{self.height} like the first; make all frames one size"
+            )
+        return frame
+
+
+def open_video(path: str | os.PathLike[str], fps: Fraction = DEFAULT_FPS) -> FrameSource:
+    """A video file, or a folder of frames played at ``fps`` (a file knows its own rate).
+
+    Raises:
+        UnreadableInputError: as ``VideoReader`` and ``FrameFolder``.
+        UsageError: no ffmpeg.
+    """
+    return FrameFolder(path, fps) if Path(path).is_dir() else VideoReader(path)
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    """Sort key that compares runs of digits as numbers."""
+    parts = re.split(r"(\d+)", file.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,0 +1,86 @@
+"""The driver's sound track under a finished picture, neither longer than it nor shortening it."""
+
+from fractions import Fraction
+from pathlib import Path
+
+from faceanim_cli.media.ffmpeg import file_url, input_arguments, last_words, run
+from faceanim_cli.media.probe import AudioStream
+
+# Samples in the longest packet of each codec that is copied; others are re-encoded.
+COPIED_IN_MP4 = {"aac": 1024, "mp3": 1152}  # MP4 takes more, but Opus or FLAC in it is silent in many players
+COPIED_IN_MKV = COPIED_IN_MP4 | {"opus": 2880, "ac3": 1536, "eac3": 1536}
+AAC_RATE, AAC_PACKET = 48000, 1024  # re-encoded sound: 21 ms a packet, less than a frame
+AAC_BITRATE = "192k"
+
+
+def add_sound(
+    video: Path,
+    source: Path,
+    audio: AudioStream,
+    output: Path,
+    *,
+    frame: Fraction,
+    frame_count: int,
+    container: list[str],
+) -> str | None:
+    """Write ``output``: the picture of ``video``, copied, and the first sound track of ``source``.
+
+    The track is copied where the container's players understand it and re-encoded to AAC where not, where
+    its packets are too long to cut, or where copying fails.
+
+    Args:
+        video: a file without sound.
+        source: whatever holds the sound; its clock starts together with the picture.
+        audio: what ``probe`` says about the track.
+        output: written or overwritten; half a file if the answer is not None.
+        frame: seconds of one frame.
+        frame_count: frames in ``video``.
+        container: ffmpeg options for the output's tags and flags.
+
+    Returns:
+        None if all went well, else why not, in ffmpeg's words.
+    """
+    ways = [(["aac", "-b:a", AAC_BITRATE, "-ar", str(AAC_RATE)], Fraction(AAC_PACKET, AAC_RATE))]
+    packet = _copied_packet(audio, output)
+    if packet is not None and packet <= 2 * frame:  # longer ones cannot be cut to within a frame
+        ways.insert(0, (["copy"], packet))
+    reason = ""
+    for codec, longest in ways:
+        code, _, err = run(
+            [
+                *("-loglevel", "error", "-y"),
+                *("-i", file_url(video)),
+                *("-t", f"{float(_length(frame, frame_count, longest)):.6f}"),
+                *input_arguments(source),
+                *("-map", "0:v:0"),
+                *("-map", "1:a:0"),
+                *("-c:v", "copy"),
+                *("-c:a", *codec),
+                *("-map_metadata", "-1"),  # the driver's title and place are not ours to pass on
+                *("-map_chapters", "-1"),
+                *container,
+                file_url(output),
+            ],
+            timeout_s=None,
+        )
+        if code == 0:
+            return None
+        reason = last_words(err) or f"ffmpeg ended with code {code}"
+    return reason
+
+
+def _copied_packet(audio: AudioStream, output: Path) -> Fraction | None:
+    """Seconds of the track's longest packet; None if this container's players do not take the codec."""
+    copied = COPIED_IN_MKV if output.suffix.lower() == ".mkv" else COPIED_IN_MP4
+    if audio.codec not in copied or audio.rate == 0:
+        return None
+    return Fraction(copied[audio.codec] * (2 if audio.high_efficiency else 1), audio.rate)
+
+
+def _length(frame: Fraction, frame_count: int, packet: Fraction) -> Fraction:
+    """Seconds of sound to take, so that its last packet ends within a frame of the picture.
+
+    ffmpeg takes every packet that starts before this time, and the last one is taken whole.
+    """
+    picture = frame * frame_count
+    return max(frame, min(picture, picture + frame - packet))

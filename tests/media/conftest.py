@@ -1,0 +1,62 @@
+"""Clips made with ffmpeg directly, so that reader and writer are not tested against each other alone."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+LOSSLESS = ("-c:v", "ffv1", "-pix_fmt", "bgr0")
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+
+
+def ffmpeg(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, check=True)
+
+
+def tone(seconds: float, rate: int = 44100) -> list[str]:
+    """A 1 kHz beep from 0.5 s to 0.6 s in silence, as ffmpeg input options."""
+    source = f"aevalsrc='if(between(t,0.5,0.6),sin(2*PI*1000*t),0)':s={rate}:d={seconds}"
+    return ["-f", "lavfi", "-i", source]
+
+
+def samples(path: Path) -> np.ndarray:
+    """The sound of a file on its clock: int16 (N,) at 48 kHz, mono; sample 0 is time 0."""
+    clock = ["-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "48000"]
+    return np.frombuffer(
+        ffmpeg("-i", str(path), "-map", "0:a:0", *clock, "-f", "s16le", "-").stdout, np.int16
+    )
+
+
+def onset(path: Path) -> float:
+    """Seconds at which the beep starts."""
+    return float(np.argmax(np.abs(samples(path).astype(int)) > 3000)) / 48000
+
+
+def grey_ramp(count: int, height: int = 16, width: int = 24) -> np.ndarray:
+    """Frames that tell their own number: frame n is grey 5 + 9 n (below 28 frames)."""
+    levels = (5 + 9 * np.arange(count)).astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, height, width, 3)).copy()
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    def make(
+        frames: np.ndarray,
+        name: str = "clip.mkv",
+        *,
+        fps: str = "25",
+        codec: Sequence[str] = LOSSLESS,
+        sound: Sequence[str] = (),
+        extra: Sequence[str] = (),
+    ) -> Path:
+        _, height, width, _ = frames.shape
+        path = tmp_path / name
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}", "-framerate", fps]
+        ffmpeg(*raw, "-i", "-", *sound, *codec, *extra, str(path), stdin=frames.tobytes())
+        return path
+
+    return make
