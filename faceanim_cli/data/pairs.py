@@ -1,0 +1,145 @@
+"""Random pairs of frames of one clip: source and driving, framed and augmented alike (paper §3.3, Algorithm 1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from faceanim_cli.data.clips import Clip
+from faceanim_cli.data.landmarks import MIRROR, Anchors, Points, anchored_keypoints, landmark_box
+from faceanim_cli.faces.framing import FRAME_SCALE
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training pairs stray from the shipped framing; ``Augmentation.none()`` is none at all."""
+
+    zoom: float = 0.15  # standard deviation of the log of the crop's side
+    shift: float = 0.08  # standard deviation of the crop's centre, in face sides
+    turn: float = 8.0  # standard deviation of the rotation, degrees
+    flip: float = 0.5  # probability
+    gain: float = 0.15  # standard deviation of the log of brightness, and a third of it for each colour
+    offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
+    box_dropped: float = 0.4  # probability that the detector is given no face box
+
+    @classmethod
+    def none(cls) -> "Augmentation":
+        """The plain framing, with the face box always there."""
+        return cls(0, 0, 0, 0, 0, 0, 0)
+
+
+class PairDataset(Dataset[dict[str, torch.Tensor]]):
+    """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
+
+    Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
+    (K, 2) in [-1, 1], ``source_box`` and ``driving_box`` (4,) or NaN.
+
+    Args:
+        clips: people are drawn evenly, then one of their clips, then two frames of it.
+        anchors: which landmarks make which keypoint.
+        size: S, pixels.
+        length: how many pairs there are.
+        seed: of the draw.
+        augmentation: see :class:`Augmentation`.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        anchors: Anchors,
+        size: int,
+        length: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.people = [[c for c in clips if c.identity == who] for who in sorted({c.identity for c in clips})]
+        self.anchors, self.size, self.length, self.seed = anchors, size, length, seed
+        self.augmentation = augmentation or Augmentation()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        clips = self.people[rng.integers(len(self.people))]
+        clip = clips[rng.integers(len(clips))]
+        source, driving = draw_frames(clip, rng)
+        matrix = jittered_framing(clip.landmarks[source], clip.frames.shape[1:3], self.size, self.augmentation, rng)
+        colours = colour_table(self.augmentation, rng)
+        flipped = rng.random() < self.augmentation.flip
+        item: dict[str, torch.Tensor] = {}
+        for role, frame in (("source", source), ("driving", driving)):
+            image = warp_frame(clip.frames[frame], matrix, self.size)
+            points = clip.landmarks[frame] @ matrix[:, :2].T + matrix[:, 2]
+            if flipped:
+                image = image[:, ::-1]
+                points = np.stack((self.size - 1 - points[:, 0], points[:, 1]), axis=-1)[list(MIRROR)]
+            image = np.stack([colours[c][image[..., c]] for c in range(3)])
+            item[role] = torch.from_numpy(image)
+            normal = 2 * points / (self.size - 1) - 1
+            item[f"{role}_points"] = torch.from_numpy(anchored_keypoints(normal, self.anchors).astype(np.float32))
+            item[f"{role}_box"] = torch.from_numpy(jittered_box(normal, self.augmentation, rng))
+        return item
+
+
+def draw_frames(clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
+    """Two frames of a clip; of two draws the one with more motion in half of the cases: still pairs teach little."""
+    pairs = rng.integers(len(clip.frames), size=(2, 2))
+    if rng.random() < 0.5:
+        motion = [float(np.abs(clip.landmarks[a] - clip.landmarks[b]).mean()) for a, b in pairs]
+        pairs = pairs[np.argsort(motion)[::-1]]
+    return int(pairs[0][0]), int(pairs[0][1])
+
+
+def jittered_framing(
+    landmarks: Points, shape: tuple[int, ...], size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """(2, 3) matrix from the frame's pixels to those of a crop of ``size`` around the face, jittered.
+
+    The crop is moved and shrunk to lie inside the frame, as the framing at inference does.
+    """
+    height, width = shape
+    x, y, face = landmark_box(landmarks)
+    side = FRAME_SCALE * face * np.exp(augmentation.zoom * rng.standard_normal())
+    side = min(side, height, width)
+    shift_x, shift_y = augmentation.shift * face * rng.standard_normal(2)
+    x = float(np.clip(x + shift_x, side / 2 - 0.5, width - side / 2 - 0.5))
+    y = float(np.clip(y + shift_y, side / 2 - 0.5, height - side / 2 - 0.5))
+    return cv2.getRotationMatrix2D((x, y), augmentation.turn * rng.standard_normal(), size / side) + np.array(
+        [[0, 0, (size - 1) / 2 - x], [0, 0, (size - 1) / 2 - y]]
+    )
+
+
+def warp_frame(frame: np.ndarray[Any, Any], matrix: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    """The frame (H, W, 3) seen through ``matrix``, (size, size, 3); mirrored beyond its edges."""
+    shrink = 1 / np.hypot(*matrix[:, 0])
+    if shrink >= 2:  # bilinear sampling alone would alias
+        factor = int(shrink)
+        frame = cv2.resize(frame, (frame.shape[1] // factor, frame.shape[0] // factor), interpolation=cv2.INTER_AREA)
+        # A point p of the frame is (p + 0.5) / factor - 0.5 of the small one.
+        back = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
+        matrix = matrix @ back
+    return np.asarray(cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+
+
+def colour_table(augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """(3, 256) float32: what each level of each colour becomes, in [0, 1]; the same for both frames of a pair."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    gain = np.exp(augmentation.gain * (rng.standard_normal() + rng.standard_normal((3, 1)) / 3))
+    offset = augmentation.offset * rng.standard_normal()
+    return np.clip(levels * gain + offset, 0, 1).astype(np.float32)
+
+
+def jittered_box(points: Points, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """The face box (4,), x0, y0, x1, y1, about as unsteady as Viola-Jones's, or NaN."""
+    if rng.random() < augmentation.box_dropped:
+        return np.full(4, np.nan, np.float32)
+    x, y, side = landmark_box(points)
+    if augmentation.box_dropped:  # training
+        side *= np.exp(0.1 * rng.standard_normal())
+        x, y = (x, y) + 0.06 * side * rng.standard_normal(2)
+    return np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], np.float32)

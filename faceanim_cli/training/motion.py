@@ -1,0 +1,258 @@
+"""Train the animation networks: keypoint detector, dense motion and generator, together (paper §3.3).
+
+One process:        faceanim train --data DATA --out RUN
+Two on two cores:   torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA --out RUN
+"""
+
+import json
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Subset
+
+from faceanim_cli.data.clips import open_clips, read_manifest
+from faceanim_cli.data.landmarks import DENSE_ANCHORS
+from faceanim_cli.data.pairs import PairDataset
+from faceanim_cli.errors import UnreadableInputError, WeightsError
+from faceanim_cli.media.output_file import whole_file
+from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
+from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_cli.training.validation import ValidationScores, validate
+from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
+from faceanim_models import (
+    AnimationModel,
+    AnimationSettings,
+    DenseMotionSettings,
+    GeneratorSettings,
+    KeypointDetectorSettings,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a run; written beside its results."""
+
+    data: Path  # a folder with manifest.csv, see faceanim_cli.data.clips
+    out: Path  # checkpoints, settings and log go here
+    cache: Path | None = None  # decoded clips; None: out / "cache"
+    init: Path | None = None  # start from these weights
+    perceptual: Path | None = None  # SqueezeNet 1.1 features; None: torchvision fetches them
+    size: int = 256  # pixels
+    batch: int = 8  # pairs a process and step
+    learning_rate: float = 2e-4
+    warm_up: int = 200  # steps
+    clip_gradients: float = 5.0  # norm
+    ema: float = 0.999
+    max_steps: int = 100_000
+    max_minutes: float | None = None
+    validate_minutes: float = 10.0
+    seed: int = 0
+    workers: int = 1  # loader processes of each process; 0: load in the training process itself
+    bf16: bool = True  # autocast the convolutions to bfloat16
+
+
+def shipped_architecture(size: int) -> AnimationSettings:
+    """The settings of the shipped model."""
+    k = len(DENSE_ANCHORS)
+    return AnimationSettings(
+        KeypointDetectorSettings(k), DenseMotionSettings(k), GeneratorSettings(k), DENSE_ANCHORS, size
+    )
+
+
+def train_motion(settings: TrainingSettings, report: Callable[[str], None] = log.info) -> ValidationScores | None:
+    """Train until ``max_steps``, ``max_minutes`` or a signal; return the last scores.
+
+    Writes to ``out``: ``settings.json``, ``last.safetensors`` and ``best.safetensors`` (EMA weights, fp16; best by
+    PSNR on the validation people), ``state.pt`` to go on from.
+
+    Raises:
+        UnreadableInputError: no usable data. WeightsError: ``init`` does not fit.
+    """
+    # Fabric's own mixed precision would round the inputs, keypoints included, to 8 bits: autocast is ours.
+    launched = os.environ.get("LOCAL_WORLD_SIZE")  # by torchrun
+    fabric = Fabric(
+        accelerator="auto",
+        strategy="ddp" if launched else "auto",
+        devices=int(launched) if launched else "auto",
+        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if launched else 1,
+        precision="32-true",
+    )
+    fabric.launch()
+    main = fabric.is_global_zero
+    fabric.seed_everything(settings.seed + fabric.global_rank, verbose=False)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    cache = settings.cache or settings.out / "cache"
+    if main:
+        plain = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(settings).items()}
+        with whole_file(settings.out / "settings.json") as partial:
+            partial.write_text(json.dumps(plain, indent=2))
+
+    records = read_manifest(settings.data)
+    with fabric.rank_zero_first():
+        train_clips = list(open_clips([r for r in records if r.split == "train"], cache))
+        val_clips = list(open_clips([r for r in records if r.split == "val"], cache))
+    if not train_clips:
+        raise UnreadableInputError(f"{settings.data}: no readable clip with split 'train' in manifest.csv")
+
+    model = _build(settings)
+    ema = AveragedModel(model, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
+    objective = MotionObjective(model, PerceptualLoss(settings.perceptual), LossWeights())
+    objective = objective.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, betas=(0.5, 0.999), fused=True)
+    step, progress, best = 0, 0.0, -math.inf
+    state_file = settings.out / "state.pt"
+    if state_file.is_file():
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, progress, best = state["step"], state["progress"], state["best"]
+        report(f"going on from step {step} of {state_file}")
+    ema.to(fabric.device)
+    wrapped, optimizer = fabric.setup(objective, optimizer)
+
+    world, rank, batch = fabric.world_size, fabric.global_rank, settings.batch
+    total = settings.max_steps * batch * world
+    pairs = PairDataset(train_clips, DENSE_ANCHORS, settings.size, total, settings.seed)
+    # Process r takes pairs r, r + world, ...: what a run sees depends on the step alone.
+    mine = Subset(pairs, range(step * batch * world + rank, total, world))
+    loader = DataLoader(
+        mine, batch, num_workers=settings.workers, worker_init_fn=_quiet_worker, persistent_workers=settings.workers > 0
+    )
+    report(
+        f"{len(train_clips)} clips of {len(pairs.people)} people, {len(val_clips)} to validate on; "
+        f"{settings.size} pixels, {world} x {batch} pairs a step"
+    )
+
+    stop = _stop_on_signal()
+    start, last_report, last_validation = time.monotonic(), time.monotonic(), time.monotonic()
+    first_step, first_progress = step, progress
+    sums: dict[str, float] = {}
+    seen = 0
+    scores = None
+
+    def save(name: str) -> None:
+        averaged = ema.module
+        assert isinstance(averaged, AnimationModel)
+        save_checkpoint(settings.out / f"{name}.safetensors", averaged, notes={"trained": f"step {step}"})
+
+    def check() -> None:
+        nonlocal scores, best
+        averaged = ema.module
+        assert isinstance(averaged, AnimationModel)
+        if val_clips:
+            with torch.autocast(fabric.device.type, torch.bfloat16, enabled=settings.bf16):
+                scores = validate(averaged.eval(), val_clips, settings.size)
+            report(f"step {step}: validation {scores}")
+            if scores.psnr > best:
+                best = scores.psnr
+                save("best")
+        save("last")
+        state = {"model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+        with whole_file(state_file) as partial:
+            torch.save({**state, "step": step, "progress": progress, "best": best}, partial)
+
+    for item in fabric.setup_dataloaders(loader, use_distributed_sampler=False):
+        elapsed = (time.monotonic() - start) / 60
+        by_time = elapsed / settings.max_minutes if settings.max_minutes else 0.0
+        progress = max(step / settings.max_steps, first_progress + (1 - first_progress) * by_time)
+        # All processes must stop at the same step, so one of them decides.
+        done = fabric.broadcast(progress >= 1 or stop.requested, src=0)
+        if done:
+            break
+        rate = settings.learning_rate * min(1.0, (step + 1) / settings.warm_up) * learning_rate_factor(progress)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        item = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in item.items()}
+        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=settings.bf16):
+            loss, terms = wrapped(item)
+        if not torch.isfinite(loss):
+            worst = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise WeightsError(f"{settings.out}: loss is not finite at step {step}: {', '.join(worst)}")
+        fabric.backward(loss)
+        fabric.clip_gradients(wrapped, optimizer, max_norm=settings.clip_gradients, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.update_parameters(model)
+        step += 1
+
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term)
+        seen += 1
+        if main and time.monotonic() - last_report > 60:
+            speed = (step - first_step) * batch * world / (time.monotonic() - start)
+            means = "  ".join(f"{name} {value / seen:.4f}" for name, value in sums.items())
+            report(f"step {step}  {progress:.1%}  {speed:.1f} pairs/s  lr {rate:.1e}  {means}")
+            sums, seen, last_report = {}, 0, time.monotonic()
+        if main and time.monotonic() - last_validation > settings.validate_minutes * 60:
+            check()
+            last_validation = time.monotonic()
+    if main:
+        check()
+    fabric.barrier()
+    return scores
+
+
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """Exponential moving average for ``AveragedModel``, shorter at first: the start is soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:  # the batch norms' counters
+                mean.copy_(value)
+
+    return update
+
+
+def learning_rate_factor(progress: float) -> float:
+    """Cosine decay from 1 at the start to 0.02 at the end of a run; ``progress`` in [0, 1]."""
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+
+
+def _build(settings: TrainingSettings) -> AnimationModel:
+    if settings.init is None:
+        return AnimationModel(shipped_architecture(settings.size))
+    model = load_checkpoint(settings.init, expected="animation")
+    assert isinstance(model, AnimationModel)
+    if model.settings.anchors != DENSE_ANCHORS:
+        raise WeightsError(f"{settings.init}: its keypoints are anchored to other landmarks than this run's")
+    return model.train()
+
+
+def _quiet_worker(_: int) -> None:
+    """Loader processes leave Ctrl-C to the training process, and one thread each is enough."""
+    import cv2  # noqa: PLC0415 (only the worker process sets its threads)
+
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _stop_on_signal:  # noqa: N801 (used like a function)
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after the step."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def _request(self, number: int, _: FrameType | None) -> None:
+        self.requested = True
+        if number == signal.SIGINT:  # a second Ctrl-C ends at once; torchrun passes SIGTERM on more than once
+            signal.signal(number, signal.default_int_handler)

@@ -1,0 +1,81 @@
+"""What the animation networks are trained to do, as one module: a batch of pairs in, the loss out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from faceanim_cli.data.landmarks import expressive
+from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_models import AnimationModel
+from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; 0 switches it off."""
+
+    perceptual: float = 1.0  # Eq. 3, on the result I_t
+    perceptual_warped: float = 0.5  # the same on E: the warp is to do as much as it can
+    pixels: float = 6.0  # L1 on I_t
+    pixels_warped: float = 4.0  # L1 on E
+    keypoints: float = 20.0  # L1 to the landmarks, in [-1, 1] units
+    still: float = 2.0  # motion where the two frames agree: the background is to stay
+    repaint: float = 0.05  # mean of the mask M: what the warp can show is not to be repainted
+    expression: float = 6.0  # how much more a pixel counts at eyes and mouth
+
+
+class MotionObjective(nn.Module):
+    """Rebuild the driving frame from the source frame of the same clip (paper §3.3, Algorithm 1).
+
+    Half of the pairs move by the landmarks themselves, the other half by the detected keypoints: the motion
+    learns from exact points before the detector is any good, and the detector learns what helps the motion.
+    """
+
+    def __init__(self, model: AnimationModel, perceptual: PerceptualLoss | None, weights: LossWeights) -> None:
+        super().__init__()
+        self.model, self.perceptual, self.weights = model, perceptual, weights
+        self.expressive = list(expressive(model.settings.anchors))
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss (a scalar) and its terms by name, unweighted and detached. See ``PairDataset`` for ``batch``."""
+        source, driving = batch["source"], batch["driving"]
+        truth = torch.cat((batch["source_points"], batch["driving_points"]))
+        boxes = torch.cat((batch["source_box"], batch["driving_box"]))
+        detected = self.model.keypoint_detector(torch.cat((source, driving)), boxes)
+        exact = torch.rand(len(source), 1, 1, device=source.device) < 0.5
+        points_s, points_d = torch.where(exact.repeat(2, 1, 1), truth, detected).chunk(2)
+        generated, motion = self.model(self.model.encode_photo(source, points_s), points_d)
+
+        w = self.weights
+        importance = 1 + w.expression * self._expression_map(batch["driving_points"], driving)
+        importance = importance / importance.mean((-2, -1), keepdim=True)
+        terms = {
+            "keypoints": (detected - truth).abs().mean(),
+            "pixels": (importance * (generated.image - driving).abs()).mean(),
+            "pixels_warped": (importance * (generated.warped - driving).abs()).mean(),
+            "still": self._motion_where_still(source, driving, motion.grid),
+            "repaint": generated.mask.mean(),
+        }
+        if self.perceptual is not None:
+            with torch.no_grad():
+                target = self.perceptual.maps(driving)
+            terms["perceptual"] = self.perceptual(generated.image, target)
+            terms["perceptual_warped"] = self.perceptual(generated.warped, target)
+        loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    def _expression_map(self, points: Tensor, like: Tensor) -> Tensor:
+        """(B, 1, H, W) in [0, 1]: near 1 at eyes and mouth."""
+        if not self.expressive:
+            return torch.zeros_like(like[:, :1])
+        maps = gaussian_heatmaps(points[:, self.expressive], like.shape[-2], like.shape[-1], sigma=0.06)
+        return maps.amax(1, keepdim=True)
+
+    @staticmethod
+    def _motion_where_still(source: Tensor, driving: Tensor, grid: Tensor) -> Tensor:
+        """Mean shift, in [-1, 1] units, where source and driving frame look the same."""
+        height, width = grid.shape[1:3]
+        shift = (grid - identity_grid(height, width, like=grid)).abs().sum(-1)
+        difference = resize((source - driving).abs().mean(1, keepdim=True), height, width)[:, 0]
+        return (shift * torch.exp(-((difference / 0.02) ** 2))).mean()

@@ -1,0 +1,158 @@
+"""Our checkpoint format: safetensors, with the network's settings in the metadata. One file rebuilds a network.
+
+Metadata keys: ``faceanim`` (format version), ``network`` (a name of ``NETWORKS``), ``settings`` (JSON of the
+settings dataclass), and free text such as ``licence`` and ``trained``.
+"""
+
+import dataclasses
+import json
+import struct
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from faceanim_cli.errors import WeightsError
+from faceanim_cli.media.output_file import whole_file
+from faceanim_models import (
+    AnimationModel,
+    AnimationSettings,
+    FaceSuperResolver,
+    FaceSuperResolverSettings,
+    PatchDiscriminator,
+    PatchDiscriminatorSettings,
+)
+
+FORMAT = "1"
+NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyType(
+    {
+        "animation": (AnimationModel, AnimationSettings),
+        "discriminator": (PatchDiscriminator, PatchDiscriminatorSettings),
+        "super-resolution": (FaceSuperResolver, FaceSuperResolverSettings),
+    }
+)
+NAMED_AT_MOST = 6  # keys in an error message: more says nothing more
+
+
+def save_checkpoint(
+    path: Path, network: nn.Module, *, dtype: torch.dtype = torch.float16, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write a network of ``NETWORKS`` whole or not at all; floating point tensors as ``dtype``.
+
+    Raises:
+        WeightsError: not one of our networks, or weights that are not finite as ``dtype``.
+    """
+    name = next((name for name, (kind, _) in NETWORKS.items() if isinstance(network, kind)), None)
+    if name is None:
+        raise WeightsError(f"{path}: a {type(network).__name__} is none of {', '.join(NETWORKS)}")
+    tensors = {
+        key: (value.to(dtype) if value.is_floating_point() else value).contiguous().cpu()
+        for key, value in network.state_dict().items()
+    }
+    bad = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{path}: not finite as {dtype}: {_some(bad)}; nothing was written")
+    settings = dataclasses.asdict(typing.cast(Any, network).settings)
+    metadata = {**(notes or {}), "faceanim": FORMAT, "network": name, "settings": json.dumps(settings)}
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
+    """The network that a checkpoint holds, in float32, in evaluation mode.
+
+    Args:
+        path: a file that :func:`save_checkpoint` wrote.
+        expected: the name in ``NETWORKS`` it should be; None for any.
+
+    Raises:
+        WeightsError: missing file, not safetensors, not ours, another network than expected, settings that
+            do not rebuild it, or keys missing, unexpected or misshapen, by name.
+    """
+    metadata = read_metadata(path)
+    name = metadata["network"]
+    if expected is not None and name != expected:
+        raise WeightsError(f"{path}: holds a {name} network where {expected} weights are needed")
+    kind, settings_type = NETWORKS[name]
+    try:
+        network = kind(settings_from_json(settings_type, json.loads(metadata["settings"])))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: its settings do not rebuild a {name} network: {error}") from error
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    load_tensors(network, tensors, path)
+    return network.float().eval()
+
+
+def load_tensors(network: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Copy tensors into a network, all of them or none.
+
+    Raises:
+        WeightsError: keys missing, unexpected or misshapen, by name.
+    """
+    wanted = network.state_dict()
+    missing = [key for key in wanted if key not in tensors]
+    unexpected = [key for key in tensors if key not in wanted]
+    misshapen = [
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in tensors and tensors[key].shape != wanted[key].shape
+    ]
+    faults = [
+        f"{fault} {_some(keys)}"
+        for fault, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+        if keys
+    ]
+    if faults:
+        raise WeightsError(f"{path}: does not fit {type(network).__name__}: {'; '.join(faults)}")
+    network.load_state_dict(tensors)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """A checkpoint's metadata, without reading its tensors.
+
+    Raises:
+        WeightsError: missing, not safetensors, or not one of ours.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError, struct.error) as error:
+        raise WeightsError(f"{path}: not a safetensors file ({error}); fetch it again") from error
+    if metadata.get("faceanim") != FORMAT or metadata.get("network") not in NETWORKS or "settings" not in metadata:
+        raise WeightsError(f"{path}: a safetensors file, but not one that faceanim wrote")
+    return metadata
+
+
+def settings_from_json(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Rebuild a settings dataclass from its JSON: nested dataclasses, and lists back to tuples.
+
+    Raises:
+        TypeError: a field that the dataclass does not have.
+    """
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for key, value in values.items():
+        hint = hints.get(key)
+        if dataclasses.is_dataclass(hint):
+            arguments[key] = settings_from_json(typing.cast(type[Any], hint), value)
+        else:
+            arguments[key] = _as_tuples(value)
+    return kind(**arguments)
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _some(keys: list[str]) -> str:
+    rest = len(keys) - NAMED_AT_MOST
+    return ", ".join(keys[:NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

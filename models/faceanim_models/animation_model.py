@@ -1,0 +1,73 @@
+"""The three networks that animate a photo, as one module with one file of weights."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from faceanim_models.dense_motion import DenseMotion, DenseMotionNetwork, DenseMotionSettings
+from faceanim_models.generator import Generated, Generator, GeneratorSettings
+from faceanim_models.geometry import resize
+from faceanim_models.keypoint_detector import KeypointDetector, KeypointDetectorSettings
+
+
+@dataclass(frozen=True)
+class AnimationSettings:
+    """What rebuilds an :class:`AnimationModel`: the settings of its networks, and what its keypoints are.
+
+    ``anchors[k]`` lists the landmarks (0-67, the usual 68-point order) whose mean keypoint k was
+    trained to be; empty for keypoints learned freely.
+    """
+
+    keypoints: KeypointDetectorSettings = field(default_factory=KeypointDetectorSettings)
+    motion: DenseMotionSettings = field(default_factory=DenseMotionSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    anchors: tuple[tuple[int, ...], ...] = ()
+    image_size: int = 256  # pixels: the size that the weights were trained for
+
+
+class PhotoCode(NamedTuple):
+    """A photo encoded once, for any number of driving frames."""
+
+    photo: Tensor  # (B, 3, H, W)
+    thumbnail: Tensor  # (B, 3, size, size): what the dense motion network sees
+    keypoints: Tensor  # (B, K, 2)
+    features: list[Tensor]
+
+    def expand(self, batch: int) -> "PhotoCode":
+        """The code of one photo seen as a batch of ``batch``, without copying."""
+        photo, thumbnail, keypoints = (
+            t.expand(batch, *t.shape[1:]) for t in (self.photo, self.thumbnail, self.keypoints)
+        )
+        return PhotoCode(photo, thumbnail, keypoints, [f.expand(batch, *f.shape[1:]) for f in self.features])
+
+
+class AnimationModel(nn.Module):
+    """Keypoint detector, dense motion network and generator."""
+
+    def __init__(self, settings: AnimationSettings, pretrained: bool = False) -> None:
+        super().__init__()
+        counts = {
+            settings.keypoints.num_keypoints,
+            settings.motion.num_keypoints,
+            settings.generator.num_keypoints,
+            len(settings.anchors) or settings.keypoints.num_keypoints,
+        }
+        if len(counts) > 1:
+            raise ValueError(f"detector, motion, generator and anchors disagree on the keypoints: {sorted(counts)}")
+        self.settings = settings
+        self.keypoint_detector = KeypointDetector(settings.keypoints, pretrained)
+        self.dense_motion = DenseMotionNetwork(settings.motion)
+        self.generator = Generator(settings.generator)
+
+    def encode_photo(self, photo: Tensor, keypoints: Tensor | None = None, boxes: Tensor | None = None) -> PhotoCode:
+        """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""
+        if keypoints is None:
+            keypoints = self.keypoint_detector(photo, boxes)
+        size = self.settings.motion.size
+        return PhotoCode(photo, resize(photo, size, size), keypoints, self.generator.encode(photo))
+
+    def forward(self, code: PhotoCode, keypoints: Tensor) -> tuple[Generated, DenseMotion]:
+        """Frames that show the photo's person with the driving ``keypoints`` (B, K, 2)."""
+        motion = self.dense_motion(code.thumbnail, code.keypoints, keypoints)
+        return self.generator(code.photo, code.features, motion), motion

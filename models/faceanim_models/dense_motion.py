@@ -1,0 +1,98 @@
+"""Dense motion (paper §3.1, step 3): from keypoint pairs to a sampling grid and an occlusion map."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceanim_models.blocks import UNet
+from faceanim_models.geometry import fit_similarity, gaussian_heatmaps, identity_grid, resize_grid, warp
+
+
+@dataclass(frozen=True)
+class DenseMotionSettings:
+    """What rebuilds a :class:`DenseMotionNetwork`."""
+
+    num_keypoints: int = 10
+    size: int = 64  # pixels: height and width that motion is worked out at
+    widths: tuple[int, ...] = (48, 96, 160, 224)  # U-Net channels at size, size / 2, ...
+    sigma: float = 0.06  # of the keypoint heatmaps, in [-1, 1] units (about 2 pixels at 64)
+    max_residual: float = 0.1  # the learned residual stays within this, in [-1, 1] units
+    use_similarity: bool = True  # False: keypoints move without turning, and there is no head candidate
+
+
+class DenseMotion(NamedTuple):
+    """What the network says of one batch of driving frames."""
+
+    grid: Tensor  # F: (B, 2 size, 2 size, 2), where each pixel of the result is found in the photo, [-1, 1]
+    occlusion: Tensor  # (B, 1, size, size) in [0, 1]: 1 where the photo shows what is needed
+    heatmaps: Tensor  # (B, K, size, size): driving keypoints as Gaussians
+    mixture: Tensor  # (B, N, size, size): the weight of each candidate motion, summing to 1
+
+
+class DenseMotionNetwork(nn.Module):
+    """Mixes candidate motions pixel by pixel.
+
+    The candidates: identity (the background stays), the similarity fitted to all keypoint pairs (the
+    head, its hair and its neck move as one), and one for each keypoint k,
+    ``T_k(z) = s_k + A (z - d_k)``, with that similarity's linear part A. The similarity takes FOMM's
+    learned Jacobians' place (FOMM, eq. 4). A small learned residual, at twice the resolution, is
+    added to the mixture.
+    """
+
+    def __init__(self, settings: DenseMotionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        k = settings.num_keypoints
+        self.candidates = k + 1 + settings.use_similarity
+        self.unet = UNet(3 * self.candidates + k, settings.widths)
+        self.mixture = nn.Conv2d(settings.widths[0], self.candidates, 3, padding=1)
+        self.occlusion = nn.Conv2d(settings.widths[0], 1, 3, padding=1)
+        self.residual = nn.Conv2d(settings.widths[0], 2 * 4, 3, padding=1)
+        nn.init.zeros_(self.residual.weight)
+        nn.init.zeros_(self.residual.bias)
+        # Lips and lids say little about where the head is: how much each keypoint counts is learned.
+        self.rigidity = nn.Parameter(torch.zeros(k))
+
+    def forward(self, thumbnail: Tensor, source: Tensor, driving: Tensor) -> DenseMotion:
+        """Dense motion from the driving frame's geometry back to the photo's.
+
+        Args:
+            thumbnail: the photo, (B, 3, size, size) in [0, 1].
+            source, driving: keypoints of photo and driving frame, (B, K, 2).
+        """
+        size = self.settings.size
+        with torch.autocast(thumbnail.device.type, enabled=False):
+            grids = self.candidate_grids(source.float(), driving.float())  # (B, N, size, size, 2)
+            heatmaps = gaussian_heatmaps(driving.float(), size, size, self.settings.sigma)
+            was = gaussian_heatmaps(source.float(), size, size, self.settings.sigma)
+        batch, candidates = grids.shape[:2]
+        # One photo sampled by all candidates at once: they lie below one another in one tall grid.
+        tall = grids.reshape(batch, candidates * size, size, 2)
+        views = warp(thumbnail, tall).unflatten(2, (candidates, size)).flatten(1, 2)  # (B, 3 N, size, size)
+        features = self.unet(torch.cat((views, heatmaps - was), dim=1))
+
+        mixture = self.mixture(features).float().softmax(dim=1)
+        grid = (mixture[..., None] * grids).sum(1)
+        residual = torch.tanh(F.pixel_shuffle(self.residual(features).float(), 2)) * self.settings.max_residual
+        grid = resize_grid(grid, 2 * size, 2 * size) + residual.permute(0, 2, 3, 1)
+        occlusion = torch.sigmoid(self.occlusion(features).float())
+        return DenseMotion(grid, occlusion, heatmaps, mixture)
+
+    def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:
+        """All candidate motions as sampling grids, (B, N, size, size, 2)."""
+        size = self.settings.size
+        identity = identity_grid(size, size, source)  # (1, size, size, 2)
+        batch = source.shape[0]
+        if not self.settings.use_similarity:
+            moved = identity[:, None] + (source - driving)[:, :, None, None]
+            return torch.cat((identity[:, None].expand(batch, 1, -1, -1, -1), moved), dim=1)
+        linear, shift = fit_similarity(driving, source, self.rigidity.softmax(0))
+        turned = torch.einsum("bij,hwj->bhwi", linear, identity[0])  # A z
+        head = turned + shift[:, None, None]
+        offsets = source - torch.einsum("bij,bkj->bki", linear, driving)  # s_k - A d_k
+        moved = turned[:, None] + offsets[:, :, None, None]
+        still = identity[:, None].expand(batch, 1, -1, -1, -1)
+        return torch.cat((still, head[:, None], moved), dim=1)

@@ -1,0 +1,99 @@
+"""The generator (paper §3.1, steps 4 and 5): warp the photo, repaint what the warp cannot show."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceanim_models.blocks import ConvBlock, ResidualBlock, UNet
+from faceanim_models.dense_motion import DenseMotion
+from faceanim_models.geometry import identity_grid, resize, resize_grid, warp
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What rebuilds a :class:`Generator`."""
+
+    num_keypoints: int = 10
+    widths: tuple[int, ...] = (48, 96, 160, 256)  # U-Net channels at 1/2, 1/4, 1/8 and 1/16 of the image
+    photo_widths: tuple[int, ...] = (24, 64, 128)  # channels of the photo's features at 1/2, 1/4 and 1/8
+
+
+class Generated(NamedTuple):
+    """One batch of generated frames and what they are made of; images are (B, 3, H, W) in [0, 1]."""
+
+    image: Tensor  # I_t = E (1 - M) + R M
+    warped: Tensor  # E
+    repainted: Tensor  # R
+    mask: Tensor  # M: (B, 1, H, W) in [0, 1], 1 where the repainted pixel is taken
+
+
+class Generator(nn.Module):
+    """Photo and dense motion to the animated frame.
+
+    The warp (Eq. 1) is done on pixels at full size: E. A U-Net reads concat(E, F) and the occlusion
+    map, and predicts R and M, composed by Eq. 2. It works at half size, with pixels folded into
+    channels and unfolded at the end: a full-size layer with few channels runs far below a CPU's peak.
+    Beyond the paper, features of the photo, computed once, are warped with it and joined at each
+    level, and the driving keypoints' heatmaps say where lids and lips are to be.
+    """
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        p0, p1, p2 = settings.photo_widths
+        self.photo_encoder = nn.ModuleList(
+            (
+                nn.Sequential(ConvBlock(12, p0), ResidualBlock(p0)),
+                nn.Sequential(ConvBlock(p0, p1, stride=2), ResidualBlock(p1)),
+                nn.Sequential(ConvBlock(p1, p2, stride=2), ResidualBlock(p2)),
+            )
+        )
+        # E folded (12), F minus identity (2), occlusion (1)
+        joined = (p0, p1 + settings.num_keypoints, p2, *(0,) * (len(settings.widths) - 3))
+        self.unet = UNet(12 + 2 + 1, settings.widths, joined)
+        self.head = nn.Conv2d(settings.widths[0], 4 * 4, 3, padding=1)  # R and M for 2x2 pixels
+        # Start from the warp: M near sigmoid(-1), R near grey.
+        nn.init.constant_(self.head.bias, 0.0)
+        with torch.no_grad():
+            self.head.bias[12:] = -1.0
+
+    def encode(self, photo: Tensor) -> list[Tensor]:
+        """Features of the photo (B, 3, H, W), once per photo: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1))."""
+        features = []
+        x = F.pixel_unshuffle(photo, 2)
+        for stage in self.photo_encoder:
+            x = stage(x)
+            features.append(x)
+        return features
+
+    def forward(self, photo: Tensor, features: list[Tensor], motion: DenseMotion) -> Generated:
+        """Generate frames from the photo (B, 3, H, W), its :meth:`encode` features, and dense motion.
+
+        H and W must be multiples of 2^(1 + levels of the U-Net - 1), 16 for the default settings.
+        """
+        height, width = photo.shape[-2:]
+        half = (height // 2, width // 2)
+        warped = warp(photo, resize_grid(motion.grid, height, width))  # E, Eq. 1
+
+        grid = resize_grid(motion.grid, *half)
+        shift = (grid - identity_grid(*half, like=grid)).permute(0, 3, 1, 2)
+        occlusion = resize(motion.occlusion, *half)
+        x = torch.cat((F.pixel_unshuffle(warped, 2), shift, occlusion), dim=1)
+
+        joined: list[Tensor | None] = []
+        for level, feature in enumerate(features):
+            moved = warp(feature, resize_grid(motion.grid, *feature.shape[-2:]))
+            if level == 1:
+                moved = torch.cat((moved, resize(motion.heatmaps, *feature.shape[-2:])), dim=1)
+            joined.append(moved)
+        joined += [None] * (len(self.settings.widths) - len(joined))
+
+        painted = self.head(self.unet(x, joined)).float()
+        repainted = torch.sigmoid(F.pixel_shuffle(painted[:, :12], 2))  # R
+        mask = torch.sigmoid(F.pixel_shuffle(painted[:, 12:], 2))  # M
+        warped = warped.float()
+        image = warped * (1 - mask) + repainted * mask  # Eq. 2
+        return Generated(image, warped, repainted, mask)

@@ -1,0 +1,110 @@
+"""The keypoint detector (paper §3.1, step 2): a U-Net on a ResNet encoder, then soft-argmax."""
+
+from dataclasses import dataclass
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from faceanim_models.blocks import UpBlock
+from faceanim_models.geometry import resize
+
+ENCODERS = ("resnet18", "resnet34", "resnet50")
+
+
+@dataclass(frozen=True)
+class KeypointDetectorSettings:
+    """What rebuilds a :class:`KeypointDetector`."""
+
+    num_keypoints: int = 10  # the paper's number
+    encoder: str = "resnet18"  # one of ENCODERS
+    input_size: int = 128  # pixels: images are brought to this size first
+    # How many of the ResNet's four stages are used. The fourth holds three quarters of its weights and works
+    # on a 4x4 map here, where it adds a third to a training step and nothing that the third does not see.
+    stages: int = 3
+    widths: tuple[int, ...] = (128, 96, 48)  # decoder channels, deepest first, the last at 1/2 of input_size
+    temperature: float = 0.1  # of the spatial softmax: lower is more pointed (FOMM: 0.1)
+
+
+class KeypointDetector(nn.Module):
+    """Images (B, 3, H, W), RGB in [0, 1], to keypoints (B, K, 2), x and y in [-1, 1].
+
+    A face box, when given, is a soft prior on the heatmaps (the paper's "Viola-Jones improves
+    keypoint selection"): inside the box, widened by a quarter, nothing changes; outside it the logits
+    fall with the squared distance to it, by a strength learned for each keypoint.
+
+    Args:
+        settings: sizes; see :class:`KeypointDetectorSettings`.
+        pretrained: start the encoder from ImageNet weights, which torchvision fetches (training only).
+    """
+
+    def __init__(self, settings: KeypointDetectorSettings, pretrained: bool = False) -> None:
+        super().__init__()
+        if settings.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {settings.encoder!r}")
+        self.settings = settings
+        if not (1 <= settings.stages <= 4 and len(settings.widths) == settings.stages):
+            raise ValueError(f"{settings.stages} stages with {len(settings.widths)} decoder widths: 1 to 4, one each")
+        self.encoder = torchvision.models.get_model(settings.encoder, weights="DEFAULT" if pretrained else None)
+        del self.encoder.avgpool, self.encoder.fc
+        for unused in range(settings.stages + 1, 5):
+            delattr(self.encoder, f"layer{unused}")
+        expansion = self.encoder.layer1[0].expansion  # 1 for basic blocks, 4 for resnet50's bottlenecks
+        # Channels after the first convolution (at 1/2 of the input) and after each stage (1/4, 1/8, ...).
+        channels = [64, *(64 * 2**stage * expansion for stage in range(settings.stages))]
+        inputs = (channels[-1], *settings.widths[:-1])
+        self.ups = nn.ModuleList(
+            UpBlock(i, s, o) for i, s, o in zip(inputs, reversed(channels[:-1]), settings.widths, strict=True)
+        )
+        self.heatmaps = nn.Conv2d(settings.widths[-1], settings.num_keypoints, 3, padding=1)
+        self.prior_strength = nn.Parameter(torch.full((settings.num_keypoints,), 5.0))
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
+        """Keypoints (B, K, 2). ``boxes``: (B, 4) as x0, y0, x1, y1 in [-1, 1]; rows of NaN have no prior."""
+        logits = self.logits(images)
+        if boxes is not None:
+            logits = logits - self.prior_strength.clamp_min(0)[:, None, None] * box_distance(boxes, logits)
+        return soft_argmax(logits / self.settings.temperature)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Heatmap logits (B, K, S / 2, S / 2) before prior and temperature, float32; S is ``input_size``."""
+        size = self.settings.input_size
+        x = (resize(images, size, size) - self.mean) / self.std
+        net = self.encoder
+        skips = [net.relu(net.bn1(net.conv1(x)))]
+        x = net.maxpool(skips[0])
+        for stage in range(1, self.settings.stages + 1):
+            x = net.get_submodule(f"layer{stage}")(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.ups:
+            x = up(x, skips.pop())
+        logits: Tensor = self.heatmaps(x)
+        return logits.float()
+
+
+def soft_argmax(logits: Tensor) -> Tensor:
+    """Softmax over the spatial axes of (B, K, H, W), then the expected position: (B, K, 2)."""
+    height, width = logits.shape[-2:]
+    weights = logits.flatten(-2).softmax(-1).unflatten(-1, (height, width))
+    x = torch.linspace(-1, 1, width, device=logits.device)
+    y = torch.linspace(-1, 1, height, device=logits.device)
+    return torch.stack(((weights.sum(-2) * x).sum(-1), (weights.sum(-1) * y).sum(-1)), dim=-1)
+
+
+def box_distance(boxes: Tensor, like: Tensor) -> Tensor:
+    """Squared distance of each pixel to a box widened by a quarter, in half box sizes: (B, 1, H, W).
+
+    Zero inside the widened box, and everywhere for a box of NaN.
+    """
+    height, width = like.shape[-2:]
+    x = torch.linspace(-1, 1, width, device=like.device)
+    y = torch.linspace(-1, 1, height, device=like.device)
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2  # (B, 2)
+    half = half.clamp_min(1e-3)
+    beyond_x = ((x - centre[:, 0:1]).abs() / half[:, 0:1] - 1.25).clamp_min(0)  # (B, W)
+    beyond_y = ((y - centre[:, 1:2]).abs() / half[:, 1:2] - 1.25).clamp_min(0)  # (B, H)
+    distance = beyond_y[:, :, None].square() + beyond_x[:, None, :].square()
+    return distance.nan_to_num(0.0)[:, None]
