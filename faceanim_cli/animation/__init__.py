@@ -1,0 +1,1 @@
+"""Animation: a photo set once, then any number of driving frames; and the streaming job on files."""

@@ -1,0 +1,217 @@
+"""The Python API: ``Animator``. A photo is set once, then any number of driving frames animate it."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceanim_cli.animation.device import choose_device, choose_precision
+from faceanim_cli.errors import UsageError
+from faceanim_cli.faces import Box, FaceDetector, crop_image, face_in_crop, frame_crop, square_crop, track_face
+from faceanim_cli.motion.transfer import MotionTransfer, rigid_weights
+from faceanim_cli.weights.checkpoint import load_checkpoint
+from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
+from faceanim_models import AnimationModel, FaceSuperResolver, PhotoCode
+from faceanim_models.blocks import fold_batch_norms
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
+
+Network = TypeVar("Network", bound=nn.Module)
+
+LOOK_AHEAD = 25  # frames that animate() waits for to frame a driver whose crop it is not told
+LOOK_EVERY = 6  # of these, every 6th is searched for a face
+
+
+class Animator:
+    """Animates a face photo with the frames of a driver.
+
+    Args:
+        weights: a checkpoint of the animation networks; None for the ones that ship.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: auto, fp32, bf16 or fp16; auto is the fastest that keeps the picture.
+        relative: move the photo's keypoints as the driver's move from its first frame on, which keeps the
+            photo's face shape; False takes the driver's keypoints as they are, which suits the same person.
+        adapt_scale: measure relative motion in face sizes rather than in frame sizes.
+        sr: double the size with the super-resolution network.
+        size: side of the result in pixels; None for what the networks give (256, or 512 with ``sr``).
+        batch: driving frames worked on at a time.
+
+    Raises:
+        WeightsError: weights that are missing or do not fit.
+        UsageError: a device, precision or size that cannot be.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        relative: bool = True,
+        adapt_scale: bool = True,
+        sr: bool = True,
+        size: int | None = None,
+        batch: int = 8,
+    ) -> None:
+        if size is not None and not 16 <= size <= 4096:
+            raise UsageError(f"size {size}: give 16 to 4096 pixels")
+        self.device = choose_device(device)
+        self.dtype = choose_precision(precision, self.device)
+        self.relative, self.adapt_scale, self.batch = relative, adapt_scale, batch
+        self.weights = Path(weights) if weights is not None else shipped_weights(ANIMATION)
+        self._model = self._ready(cast(AnimationModel, load_checkpoint(self.weights, "animation")))
+        self._resolver = None
+        if sr:
+            resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution")
+            self._resolver = self._ready(cast(FaceSuperResolver, resolver))
+        self.model_size = self._model.settings.image_size
+        self.size = size or self.model_size * (FaceSuperResolver.SCALE if sr else 1)
+        settings = self._model.settings
+        self._rigid = rigid_weights(settings.anchors, settings.keypoints.num_keypoints).to(self.device)
+        self._code: PhotoCode | None = None
+        self._framed = True
+        self._detector = FaceDetector()
+        self.photo_crop: Box | None = None
+
+    def set_photo(self, image: Image, crop: Crop = "auto", name: str = "photo") -> None:
+        """Encode the photo to animate.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+            crop: "auto" frames the largest face; (x, y, w, h) in pixels is the frame itself, as a square
+                around the same centre; None takes the photo whole, resized to a square: photo and driving
+                frames are then already framed alike.
+            name: what error messages call the photo.
+
+        Raises:
+            NoFaceError: "auto", and no face in the photo.
+            UsageError: a crop that does not touch the photo.
+            ValueError: not uint8 (H, W, 3).
+        """
+        _check_image(image)
+        height, width = image.shape[:2]
+        face = None
+        if crop == "auto":
+            face = self._detector.largest_face(image, name)
+            self.photo_crop = frame_crop(face, (width, height))
+        else:
+            self.photo_crop = None if crop is None else square_crop(Box(*crop), (width, height))
+        self._framed = crop is None
+        with self._inference():
+            photo = self._to_batch([self._cut(image, self.photo_crop)])
+            boxes = None if face is None or self.photo_crop is None else self._boxes([face], self.photo_crop)
+            self._code = self._model.encode_photo(photo, boxes=boxes)
+
+    def animate(
+        self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
+    ) -> Iterator[Image]:
+        """Animate the photo, lazily, in batches; one frame out for each frame in.
+
+        Args:
+            frames: driving frames, uint8 RGB (H, W, 3), all of one size.
+            crop: "auto" finds the face in the first second and keeps that crop (None if the photo was set
+                with ``crop=None``); (x, y, w, h) or a ``Box`` in pixels is the crop; None takes frames whole.
+            faces: the face's box in each frame, in pixels, where it is known: a hint to the keypoints.
+
+        Yields:
+            uint8 RGB (size, size, 3).
+
+        Raises:
+            UsageError: no photo has been set. NoFaceError: "auto", and no face in the driver's first second.
+        """
+        if self._code is None:
+            raise UsageError("set_photo() comes before animate()")
+        return self._animate(self._code, iter(frames), crop, None if faces is None else iter(faces))
+
+    def _animate(
+        self, code: PhotoCode, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
+    ) -> Iterator[Image]:
+        ahead: list[Image] = []
+        if crop == "auto" and not self._framed:
+            ahead = list(islice(frames, LOOK_AHEAD))
+        driver_crop = self._driver_crop(ahead, crop)
+        transfer = None
+        frames = chain(ahead, frames)
+        while batch := list(islice(frames, self.batch)):
+            for frame in batch:
+                _check_image(frame)
+            known = list(islice(faces, len(batch))) if faces is not None else []
+            with self._inference():
+                driving = self._to_batch([self._cut(frame, driver_crop) for frame in batch])
+                whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
+                boxes = self._boxes(known, driver_crop or whole) if len(known) == len(batch) else None
+                keypoints = self._model.keypoint_detector(driving, boxes)
+                if self.relative:
+                    if transfer is None:
+                        transfer = MotionTransfer(code.keypoints[0], keypoints[0], self._rigid, self.adapt_scale)
+                    keypoints = transfer.relative(keypoints)
+                generated, _ = self._model(code.expand(len(batch)), keypoints)
+                pictures = generated.image if self._resolver is None else self._resolver(generated.image)
+                results = self._to_frames(pictures)
+            yield from results
+
+    def _driver_crop(self, ahead: list[Image], crop: Crop | Box) -> Box | None:
+        if isinstance(crop, Box):
+            return crop
+        if crop is None or (crop == "auto" and (self._framed or not ahead)):
+            return None
+        size = (ahead[0].shape[1], ahead[0].shape[0]) if ahead else (2**31, 2**31)
+        if crop != "auto":
+            return square_crop(Box(*crop), size)
+        samples = ((index, ahead[index]) for index in range(0, len(ahead), LOOK_EVERY))
+        return track_face(samples, self._detector).clip_crop(size)
+
+    def _cut(self, image: Image, crop: Box | None) -> Image:
+        if crop is not None:
+            return crop_image(image, crop, self.model_size)
+        size = (self.model_size, self.model_size)
+        shrinks = max(image.shape[:2]) > self.model_size
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+
+    def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
+        return torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces], device=self.device)
+
+    def _to_batch(self, images: list[Image]) -> Tensor:
+        """uint8 frames to (B, 3, S, S) in [0, 1]; channels_last comes for free, as pixels lie that way."""
+        return torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def _to_frames(self, pictures: Tensor) -> list[Image]:
+        if pictures.shape[-1] != self.size:
+            shrinks = self.size < pictures.shape[-1]
+            pictures = F.interpolate(pictures, (self.size, self.size), mode="bicubic", antialias=shrinks)
+        levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
+        return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def _ready(self, network: Network) -> Network:
+        return fold_batch_norms(network).to(self.device, memory_format=torch.channels_last)
+
+    def _inference(self) -> "_Inference":
+        return _Inference(self.device, self.dtype)
+
+
+class _Inference:
+    """``inference_mode`` and ``autocast`` in one."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._grad = torch.inference_mode()
+        self._cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+    def __enter__(self) -> None:
+        self._grad.__enter__()
+        self._cast.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._cast.__exit__(*error)
+        self._grad.__exit__(*error)
+
+
+def _check_image(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")

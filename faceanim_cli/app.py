@@ -1,0 +1,57 @@
+"""The command line. Exit codes: 0 done, 1 some item failed, 2 usage or missing tool, 3 no face, 4 weights,
+5 input unreadable, 130 interrupted. Nothing heavy is imported before a command runs.
+"""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from faceanim_cli import __version__
+from faceanim_cli.commands.animate import animate
+from faceanim_cli.commands.train import train
+from faceanim_cli.console import debugging
+from faceanim_cli.errors import FaceanimError
+
+app = typer.Typer(
+    name="faceanim",
+    help="Animate a face photo with the motion of a driving video.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(animate)
+app.command()(train)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"faceanim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def faceanim(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Animate a face photo with the motion of a driving video."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app()
+    except FaceanimError as error:
+        if debugging():
+            traceback.print_exc()
+        typer.echo(f"faceanim: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        # A fault of ours: still one line for a person, and the way to the traceback for a report.
+        if debugging():
+            raise
+        typer.echo(f"faceanim: internal error: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        sys.exit(1)

@@ -1,0 +1,59 @@
+"""``faceanim train``: retrain the networks on your own clips."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceanim_cli.console import Debug
+
+
+def train(
+    data: Annotated[
+        Path, typer.Option(help="A folder with manifest.csv, clips and landmarks.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Where checkpoints and settings go.")] = Path("runs/motion"),
+    init: Annotated[Path | None, typer.Option(help="Start from these weights.")] = None,
+    perceptual: Annotated[
+        Path | None,
+        typer.Option(help="SqueezeNet 1.1 features (safetensors) [default: torchvision fetches them]."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Decoded clips [default: OUT/cache].")] = None,
+    size: Annotated[int, typer.Option(help="Pixels a side, a multiple of 32.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs a process and step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="Adam's, after the warm-up.")] = 2e-4,
+    max_steps: Annotated[int, typer.Option(min=1, help="Stop after this many steps.")] = 100_000,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after this time; the learning rate is laid out for it.")
+    ] = None,
+    validate_minutes: Annotated[float, typer.Option(help="Score the validation people this often.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of weights and pairs.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Loader processes of each training process.")] = 1,
+    bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Train keypoint detector, dense motion and generator on clips of people.
+
+    Going on with the same --out continues the run. On several cores, GPUs or machines start it with torchrun:
+    torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA.
+    """
+    from faceanim_cli.training.motion import TrainingSettings, train_motion  # noqa: PLC0415 (imports torch)
+
+    settings = TrainingSettings(
+        data=data,
+        out=out,
+        cache=cache,
+        init=init,
+        perceptual=perceptual,
+        size=size,
+        batch=batch,
+        learning_rate=learning_rate,
+        max_steps=max_steps,
+        max_minutes=max_minutes,
+        validate_minutes=validate_minutes,
+        seed=seed,
+        workers=workers,
+        bf16=bf16,
+    )
+    train_motion(settings, report=lambda line: typer.echo(line, err=True))
+    typer.echo(out / "best.safetensors")

@@ -1,0 +1,1 @@
+"""Keypoint motion: from the driver's keypoints to the photo's."""

@@ -1,0 +1,63 @@
+"""Relative motion: move the photo's keypoints as the driver's have moved since a reference frame.
+
+First-order-model adds the driver's displacements to the photo's keypoints, scaled (``--relative
+--adapt_scale``). That turns a face of another shape wrongly when the head tilts. Here the driver's motion
+is split: what a similarity explains (the head turns in the plane, shifts, comes nearer) is applied to the
+photo's own keypoints; the rest (expression, and the parallax of a head turned in depth) is added on top.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from faceanim_models.geometry import fit_similarity
+
+
+@dataclass(frozen=True)
+class MotionTransfer:
+    """What stays the same for a photo and a driver.
+
+    Attributes:
+        source: keypoints of the photo, (K, 2) in [-1, 1].
+        reference: keypoints of the driver's reference frame, (K, 2): its pose stands for the photo's.
+        rigid: (K,) weights, how much each keypoint says about where the head is.
+        adapt_scale: measure motion in face sizes (a small face in the driver moves a large one in the photo
+            as far, for its size), not in frame sizes.
+    """
+
+    source: Tensor
+    reference: Tensor
+    rigid: Tensor
+    adapt_scale: bool = True
+
+    def relative(self, driving: Tensor) -> Tensor:
+        """Keypoints (B, K, 2) for the photo's person to follow the driver's ``driving`` (B, K, 2)."""
+        weights = self.rigid / self.rigid.sum()
+        reference = self.reference.expand_as(driving)
+        linear, shift = fit_similarity(reference, driving, weights)  # (B, 2, 2), (B, 2)
+        explained = reference @ linear.mT + shift[:, None]
+        source_centre = (weights[:, None] * self.source).sum(0)
+        reference_centre = (weights[:, None] * self.reference).sum(0)
+        moved_centre = reference_centre @ linear.mT + shift
+        ratio = self._spread(self.source) / self._spread(self.reference) if self.adapt_scale else 1.0
+        head = (self.source - source_centre) @ linear.mT + source_centre
+        return head + ratio * (moved_centre - reference_centre)[:, None] + ratio * (driving - explained)
+
+    def _spread(self, points: Tensor) -> Tensor:
+        """Root mean square distance of the keypoints from their centre: the size of the face, (1,)."""
+        weights = (self.rigid / self.rigid.sum())[:, None]
+        centred = points - (weights * points).sum(0)
+        return (weights * centred.square()).sum().sqrt().clamp_min(1e-4)
+
+
+def rigid_weights(anchors: tuple[tuple[int, ...], ...], num_keypoints: int) -> Tensor:
+    """(K,) weights: 1 for keypoints on bone, 0.05 for lids, brows, lips and chin, which expressions move.
+
+    All 1 for keypoints that are not anchored to landmarks.
+    """
+    # Landmarks 0-4 and 12-16: the jaw's upper half, which talking leaves in place; 27-35 nose; eye corners.
+    bone = {0, 1, 2, 3, 4, 12, 13, 14, 15, 16, *range(27, 36), 36, 39, 42, 45}
+    if not anchors:
+        return torch.ones(num_keypoints)
+    return torch.tensor([1.0 if set(group) <= bone else 0.05 for group in anchors])
