@@ -68,5 +68,5 @@ def landmark_box(landmarks: Points) -> tuple[float, float, float]:
     return (left + right) / 2, (top + bottom) / 2 + CENTRE_DOWN * height, SIDE_PER_HEIGHT * height
 
 
-SIDE_PER_HEIGHT = 1.22
-CENTRE_DOWN = -0.18
+SIDE_PER_HEIGHT = 1.223
+CENTRE_DOWN = -0.1785  # in landmark heights; negative: the box reaches over the brows

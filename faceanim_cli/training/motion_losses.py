@@ -21,7 +21,8 @@ class LossWeights:
     pixels_warped: float = 4.0  # L1 on E
     keypoints: float = 20.0  # L1 to the landmarks, in [-1, 1] units
     still: float = 2.0  # motion where the two frames agree: the background is to stay
-    repaint: float = 0.05  # mean of the mask M: what the warp can show is not to be repainted
+    pixels_repainted: float = 2.0  # L1 on R: painted well everywhere, it is taken where it beats the warp
+    repaint: float = 0.0  # mean of the mask M; even a little shuts M for good while R is still poor
     expression: float = 6.0  # how much more a pixel counts at eyes and mouth
 
 
@@ -54,6 +55,7 @@ class MotionObjective(nn.Module):
             "keypoints": (detected - truth).abs().mean(),
             "pixels": (importance * (generated.image - driving).abs()).mean(),
             "pixels_warped": (importance * (generated.warped - driving).abs()).mean(),
+            "pixels_repainted": (importance * (generated.repainted - driving).abs()).mean(),
             "still": self._motion_where_still(source, driving, motion.grid),
             "repaint": generated.mask.mean(),
         }

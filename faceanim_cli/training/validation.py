@@ -62,5 +62,5 @@ def validate(model: AnimationModel, clips: Sequence[Clip], size: int, every: int
         if scores:
             rows.append(np.mean(scores, axis=0))
     table = np.array(rows)
-    psnr, static, warped, keypoints = table.mean(axis=0)
+    psnr, static, warped, keypoints = table.mean(axis=0).tolist()
     return ValidationScores(psnr, static, warped, keypoints, float((table[:, 0] > table[:, 1]).mean()))

@@ -1,0 +1,296 @@
+"""Portrait photos cut into pairs for super-resolution: what the picture should be, and what it comes in as.
+
+A data folder as in ``faceanim_cli.data.clips``; here the rows count whose file lies in its folder ``photos``.
+"""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as PillowImage
+from torch.utils.data import Dataset
+
+from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.faces.detector import FaceDetector
+from faceanim_cli.faces.framing import FRAME_SCALE, Box, frame_crop
+from faceanim_cli.media import read_photo
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Matrix: TypeAlias = npt.NDArray[np.float64]
+
+SHOWN = 512  # pixels: side of the product's frame after super-resolution
+FINEST = 1.0  # pixels of the result for one of the photo: an enlarged photo has no detail to teach
+FILTERS = (
+    PillowImage.Resampling.BOX,
+    PillowImage.Resampling.BILINEAR,
+    PillowImage.Resampling.BICUBIC,
+    PillowImage.Resampling.LANCZOS,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A photo, uint8 RGB (H, W, 3), and where its face is, in its pixels."""
+
+    name: str
+    identity: str
+    image: Image
+    face: Box
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """How the low-resolution picture comes to be; ``Degradation.none()`` only shrinks it.
+
+    What super-resolution gets in use is a photo that was shrunk to 256 pixels, warped with bilinear
+    interpolation and partly repainted: soft, and seldom sharp to the pixel. Photos and videos bring the noise
+    and the blocks of their compression along, which must not be sharpened.
+    """
+
+    plain: float = 0.15  # probability of the shrunk picture as it is
+    warped: float = 0.6  # probability of a detour over another frame, with bilinear interpolation back
+    zoom: float = 0.08  # standard deviation of the log of the other frame's scale
+    blurred: float = 0.5  # probability of a Gaussian blur
+    blur: float = 0.9  # its largest standard deviation, pixels of the low resolution
+    noisy: float = 0.4  # probability of noise
+    noise: float = 4.0  # its largest standard deviation, 8-bit levels
+    resized: float = 0.1  # probability of being resized to another size and back
+    compressed: float = 0.5  # probability of JPEG
+    quality: tuple[int, int] = (40, 95)  # of JPEG
+
+    @classmethod
+    def none(cls) -> "Degradation":
+        """Shrunk by averaging, nothing else."""
+        return cls(plain=1.0)
+
+
+class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
+    """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
+
+    Each item: ``low`` (3, S, S) and ``high`` (3, 2S, 2S), float in [0, 1], of the same place. Faces have about
+    the size at which the product shows them, a square of ``FRAME_SCALE`` face sides at 512 pixels.
+
+    Args:
+        portraits: people are drawn evenly, then one of their photos.
+        size: S, pixels.
+        length: how many pairs there are.
+        seed: of the draw.
+        degradation: see :class:`Degradation`.
+    """
+
+    def __init__(
+        self,
+        portraits: Sequence[Portrait],
+        size: int,
+        length: int,
+        seed: int = 0,
+        degradation: Degradation | None = None,
+    ) -> None:
+        self.people = [[p for p in portraits if p.identity == who] for who in sorted({p.identity for p in portraits})]
+        self.size, self.length, self.seed = size, length, seed
+        self.degradation = degradation or Degradation()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        photos = self.people[rng.integers(len(self.people))]
+        portrait = photos[rng.integers(len(photos))]
+        centre, side, turn = draw_view(portrait, self.size, rng)
+        colours = colour_table(rng)
+        flipped = rng.random() < 0.5
+        high = view(portrait.image, centre, side, turn, 2 * self.size)
+        low = degraded(portrait.image, high, centre, side, turn, self.degradation, rng)
+        item = {}
+        for name, image in (("high", high), ("low", low)):
+            image = image[:, ::-1] if flipped else image
+            item[name] = torch.from_numpy(np.stack([colours[c][image[..., c]] for c in range(3)]))
+        return item
+
+
+def load_portraits(data: Path, split: str) -> list[Portrait]:
+    """The photos of one split (train or val) of a data folder, faces found by Viola-Jones.
+
+    Unreadable ones are skipped with a warning; where no face is found, the middle of the photo is taken for it.
+
+    Raises:
+        UnreadableInputError: no manifest, a column missing.
+    """
+    manifest = data / "manifest.csv"
+    if not manifest.is_file():
+        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; give --data a prepared folder")
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    missing = {"file", "split", "identity"} - set(rows[0] if rows else ())
+    if missing:
+        raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
+    detector = FaceDetector()
+    portraits = []
+    for row in rows:
+        if Path(row["file"]).parent.name != "photos" or row["split"] != split:
+            continue
+        try:
+            image = read_photo(data / row["file"])
+        except UnreadableInputError as error:
+            log.warning("skipped: %s", error)
+            continue
+        faces = detector.detect(image)
+        height, width = image.shape[:2]
+        side = min(height, width) / FRAME_SCALE
+        face = faces[0] if faces else Box((width - side) / 2, (height - side) / 2, side, side)
+        portraits.append(Portrait(Path(row["file"]).stem, row["identity"], image, face))
+    return portraits
+
+
+def draw_view(
+    portrait: Portrait, size: int, rng: np.random.Generator
+) -> tuple[tuple[float, float], float, float]:
+    """A square of a photo to show at 2 ``size`` pixels: its centre, its side in the photo's pixels, and its turn.
+
+    Three of four lie in the frame that the product would show, the others anywhere. The zoom varies around the
+    product's; a turn is rare, as it costs sharpness.
+    """
+    height, width = portrait.image.shape[:2]
+    face = portrait.face
+    scale = min(FINEST, SHOWN / (FRAME_SCALE * face.side) * float(np.exp(rng.uniform(-0.3, 0.45))))
+    side = min(2 * size / scale, height, width)
+    turn = float(rng.normal(0, 6)) if rng.random() < 0.3 else 0.0
+    if rng.random() < 0.75:
+        reach = max(FRAME_SCALE * face.side - side, 0.2 * side) / 2
+        x, y = face.cx + rng.uniform(-reach, reach), face.cy + rng.uniform(-reach, reach)
+    else:
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+    x = float(np.clip(x, side / 2, width - side / 2))
+    y = float(np.clip(y, side / 2, height - side / 2))
+    return (x, y), side, turn
+
+
+def view(image: Image, centre: tuple[float, float], side: float, turn: float, size: int) -> Image:
+    """The square of ``side`` pixels around ``centre``, turned by ``turn`` degrees, at (size, size, 3), low-passed.
+
+    Mirrored beyond the photo's edge. ``centre`` is in edge coordinates (see ``faces.framing``).
+    """
+    reach = int(np.ceil(side / 2)) + 4  # room for the filter
+    if turn:
+        matrix = cv2.getRotationMatrix2D((centre[0] - 0.5, centre[1] - 0.5), turn, 1.0)
+        matrix[:, 2] += reach - centre[0], reach - centre[1]
+        whole = (2 * reach, 2 * reach)
+        cut = cv2.warpAffine(image, matrix, whole, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        x, y = float(reach), float(reach)
+    else:
+        left, top = round(centre[0]) - reach, round(centre[1]) - reach
+        cut = _cut_out(image, left, top, 2 * reach)
+        x, y = centre[0] - left, centre[1] - top
+    box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    shown = PillowImage.fromarray(cut).resize((size, size), PillowImage.Resampling.LANCZOS, box)
+    return np.asarray(shown, np.uint8)
+
+
+def degraded(
+    photo: Image,
+    high: Image,
+    centre: tuple[float, float],
+    side: float,
+    turn: float,
+    degradation: Degradation,
+    rng: np.random.Generator,
+) -> Image:
+    """What ``high``, the :func:`view` of ``photo`` at that place, comes in as at half its size, uint8."""
+    d, size = degradation, high.shape[0] // 2
+    if rng.random() < d.plain:
+        return _resized(high, size, PillowImage.Resampling.BOX)
+    if rng.random() < d.warped:
+        low = _warped_view(photo, centre, side, turn, size, d, rng)
+    else:
+        low = _resized(high, size, FILTERS[rng.integers(len(FILTERS))])
+    if rng.random() < d.blurred:
+        low = np.asarray(cv2.GaussianBlur(low, (0, 0), rng.uniform(0.2, d.blur)), np.uint8)
+    if rng.random() < d.noisy:
+        noise = rng.normal(0, rng.uniform(0, d.noise), low.shape)
+        if rng.random() < 0.5:  # a camera's noise, smoothed by its software and alike in all colours
+            noise = cv2.GaussianBlur(noise.mean(-1), (0, 0), 0.7)[..., None] * 2
+        low = np.clip(np.rint(low + noise), 0, 255).astype(np.uint8)
+    if rng.random() < d.resized:
+        other = round(size * rng.uniform(0.75, 1.5))
+        low = _resized(_resized(low, other, FILTERS[rng.integers(1, 4)]), size, FILTERS[rng.integers(1, 4)])
+    if rng.random() < d.compressed:
+        file = io.BytesIO()
+        quality = int(rng.integers(d.quality[0], d.quality[1] + 1))
+        PillowImage.fromarray(low).save(file, "JPEG", quality=quality, subsampling=int(rng.choice((0, 2))))
+        low = np.asarray(PillowImage.open(file), np.uint8)
+    return low
+
+
+def framed_pair(
+    portrait: Portrait, size: int, degradation: Degradation, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The face framed as in the product: (3, S, S) degraded, and (3, 2S, 2S), float in [0, 1]."""
+    height, width = portrait.image.shape[:2]
+    crop = frame_crop(portrait.face, (width, height))
+    centre = (crop.cx, crop.cy)
+    high = view(portrait.image, centre, crop.side, 0.0, 2 * size)
+    low = degraded(portrait.image, high, centre, crop.side, 0.0, degradation, np.random.default_rng(seed))
+    as_tensor = [torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255) for image in (low, high)]
+    return as_tensor[0], as_tensor[1]
+
+
+def colour_table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """(3, 256): what each level of each colour becomes, in [0, 1]."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    gain = np.exp(0.15 * rng.standard_normal() + 0.05 * rng.standard_normal((3, 1)))
+    return np.clip(levels * gain + 0.03 * rng.standard_normal(), 0, 1).astype(np.float32)
+
+
+def _warped_view(
+    photo: Image,
+    centre: tuple[float, float],
+    side: float,
+    turn: float,
+    size: int,
+    degradation: Degradation,
+    rng: np.random.Generator,
+) -> Image:
+    """The view at ``size``, by bilinear interpolation from one at another place and scale."""
+    zoom = float(np.exp(degradation.zoom * rng.standard_normal()))
+    other_size = round(1.15 * size) + 2
+    other_side = side * other_size / size * zoom
+    pixel = other_side / other_size  # in the photo's pixels
+    x, y = centre[0] + pixel * rng.uniform(-0.5, 0.5), centre[1] + pixel * rng.uniform(-0.5, 0.5)
+    other = view(photo, (x, y), other_side, turn, other_size)
+    there = view_matrix((x, y), other_side, turn, other_size)
+    here = view_matrix(centre, side, turn, size)
+    matrix = (here @ np.linalg.inv(there))[:2]
+    warped = cv2.warpAffine(other, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
+
+
+def view_matrix(centre: tuple[float, float], side: float, turn: float, size: int) -> Matrix:
+    """(3, 3): from points of the photo to points (centre of the first pixel is 0) of its :func:`view`."""
+    x, y = centre[0] - 0.5, centre[1] - 0.5
+    matrix = np.vstack((cv2.getRotationMatrix2D((x, y), turn, size / side), (0.0, 0.0, 1.0)))
+    matrix[:2, 2] += (size - 1) / 2 - x, (size - 1) / 2 - y
+    return np.asarray(matrix, np.float64)
+
+
+def _cut_out(image: Image, left: int, top: int, side: int) -> Image:
+    height, width = image.shape[:2]
+    part = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    over = (max(-top, 0), max(top + side - height, 0), max(-left, 0), max(left + side - width, 0))
+    if any(over):
+        part = np.asarray(cv2.copyMakeBorder(part, *over, cv2.BORDER_REFLECT_101), np.uint8)
+    return part
+
+
+def _resized(image: Image, size: int, kind: PillowImage.Resampling) -> Image:
+    return np.asarray(PillowImage.fromarray(image).resize((size, size), kind), np.uint8)

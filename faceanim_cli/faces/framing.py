@@ -1,0 +1,307 @@
+"""Which square of an image the networks see, and the exact way there and back.
+
+Two kinds of coordinates, never mixed:
+
+- A ``Box`` is made of edges: pixel ``i`` covers ``[i, i + 1)``, so a box with ``x=10, w=20`` holds the pixels
+  10 to 29 and its centre is 20. Viola-Jones boxes and crops are given that way.
+- A *point* ``(x, y)`` names pixel centres: the centre of the first pixel is (0, 0). Landmarks are given that
+  way. An edge at ``e`` lies at the point coordinate ``e - 0.5``.
+
+x points right and y down. A crop of side ``s`` shown at ``size`` pixels maps a point of the image to the
+point ``u = (x + 0.5 - crop.x) * size / s - 0.5`` of the crop: the half-pixel rule that ``cv2.resize``
+follows too, hence the points of ``crop_transform`` and the pixels of ``crop_image`` agree exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceanim_cli.errors import UsageError
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Points: TypeAlias = npt.NDArray[np.floating[Any]]
+Matrix: TypeAlias = npt.NDArray[np.float64]
+
+# Side of the crop in face box sides, as in training: head, hair and neck. Talking-head clips are seldom wider
+# than 1.8, and 2 would reach over their edges.
+FRAME_SCALE = 1.75
+TIGHTEST_SCALE = 1.25  # a crop shrinks to stay inside a small image, as far as here; then it reaches over its edge
+MOTION_MARGIN = 1.3  # a moving face keeps this much of its own box inside the crop of its clip
+FEATHER = 0.08  # width of the soft edge of a pasted crop, as a share of the crop's side
+
+
+@dataclass(frozen=True)
+class Box:
+    """Rectangle in pixels of its image: top-left corner (x right, y down), width, height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def cx(self) -> float:
+        """Centre, in edge coordinates (half a pixel more than the same place as a point)."""
+        return self.x + self.w / 2
+
+    @property
+    def cy(self) -> float:
+        """Centre, in edge coordinates (half a pixel more than the same place as a point)."""
+        return self.y + self.h / 2
+
+    @property
+    def side(self) -> float:
+        """The longer of width and height."""
+        return max(self.w, self.h)
+
+    @property
+    def area(self) -> float:
+        """Pixels covered."""
+        return self.w * self.h
+
+    def scaled(self, factor: float) -> Box:
+        """The box grown (factor > 1) or shrunk about its centre."""
+        w, h = self.w * factor, self.h * factor
+        return Box(self.cx - w / 2, self.cy - h / 2, w, h)
+
+
+def frame_crop(face: Box, image_size: tuple[int, int]) -> Box:
+    """The square crop that frames one face as in training.
+
+    ``FRAME_SCALE`` face sides around the centre of the box, moved to lie inside the image. Where the image
+    is too small for that, the largest square that fits, but no smaller than ``TIGHTEST_SCALE`` face sides:
+    then it reaches over the edge (``crop_image`` repeats the edge pixels).
+
+    Args:
+        face: face box, pixels of the image.
+        image_size: (width, height) of the image.
+
+    Returns:
+        A square with whole-number corner and side.
+
+    Raises:
+        UsageError: the box is empty or lies outside the image.
+    """
+    _check_box(face, image_size)
+    side = _fitting_side(FRAME_SCALE * face.side, TIGHTEST_SCALE * face.side, image_size)
+    x = _inside(round(face.cx - side / 2), side, image_size[0])
+    y = _inside(round(face.cy - side / 2), side, image_size[1])
+    return Box(x, y, side, side)
+
+
+def clip_crop(faces: Sequence[Box], image_size: tuple[int, int]) -> Box:
+    """One square crop for a whole clip, the smallest that holds all boxes (paper, section 4).
+
+    It gives the median face the framing of ``frame_crop`` around the median centre. When the face moves far,
+    the crop moves, then grows, until it holds every box with a margin (``MOTION_MARGIN``), as far as the
+    image reaches.
+
+    Args:
+        faces: face boxes of the clip, pixels of its frames, in any order.
+        image_size: (width, height) of the frames.
+
+    Returns:
+        A square with whole-number corner and side.
+
+    Raises:
+        UsageError: no box, an empty one, or one outside the frame.
+    """
+    if not faces:
+        raise UsageError("no face boxes to frame a clip by")
+    for face in faces:
+        _check_box(face, image_size)
+    cx = float(np.median([face.cx for face in faces]))
+    cy = float(np.median([face.cy for face in faces]))
+    median_side = float(np.median([face.side for face in faces]))
+
+    wide = [face.scaled(MOTION_MARGIN) for face in faces]
+    width, height = image_size
+    left = max(0, math.floor(min(b.x for b in wide)))
+    top = max(0, math.floor(min(b.y for b in wide)))
+    right = min(width, math.ceil(max(b.x + b.w for b in wide)))
+    bottom = min(height, math.ceil(max(b.y + b.h for b in wide)))
+
+    must_hold = max(right - left, bottom - top)
+    tightest = max(TIGHTEST_SCALE * median_side, must_hold)
+    side = _fitting_side(max(FRAME_SCALE * median_side, must_hold), tightest, image_size)
+    # The nearest place to the median centre that holds the union. The image's edge cannot push the union out
+    # again, because the union was cut to the image.
+    x = min(max(round(cx - side / 2), right - side), left)
+    y = min(max(round(cy - side / 2), bottom - side), top)
+    return Box(_inside(x, side, width), _inside(y, side, height), side, side)
+
+
+def square_crop(box: Box, image_size: tuple[int, int]) -> Box:
+    """A crop given by hand (``--crop x,y,w,h``) as a whole-pixel square: its longer side, around its centre.
+
+    Moved to lie inside the image where it fits there.
+
+    Raises:
+        UsageError: the box is empty or lies outside the image.
+    """
+    _check_box(box, image_size)
+    side = max(1, round(box.side))
+    x = _inside(round(box.cx - side / 2), side, image_size[0])
+    y = _inside(round(box.cy - side / 2), side, image_size[1])
+    return Box(x, y, side, side)
+
+
+def crop_image(image: Image, crop: Box, size: int) -> Image:
+    """The crop as a square picture, edge pixels repeated where it reaches over the image.
+
+    Args:
+        image: uint8 (H, W, 3), or (H, W).
+        crop: whole-pixel square, see ``frame_crop``.
+        size: side of the result, pixels.
+
+    Returns:
+        uint8 (size, size, 3), geometrically as ``crop_transform(crop, size)`` says.
+
+    Raises:
+        ValueError: the crop is not a whole-pixel square.
+        UsageError: it does not touch the image.
+    """
+    x, y, side = _whole_square(crop)
+    height, width = image.shape[:2]
+    _check_box(crop, (width, height))
+    part = image[max(y, 0) : y + side, max(x, 0) : x + side]
+    over = (max(-y, 0), max(y + side - height, 0), max(-x, 0), max(x + side - width, 0))
+    if any(over):
+        part = np.asarray(cv2.copyMakeBorder(part, *over, cv2.BORDER_REPLICATE), np.uint8)
+    return _resized(part, size)
+
+
+def paste_back(image: Image, face_frame: Image, crop: Box) -> Image:
+    """The image with the crop's place taken by ``face_frame``: the inverse of ``crop_image``.
+
+    The pasted square fades in over ``FEATHER`` of its side, except where it ends at the image's own edge:
+    there is nothing to blend with.
+
+    Args:
+        image: uint8 (H, W, 3); left as it is.
+        face_frame: uint8 (S, S, 3), any S.
+        crop: the crop that it was made from, whole-pixel square.
+
+    Returns:
+        uint8 (H, W, 3), new.
+
+    Raises:
+        ValueError: the crop is not a whole-pixel square.
+        UsageError: it does not touch the image.
+    """
+    x, y, side = _whole_square(crop)
+    height, width = image.shape[:2]
+    _check_box(crop, (width, height))
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    face = _resized(face_frame, side)[y0 - y : y1 - y, x0 - x : x1 - x].astype(np.float32)
+    mask_x = _ramp(side, fade_start=x > 0, fade_end=x + side < width)[x0 - x : x1 - x]
+    mask_y = _ramp(side, fade_start=y > 0, fade_end=y + side < height)[y0 - y : y1 - y]
+    mask = (mask_y[:, None] * mask_x[None, :])[..., None]  # (h, w, 1)
+
+    result = image.copy()
+    below = image[y0:y1, x0:x1].astype(np.float32)
+    result[y0:y1, x0:x1] = np.rint(below + mask * (face - below)).astype(np.uint8)
+    return result
+
+
+def crop_transform(crop: Box, size: int) -> Matrix:
+    """(2, 3) matrix from a point of the image to that point of ``crop_image(image, crop, size)``, pixels."""
+    scale_x, scale_y = size / crop.w, size / crop.h
+    return np.array(
+        [
+            [scale_x, 0.0, (0.5 - crop.x) * scale_x - 0.5],
+            [0.0, scale_y, (0.5 - crop.y) * scale_y - 0.5],
+        ]
+    )
+
+
+def inverse_crop_transform(crop: Box, size: int) -> Matrix:
+    """(2, 3) matrix from a point of the crop, ``size`` pixels wide, to that point of the image, pixels."""
+    scale_x, scale_y = crop.w / size, crop.h / size
+    return np.array(
+        [
+            [scale_x, 0.0, 0.5 * scale_x + crop.x - 0.5],
+            [0.0, scale_y, 0.5 * scale_y + crop.y - 0.5],
+        ]
+    )
+
+
+def transform_points(matrix: Matrix, points_px: Points) -> Points:
+    """Points (..., 2) as x, y through a (2, 3) matrix; same shape."""
+    return points_px @ matrix[:, :2].T + matrix[:, 2]
+
+
+def face_in_crop(face: Box, crop: Box, size: int = 256) -> tuple[float, float, float, float]:
+    """The face box as the networks take it: (x0, y0, x1, y1) in the crop's [-1, 1].
+
+    ``align_corners=True``: -1 is the centre of the first pixel and 1 that of the last, at ``size`` pixels a
+    side. Not clamped: a face that reaches over the crop has values a little beyond.
+    """
+    scale_x, scale_y = size / crop.w, size / crop.h
+
+    def normalised(edge: float, scale: float) -> float:
+        return 2 * (edge * scale - 0.5) / (size - 1) - 1
+
+    return (
+        normalised(face.x - crop.x, scale_x),
+        normalised(face.y - crop.y, scale_y),
+        normalised(face.x + face.w - crop.x, scale_x),
+        normalised(face.y + face.h - crop.y, scale_y),
+    )
+
+
+def _fitting_side(wanted: float, tightest: float, image_size: tuple[int, int]) -> int:
+    """The wanted side, or less where the image is smaller, but not less than the tightest."""
+    side = min(wanted, max(min(image_size), tightest))
+    return max(1, math.ceil(side - 1e-9))
+
+
+def _inside(start: int, side: int, length: int) -> int:
+    """``start`` moved so that [start, start + side) lies in [0, length), or, when longer, holds it."""
+    slack = length - side
+    return min(max(start, min(slack, 0)), max(slack, 0))
+
+
+def _check_box(box: Box, image_size: tuple[int, int]) -> None:
+    width, height = image_size
+    place = f"box {box.x:g},{box.y:g},{box.w:g},{box.h:g}"
+    if not (box.w > 0 and box.h > 0):
+        raise UsageError(f"{place} is empty: give x,y,w,h with w and h above 0")
+    if not (box.x < width and box.y < height and box.x + box.w > 0 and box.y + box.h > 0):
+        raise UsageError(f"{place} lies outside the {width}x{height} image: give x,y,w,h in its pixels")
+
+
+def _whole_square(crop: Box) -> tuple[int, int, int]:
+    """(x, y, side) of a crop, which must be a square of whole pixels: only then is a slice exact."""
+    x, y, side = int(crop.x), int(crop.y), int(crop.w)
+    if (x, y, side, side) != (crop.x, crop.y, crop.w, crop.h):
+        raise ValueError(
+            f"not a whole-pixel square: {crop}; make one with frame_crop, clip_crop or square_crop"
+        )
+    return x, y, side
+
+
+def _resized(image: Image, size: int) -> Image:
+    if image.shape[0] == size and image.shape[1] == size:
+        return image.copy()
+    # Area averaging is the only one of OpenCV's filters that does not alias when it shrinks.
+    how = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
+
+
+@lru_cache(maxsize=32)
+def _ramp(side: int, *, fade_start: bool, fade_end: bool) -> npt.NDArray[np.float32]:
+    """(side,) weights in (0, 1]: one dimension of the feathered mask; the same for every frame of a clip."""
+    position = (np.arange(side) + 0.5) / (FEATHER * side)
+    rise = np.minimum(position, 1.0)
+    ramp = (rise if fade_start else 1.0) * (rise[::-1] if fade_end else 1.0) * np.ones(side)
+    ramp = ramp * ramp * (3 - 2 * ramp)  # smoothstep: a linear ramp shows a crease at both ends
+    return ramp.astype(np.float32)
