@@ -22,10 +22,10 @@ class GeneratorSettings:
 
 
 class Generated(NamedTuple):
-    """One batch of generated frames and what they are made of; images are (B, 3, H, W) in [0, 1]."""
+    """One batch of generated frames and what they are made of; images are (B, 3, H, W)."""
 
-    image: Tensor  # I_t = E (1 - M) + R M
-    warped: Tensor  # E
+    image: Tensor  # I_t = E (1 - M) + R M, in [0, 1] up to a little overshoot of R
+    warped: Tensor  # E, in [0, 1]
     repainted: Tensor  # R
     mask: Tensor  # M: (B, 1, H, W) in [0, 1], 1 where the repainted pixel is taken
 
@@ -34,8 +34,10 @@ class Generator(nn.Module):
     """Photo and dense motion to the animated frame.
 
     The warp (Eq. 1) is done on pixels at full size: E. A U-Net reads concat(E, F) and the occlusion
-    map, and predicts R and M, composed by Eq. 2. It works at half size, with pixels folded into
-    channels and unfolded at the end: a full-size layer with few channels runs far below a CPU's peak.
+    map, and predicts R and M, composed by Eq. 2. R is predicted as a difference to E: painted from
+    nothing through a half-size network it would never be as sharp, and M would shut it out. The U-Net
+    works at half size, with pixels folded into channels and unfolded at the end: a full-size layer with
+    few channels runs far below a CPU's peak.
     Beyond the paper, features of the photo, computed once, are warped with it and joined at each
     level, and the driving keypoints' heatmaps say where lids and lips are to be.
     """
@@ -55,8 +57,9 @@ class Generator(nn.Module):
         joined = (p0, p1 + settings.num_keypoints, p2, *(0,) * (len(settings.widths) - 3))
         self.unet = UNet(12 + 2 + 1, settings.widths, joined)
         self.head = nn.Conv2d(settings.widths[0], 4 * 4, 3, padding=1)  # R and M for 2x2 pixels
-        # Start from the warp: M near sigmoid(-1), R near grey.
-        nn.init.constant_(self.head.bias, 0.0)
+        # Start from the warp: R = E, and M = sigmoid(-1).
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         with torch.no_grad():
             self.head.bias[12:] = -1.0
 
@@ -92,8 +95,8 @@ class Generator(nn.Module):
         joined += [None] * (len(self.settings.widths) - len(joined))
 
         painted = self.head(self.unet(x, joined)).float()
-        repainted = torch.sigmoid(F.pixel_shuffle(painted[:, :12], 2))  # R
-        mask = torch.sigmoid(F.pixel_shuffle(painted[:, 12:], 2))  # M
         warped = warped.float()
+        repainted = warped + torch.tanh(F.pixel_shuffle(painted[:, :12], 2))  # R
+        mask = torch.sigmoid(F.pixel_shuffle(painted[:, 12:], 2))  # M
         image = warped * (1 - mask) + repainted * mask  # Eq. 2
         return Generated(image, warped, repainted, mask)

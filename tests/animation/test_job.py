@@ -1,0 +1,136 @@
+"""From files to a file: what of the driver is kept, and what a failure leaves behind."""
+
+import wave
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceanim_cli import Animator
+from faceanim_cli.animation.job import animate_file
+from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
+from faceanim_cli.media import VideoReader, VideoWriter, write_photo
+from faceanim_cli.media.ffmpeg import run
+
+MakeDriver = Callable[..., Path]
+
+
+@pytest.fixture
+def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    path = tmp_path / "photo.png"
+    write_photo(path, astronaut)
+    return path
+
+
+@pytest.fixture
+def animator(rigid_weights_file: Path) -> Animator:
+    return Animator(rigid_weights_file, device="cpu", precision="fp32", sr=False)
+
+
+@pytest.fixture
+def beep(tmp_path: Path) -> Path:
+    path = tmp_path / "beep.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        tone = 8000 * np.sin(np.arange(16000) * 440 * 2 * np.pi / 16000)
+        file.writeframes(tone.astype("<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(("frames", "fps"), [(1, Fraction(25)), (9, Fraction(30000, 1001))])
+def test_every_frame_and_the_exact_rate_are_kept(
+    animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path, frames: int, fps: Fraction
+) -> None:
+    told: list[tuple[int, int | None]] = []
+    out = tmp_path / "out.mp4"
+    result = animate_file(
+        animator, photo, make_driver(frames=frames, fps=fps), out, progress=lambda *seen: told.append(seen)
+    )
+    video = VideoReader(out)
+    assert sum(1 for _ in video) == result.frames == frames
+    assert video.fps == fps
+    assert (video.width, video.height) == (64, 64)
+    assert not video.has_audio
+    assert [done for done, _ in told] == list(range(1, frames + 1))
+
+
+def test_the_drivers_sound_is_kept(
+    animator: Animator, photo: Path, make_driver: MakeDriver, beep: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    animate_file(animator, photo, make_driver(frames=25, audio=beep), out)
+    video = VideoReader(out)
+    assert video.has_audio
+    assert video.duration == pytest.approx(1.0, abs=0.04)
+
+
+def test_the_file_says_that_it_is_generated_and_by_what(
+    animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    animate_file(animator, photo, make_driver(frames=2), out)
+    _, _, banner = run(["-i", str(out)])
+    comment = next(line for line in banner.splitlines() if "comment" in line)
+    assert "AI-generated" in comment
+    assert "faceanim" in comment
+    assert "rigid.safetensors" in comment
+
+
+def test_one_animator_serves_many_jobs(
+    animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        animate_file(animator, photo, make_driver(frames=3), tmp_path / name)
+    a, b = ([f.tobytes() for f in VideoReader(tmp_path / name)] for name in ("a.mp4", "b.mp4"))
+    assert a == b
+
+
+def test_a_driver_without_a_face_is_named_and_a_crop_helps(animator: Animator, photo: Path, tmp_path: Path) -> None:
+    wall, out = tmp_path / "wall.mp4", tmp_path / "out.mp4"
+    with VideoWriter(wall, Fraction(25), (96, 96)) as writer:
+        for _ in range(5):
+            writer.write(np.full((96, 96, 3), 90, np.uint8))
+    with pytest.raises(NoFaceError, match=r"wall\.mp4.*--driver-crop"):
+        animate_file(animator, photo, wall, out)
+    assert not out.exists()
+    animate_file(animator, photo, wall, out, driver_crop=(0, 0, 96, 96))
+    assert out.exists()
+
+
+def test_nothing_is_read_when_the_output_cannot_be_written(animator: Animator, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        animate_file(animator, tmp_path / "missing.jpg", tmp_path / "missing.mp4", tmp_path / "nowhere" / "o.mp4")
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "empty", "text"])
+def test_an_unreadable_driver_is_named(animator: Animator, photo: Path, tmp_path: Path, what: str) -> None:
+    driver = tmp_path / "driver.mp4"
+    if what == "folder":
+        driver.mkdir()
+    elif what != "missing":
+        driver.write_text("" if what == "empty" else "not a video\n" * 100)
+    with pytest.raises(UnreadableInputError, match=r"driver\.mp4"):
+        animate_file(animator, photo, driver, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_an_interruption_leaves_the_old_result_and_no_pieces(
+    animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path, fault: type[BaseException]
+) -> None:
+    driver = make_driver(frames=12)
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"an older result")
+    before = set(tmp_path.iterdir())
+
+    def interrupt(done: int, _: int | None) -> None:
+        if done == 3:
+            raise fault
+
+    with pytest.raises(fault):
+        animate_file(animator, photo, driver, out, progress=interrupt)
+    assert out.read_bytes() == b"an older result"
+    assert set(tmp_path.iterdir()) == before

@@ -1,0 +1,119 @@
+"""The command line: exit codes, what goes to stdout, and what is imported when."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceanim_cli import __version__
+from faceanim_cli.app import main
+from faceanim_cli.media import VideoReader, write_photo
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["faceanim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    path = tmp_path / "a photo.png"
+    write_photo(path, astronaut)
+    return path
+
+
+def test_version_and_help_do_not_import_torch() -> None:
+    code = "import sys; from faceanim_cli.app import main\ntry: main()\nexcept SystemExit: print('torch' in sys.modules)"
+    for option in ("--version", "--help"):
+        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "False"
+    assert __version__ in subprocess.run(
+        [sys.executable, "-m", "faceanim_cli", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_animate_prints_the_result_and_nothing_else(
+    run: Run, photo: Path, make_driver: Callable[..., Path], rigid_weights_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out video.mp4"
+    code, stdout, stderr = run(
+        "animate", photo, make_driver(frames=3), "-o", out, "--weights", rigid_weights_file, "--no-sr", "--size", 48
+    )
+    assert (code, stdout.split("\n")[0], stderr) == (0, str(out), "")
+    video = VideoReader(out)
+    assert (video.width, video.height, sum(1 for _ in video)) == (48, 48, 3)
+
+
+def test_a_photo_without_a_face_exits_3_and_a_crop_helps(
+    run: Run, make_driver: Callable[..., Path], rigid_weights_file: Path, tmp_path: Path
+) -> None:
+    wall = tmp_path / "wall.png"
+    write_photo(wall, np.full((200, 200, 3), 99, np.uint8))
+    common = ("-o", tmp_path / "o.mp4", "--weights", rigid_weights_file, "--no-sr")
+    code, stdout, stderr = run("animate", wall, make_driver(frames=2), *common)
+    assert (code, stdout) == (3, "")
+    assert "wall.png" in stderr
+    assert "--crop x,y,w,h" in stderr
+    assert len(stderr.strip().splitlines()) == 1
+    assert run("animate", wall, make_driver(frames=2), *common, "--crop", "20,20,100,100")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("animate", "PHOTO", "missing.mp4", "-o", "o.mp4"), 5, "missing.mp4"),
+        (("animate", "missing.jpg", "DRIVER", "-o", "o.mp4"), 5, "missing.jpg"),
+        (("animate", "PHOTO", "DRIVER", "-o", "nowhere/o.mp4"), 2, "nowhere"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.txt"), 2, "o.txt"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--weights", "no.safetensors"), 4, "no.safetensors"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--crop", "1,2,3"), 2, "1,2,3"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--crop", "0,0,-5,9"), 2, "above 0"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--device", "floppy"), 2, "floppy"),
+        (("animate", "PHOTO"), 2, ""),
+        (("levitate",), 2, "levitate"),
+    ],
+)
+def test_bad_input_has_its_exit_code_and_one_line(
+    run: Run,
+    photo: Path,
+    make_driver: Callable[..., Path],
+    rigid_weights_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"PHOTO": photo, "DRIVER": make_driver(frames=2)}
+    extra = ("--no-sr", "--weights", rigid_weights_file) if "-o" in arguments and "--weights" not in arguments else ()
+    got, stdout, stderr = run(*(names.get(a, a) for a in arguments), *extra)
+    assert got == code
+    assert stdout == ""
+    assert said in stderr
+    assert "Traceback" not in stderr
+    if code > 2:
+        assert len(stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_a_fault_of_ours_is_one_line_unless_debugging(
+    run: Run, monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("faceanim_cli.media.check_writable", lambda _: 1 / 0)
+    code, _, stderr = run("animate", photo, photo, "-o", tmp_path / "o.mp4")
+    assert code == 1
+    assert "ZeroDivisionError" in stderr
+    assert len(stderr.strip().splitlines()) == 1

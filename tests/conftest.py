@@ -1,0 +1,75 @@
+"""Tiny networks and free pictures that several tests share."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from faceanim_cli.data.landmarks import PAPER_ANCHORS
+from faceanim_cli.media import VideoWriter
+from faceanim_cli.weights.checkpoint import save_checkpoint
+from faceanim_models import (
+    AnimationModel,
+    AnimationSettings,
+    DenseMotionSettings,
+    GeneratorSettings,
+    KeypointDetectorSettings,
+)
+
+TINY = AnimationSettings(
+    KeypointDetectorSettings(10, input_size=32, stages=1, widths=(8,)),
+    DenseMotionSettings(10, size=32, widths=(8, 16)),
+    GeneratorSettings(10, widths=(8, 16, 16), photo_widths=(8, 8, 8)),
+    PAPER_ANCHORS,
+    image_size=64,
+)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # Tiny networks: threads cost more than they give, above all beside other work.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """The NASA portrait, public domain: uint8 RGB (512, 512, 3), one face."""
+    return skimage.data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def rigid_weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint that moves the whole photo by the similarity and repaints nothing.
+
+    Its output is then known: the photo, moved as the keypoints say.
+    """
+    torch.manual_seed(0)
+    model = AnimationModel(TINY)
+    with torch.no_grad():
+        for layer, bias in ((model.dense_motion.mixture, None), (model.generator.head, -30.0)):
+            layer.weight.zero_()
+            layer.bias.zero_()
+            if bias is not None:
+                layer.bias.fill_(bias)  # M = 0
+        model.dense_motion.mixture.bias[1] = 30.0  # the similarity alone
+    path = tmp_path_factory.mktemp("weights") / "rigid.safetensors"
+    save_checkpoint(path, model, dtype=torch.float32)
+    return path
+
+
+@pytest.fixture
+def make_driver(tmp_path: Path, astronaut: np.ndarray) -> Callable[..., Path]:
+    """Writes a short driving video of the astronaut's face that drifts to the right."""
+
+    def make(name: str = "driver.mp4", frames: int = 12, fps: Fraction = Fraction(25), audio: Path | None = None) -> Path:
+        path = tmp_path / name
+        with VideoWriter(path, fps, (320, 256), audio_from=audio) as writer:
+            for i in range(frames):
+                writer.write(np.ascontiguousarray(astronaut[:256, 70 - i : 390 - i]))
+        return path
+
+    return make
