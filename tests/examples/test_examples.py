@@ -1,0 +1,264 @@
+"""What ships in ``examples/`` can be read, moves, and runs."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from faceanim_cli.errors import NoFaceError, WeightsError
+from faceanim_cli.faces import Box, FaceDetector
+from faceanim_cli.media import VideoReader, read_photo
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FRAMES = 100
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+
+
+@pytest.fixture(scope="module")
+def driver() -> list[npt.NDArray[np.uint8]]:
+    with VideoReader(EXAMPLES / "driver.mp4") as video:
+        return list(video)
+
+
+@pytest.fixture(scope="module")
+def faces(driver: list[npt.NDArray[np.uint8]]) -> list[list[Box]]:
+    detector = FaceDetector()
+    return [detector.detect(frame) for frame in driver]
+
+
+def test_portrait_shows_one_face_and_names_its_source() -> None:
+    photo = read_photo(EXAMPLES / "portrait.jpg")
+    assert photo.shape == (512, 512, 3)
+    (face,) = FaceDetector().detect(photo)
+    assert abs(face.cx - 224) < 12
+    assert abs(face.cy - 114) < 12
+    with Image.open(EXAMPLES / "portrait.jpg") as image:
+        assert "NASA" in image.getexif()[0x010E]
+        assert b"public domain" in image.info["comment"]
+
+
+def test_driver_is_what_the_readme_says(driver: list[npt.NDArray[np.uint8]]) -> None:
+    with VideoReader(EXAMPLES / "driver.mp4") as video:
+        assert video.fps == Fraction(25)
+        assert (video.width, video.height) == (256, 256)
+        assert video.has_audio
+    assert len(driver) == FRAMES
+    assert (EXAMPLES / "driver.mp4").stat().st_size < 500_000
+
+
+def test_driver_begins_and_ends_at_rest(driver: list[npt.NDArray[np.uint8]]) -> None:
+    def difference(a: int, b: int) -> float:
+        return float(np.abs(driver[a].astype(int) - driver[b]).mean())
+
+    assert difference(0, -1) < 3
+    assert difference(0, 18) > 10  # turned
+
+
+def test_driver_shows_a_face_all_the_time(faces: list[list[Box]]) -> None:
+    assert sum(len(found) == 1 for found in faces) >= 0.95 * FRAMES
+
+
+def test_driver_turns_and_nods(faces: list[list[Box]]) -> None:
+    def centre(seconds: float) -> tuple[float, float]:
+        boxes = [found[0] for found in faces[round(seconds * 25) - 1 : round(seconds * 25) + 2] if found]
+        return float(np.median([b.cx for b in boxes])), float(np.median([b.cy for b in boxes]))
+
+    rest_x, rest_y = centre(0.08)
+    assert centre(0.7)[0] > rest_x + 20
+    assert centre(1.45)[0] < rest_x - 20
+    assert centre(2.25)[1] > rest_y + 8
+    assert centre(2.65)[1] < rest_y - 6
+
+
+def test_make_driver_explains_itself() -> None:
+    command = [sys.executable, EXAMPLES / "make_driver.py", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("usage: make_driver.py")
+
+
+def test_make_driver_is_at_rest_first_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    script = load("make_driver")
+    rest = script.Pose()
+    assert script.pose_at(0.0) == rest
+    assert script.pose_at((FRAMES - 1) / 25) == rest
+    assert script.pose_at(0.7).yaw == pytest.approx(-18)
+
+
+# --- animate_folder.py, with networks that are not there
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Photos "a b", bad and c; one driver; an output folder that is not there yet."""
+    photos, drivers = tmp_path / "my photos", tmp_path / "drivers"
+    photos.mkdir()
+    drivers.mkdir()
+    for name in ("a b.jpg", "bad.PNG", "c.jpeg", "notes.txt"):
+        (photos / name).touch()
+    (drivers / "nod.mp4").touch()
+    return photos, drivers, tmp_path / "out"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    def animate_file(animator: object, photo: Path, driver: Path, output: Path) -> SimpleNamespace:
+        if photo.stem == "bad":
+            raise NoFaceError(f"{photo}: no face found")
+        output.write_text("made")
+        return SimpleNamespace(frames=1)
+
+    module = load("animate_folder")
+    monkeypatch.setattr(module, "Animator", lambda **_: object())
+    monkeypatch.setattr(module, "animate_file", animate_file)
+    return module
+
+
+def test_python_batch_explains_itself(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        script.main(["--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("usage:")
+
+
+def test_python_batch_goes_on_after_a_failure_and_skips_what_is_there(
+    script: ModuleType, folders: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(folder) for folder in folders]
+    assert script.main(arguments) == 1
+    assert sorted(f.name for f in folders[2].iterdir()) == ["a b_nod.mp4", "c_nod.mp4"]
+    out, err = capsys.readouterr()
+    assert out.endswith("2 done, 0 skipped, 1 failed\n")
+    assert "no face found" in err
+
+    (folders[0] / "bad.PNG").unlink()
+    assert script.main(arguments) == 0
+    assert capsys.readouterr().out == "0 done, 2 skipped, 0 failed\n"
+
+
+def test_python_batch_does_not_write_one_file_twice(
+    script: ModuleType, folders: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders[0] / "c.png").touch()
+    (folders[0] / "bad.PNG").unlink()
+    assert script.main([str(folder) for folder in folders]) == 1
+    out, err = capsys.readouterr()
+    assert out.endswith("2 done, 0 skipped, 1 failed\n")
+    assert "rename one" in err
+
+
+def test_python_batch_without_weights(
+    script: ModuleType, folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_weights(**_: object) -> None:
+        raise WeightsError("weights are missing")
+
+    monkeypatch.setattr(script, "Animator", no_weights)
+    assert script.main([str(folder) for folder in folders]) == WeightsError.exit_code
+
+
+def test_python_batch_without_a_folder(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as error:
+        script.main([str(tmp_path / "none"), str(tmp_path), str(tmp_path)])
+    assert error.value.code == 2
+
+
+# --- animate_folder.sh, with a faceanim that only pretends
+
+STUB = """#!/usr/bin/env bash
+# animate PHOTO DRIVER -o OUTPUT [OPTION...]
+[[ $1 == animate && $4 == -o ]] || exit 2
+case $2 in
+  *bad*) exit 3 ;;
+  *stop*) exit 130 ;;
+esac
+output=$5
+shift 5
+cat >/dev/null # stdin is empty, not the terminal
+printf '%s' "$*" >"$output"
+"""
+
+
+def run_batch(tmp_path: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """animate_folder.sh with a stub first on the PATH, which writes its options into the output."""
+    stub = tmp_path / "bin" / "faceanim"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    environment = os.environ | {"PATH": f"{stub.parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", EXAMPLES / "animate_folder.sh", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=20,
+        check=False,
+    )
+
+
+@needs_bash
+def test_shell_script_is_valid_executable_and_explains_itself(tmp_path: Path) -> None:
+    subprocess.run(["bash", "-n", EXAMPLES / "animate_folder.sh"], check=True)
+    assert os.access(EXAMPLES / "animate_folder.sh", os.X_OK)
+    result = run_batch(tmp_path, "--help")
+    assert (result.returncode, result.stdout[:6]) == (0, "Usage:")
+    result = run_batch(tmp_path, "photos")
+    assert (result.returncode, result.stderr[:6]) == (2, "Usage:")
+
+
+@needs_bash
+def test_shell_batch_goes_on_after_a_failure_and_skips_what_is_there(
+    tmp_path: Path, folders: tuple[Path, Path, Path]
+) -> None:
+    result = run_batch(tmp_path, *folders, "--device", "cpu")
+    assert result.returncode == 1
+    assert result.stdout == "2 done, 0 skipped, 1 failed\n"
+    assert "bad.PNG" in result.stderr
+    assert sorted(f.name for f in folders[2].iterdir()) == ["a b_nod.mp4", "c_nod.mp4"]
+    assert (folders[2] / "c_nod.mp4").read_text() == "--device cpu"
+
+    (folders[0] / "bad.PNG").unlink()
+    result = run_batch(tmp_path, *folders)
+    assert (result.returncode, result.stdout) == (0, "0 done, 2 skipped, 0 failed\n")
+
+
+@needs_bash
+def test_shell_batch_does_not_write_one_file_twice(tmp_path: Path, folders: tuple[Path, Path, Path]) -> None:
+    (folders[0] / "bad.PNG").unlink()
+    (folders[0] / "c.png").touch()
+    result = run_batch(tmp_path, *folders)
+    assert (result.returncode, result.stdout) == (1, "2 done, 0 skipped, 1 failed\n")
+    assert "rename one" in result.stderr
+
+
+@needs_bash
+def test_shell_batch_stops_when_interrupted(tmp_path: Path, folders: tuple[Path, Path, Path]) -> None:
+    (folders[0] / "b stop.jpg").touch()
+    assert run_batch(tmp_path, *folders).returncode == 130
+    assert not (folders[2] / "c_nod.mp4").exists()
+
+
+@needs_bash
+def test_shell_batch_with_nothing_to_do(tmp_path: Path, folders: tuple[Path, Path, Path]) -> None:
+    assert run_batch(tmp_path, tmp_path / "none", *folders[1:]).returncode == 2
+    result = run_batch(tmp_path, folders[1], folders[1], folders[2])  # no photos among the drivers
+    assert (result.returncode, "no photos" in result.stderr) == (2, True)
