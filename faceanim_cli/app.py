@@ -10,7 +10,9 @@ import typer
 
 from faceanim_cli import __version__
 from faceanim_cli.commands.animate import animate
+from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.train import train
+from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
 from faceanim_cli.errors import FaceanimError
 
@@ -23,6 +25,8 @@ app = typer.Typer(
 )
 app.command()(animate)
 app.command()(train)
+app.command("eval")(eval_)
+app.add_typer(weights, name="weights")
 
 
 def _print_version(wanted: bool) -> None:
@@ -34,7 +38,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def faceanim(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Animate a face photo with the motion of a driving video."""
@@ -53,5 +58,7 @@ def main() -> None:
         # A fault of ours: still one line for a person, and the way to the traceback for a report.
         if debugging():
             raise
-        typer.echo(f"faceanim: internal error: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        typer.echo(
+            f"faceanim: internal error: {type(error).__name__}: {error} (--debug shows where)", err=True
+        )
         sys.exit(1)

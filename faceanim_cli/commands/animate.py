@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from faceanim_cli.commands.options import parse_crop
+from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
 from faceanim_cli.console import Debug, Quiet, frame_progress
 
 
@@ -15,13 +16,14 @@ def animate(
         Path, typer.Argument(help="The driving video, or a folder of frames.", show_default=False)
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The video to write: .mp4, .mov or .mkv.", show_default=False)
+        Path,
+        typer.Option("--output", "-o", help="The video to write: .mp4, .mov or .mkv.", show_default=False),
     ],
     absolute: Annotated[
         bool,
         typer.Option(
             "--absolute",
-            help="Take the driver's keypoints as they are; for photo and driver of the same person. The default "
+            help="Take the driver's keypoints as they are; for photo and driver of one person. The default "
             "moves the photo's own keypoints, which keeps its face shape.",
         ),
     ] = False,
@@ -33,17 +35,25 @@ def animate(
         int | None, typer.Option(help="Side of the result in pixels [default: 512, or 256 with --no-sr].")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A checkpoint to use instead of the shipped weights.")
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="A name of `faceanim weights list`, a file, or user/repo[@revision] on the Hub "
+            "[default: the shipped weights].",
+        ),
     ] = None,
     crop: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="The photo's frame in pixels, instead of detection.")
     ] = None,
     driver_crop: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="The driver's frame in pixels, instead of detection.")
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="The driver's frame in pixels, instead of detection."),
     ] = None,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoding, 0 is lossless.")] = 18,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    offline: Offline = False,
+    accept_license: AcceptLicense = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -57,10 +67,16 @@ def animate(
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415 (torch takes seconds to import)
     from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
     from faceanim_cli.media import check_writable  # noqa: PLC0415
+    from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
+    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     photo_crop, clip_crop = parse_crop(crop), parse_crop(driver_crop)
     check_writable(output)
-    animator = Animator(weights, device, precision, not absolute, adapt_scale, sr, size)
+    show_progress(not quiet)
+    found = resolve_weights(
+        weights or "animation", offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
+    )
+    animator = Animator(found, device, precision, not absolute, adapt_scale, sr, size)
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:
         result = animate_file(
             animator,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
 from faceanim_cli.console import Debug
 
 
@@ -13,7 +14,12 @@ def train(
         Path, typer.Option(help="A folder with manifest.csv, clips and landmarks.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="Where checkpoints and settings go.")] = Path("runs/motion"),
-    init: Annotated[Path | None, typer.Option(help="Start from these weights.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS", help="Start from these weights: a name, a file, or user/repo on the Hub."
+        ),
+    ] = None,
     perceptual: Annotated[
         Path | None,
         typer.Option(help="SqueezeNet 1.1 features (safetensors) [default: torchvision fetches them]."),
@@ -30,6 +36,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights and pairs.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Loader processes of each training process.")] = 1,
     bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16.")] = True,
+    offline: Offline = False,
+    accept_license: AcceptLicense = False,
     debug: Debug = False,
 ) -> None:
     """Train keypoint detector, dense motion and generator on clips of people.
@@ -38,12 +46,18 @@ def train(
     torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA.
     """
     from faceanim_cli.training.motion import TrainingSettings, train_motion  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
+
+    def found(spec: str) -> Path:
+        return resolve_weights(
+            spec, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
+        )
 
     settings = TrainingSettings(
         data=data,
         out=out,
         cache=cache,
-        init=init,
+        init=None if init is None else found(init),
         perceptual=perceptual,
         size=size,
         batch=batch,

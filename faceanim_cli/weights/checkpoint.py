@@ -1,4 +1,4 @@
-"""Our checkpoint format: safetensors, with the network's settings in the metadata. One file rebuilds a network.
+"""Our checkpoint format: safetensors with the network's settings in the metadata. A file rebuilds a network.
 
 Metadata keys: ``faceanim`` (format version), ``network`` (a name of ``NETWORKS``), ``settings`` (JSON of the
 settings dataclass), and free text such as ``licence`` and ``trained``.
@@ -25,6 +25,8 @@ from faceanim_models import (
     AnimationSettings,
     FaceSuperResolver,
     FaceSuperResolverSettings,
+    FirstOrderModel,
+    FirstOrderSettings,
     PatchDiscriminator,
     PatchDiscriminatorSettings,
 )
@@ -33,6 +35,7 @@ FORMAT = "1"
 NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyType(
     {
         "animation": (AnimationModel, AnimationSettings),
+        "first-order": (FirstOrderModel, FirstOrderSettings),
         "discriminator": (PatchDiscriminator, PatchDiscriminatorSettings),
         "super-resolution": (FaceSuperResolver, FaceSuperResolverSettings),
     }
@@ -41,7 +44,11 @@ NAMED_AT_MOST = 6  # keys in an error message: more says nothing more
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, *, dtype: torch.dtype = torch.float16, notes: Mapping[str, str] | None = None
+    path: Path,
+    network: nn.Module,
+    *,
+    dtype: torch.dtype = torch.float16,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a network of ``NETWORKS`` whole or not at all; floating point tensors as ``dtype``.
 
@@ -127,7 +134,11 @@ def read_metadata(path: Path) -> dict[str, str]:
             metadata: dict[str, str] = file.metadata() or {}
     except (SafetensorError, OSError, struct.error) as error:
         raise WeightsError(f"{path}: not a safetensors file ({error}); fetch it again") from error
-    if metadata.get("faceanim") != FORMAT or metadata.get("network") not in NETWORKS or "settings" not in metadata:
+    if (
+        metadata.get("faceanim") != FORMAT
+        or metadata.get("network") not in NETWORKS
+        or "settings" not in metadata
+    ):
         raise WeightsError(f"{path}: a safetensors file, but not one that faceanim wrote")
     return metadata
 

@@ -1,10 +1,21 @@
-"""What a file is, told by its content: our checkpoints, first-order-model's, and what is often taken for one."""
+"""Any supported weights file: what it holds, and the network in it."""
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import nn
+from faceanim_cli.errors import WeightsError
+from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata
+from faceanim_cli.weights.file_kind import file_kind, safetensors_header
+from faceanim_cli.weights.first_order import first_order_settings, first_order_tensors, load_first_order
+from faceanim_cli.weights.torch_file import read_torch_shapes
+from faceanim_models import AnimationModel, FirstOrderModel
+
+# Numbers in a state dict that are not learned: batch statistics, the vectors of spectral normalisation, and
+# the blur of first-order-model.
+BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked", "._u", "._v", ".down.weight")
 
 
 @dataclass(frozen=True)
@@ -26,9 +37,37 @@ def describe(path: Path) -> WeightsDescription:
     Raises:
         WeightsError: anything that is no supported weights file, named for what it is.
     """
-    raise NotImplementedError
+    size = path.stat().st_size if path.is_file() else 0
+    kind = file_kind(path)
+    if kind == "safetensors":
+        metadata = read_metadata(path)
+        shapes = {
+            key: entry["shape"] for key, entry in safetensors_header(path).items() if key != "__metadata__"
+        }
+        settings = json.loads(metadata["settings"])
+        name = "faceanim checkpoint"
+        return WeightsDescription(
+            name, metadata["network"], _parameters(shapes), size, None, metadata.get("licence"), settings
+        )
+    tensors = first_order_tensors(read_torch_shapes(path), path)
+    settings = asdict(first_order_settings(tensors, path))
+    name = "first-order-model checkpoint" + (", before torch 1.6" if kind == "torch legacy" else "")
+    shapes = {key: list(value.shape) for key, value in tensors.items()}
+    return WeightsDescription(name, "first-order", _parameters(shapes), size, None, None, settings)
 
 
-def load_weights(path: Path, expected: str | None = None) -> nn.Module:
-    """The network that a file of weights holds: ours, or a first-order-model checkpoint."""
-    raise NotImplementedError
+def load_weights(path: Path) -> AnimationModel | FirstOrderModel:
+    """The network that animates, from a file of ours or of first-order-model's; float32, evaluation mode.
+
+    Raises:
+        WeightsError: not such a file, named for what it is, or one that does not fit its network.
+    """
+    network = load_checkpoint(path) if file_kind(path) == "safetensors" else load_first_order(path)
+    if not isinstance(network, AnimationModel | FirstOrderModel):
+        name = read_metadata(path)["network"]
+        raise WeightsError(f"{path}: holds a {name} network where animation weights are needed")
+    return network
+
+
+def _parameters(shapes: Mapping[str, list[int]]) -> int:
+    return sum(math.prod(shape) for key, shape in shapes.items() if not key.endswith(BUFFERS))

@@ -35,13 +35,21 @@ def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
 
 
 def test_version_and_help_do_not_import_torch() -> None:
-    code = "import sys; from faceanim_cli.app import main\ntry: main()\nexcept SystemExit: print('torch' in sys.modules)"
+    code = (
+        "import sys; from faceanim_cli.app import main\n"
+        "try: main()\nexcept SystemExit: print('torch' in sys.modules)"
+    )
     for option in ("--version", "--help"):
-        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, option], capture_output=True, text=True, check=True
+        )
         assert done.stdout.splitlines()[-1] == "False"
-    assert __version__ in subprocess.run(
-        [sys.executable, "-m", "faceanim_cli", "--version"], capture_output=True, text=True, check=True
-    ).stdout
+    assert (
+        __version__
+        in subprocess.run(
+            [sys.executable, "-m", "faceanim_cli", "--version"], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def test_animate_prints_the_result_and_nothing_else(
@@ -49,7 +57,16 @@ def test_animate_prints_the_result_and_nothing_else(
 ) -> None:
     out = tmp_path / "out video.mp4"
     code, stdout, stderr = run(
-        "animate", photo, make_driver(frames=3), "-o", out, "--weights", rigid_weights_file, "--no-sr", "--size", 48
+        "animate",
+        photo,
+        make_driver(frames=3),
+        "-o",
+        out,
+        "--weights",
+        rigid_weights_file,
+        "--no-sr",
+        "--size",
+        48,
     )
     assert (code, stdout.split("\n")[0], stderr) == (0, str(out), "")
     video = VideoReader(out)
@@ -98,7 +115,11 @@ def test_bad_input_has_its_exit_code_and_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names = {"PHOTO": photo, "DRIVER": make_driver(frames=2)}
-    extra = ("--no-sr", "--weights", rigid_weights_file) if "-o" in arguments and "--weights" not in arguments else ()
+    extra = (
+        ("--no-sr", "--weights", rigid_weights_file)
+        if "-o" in arguments and "--weights" not in arguments
+        else ()
+    )
     got, stdout, stderr = run(*(names.get(a, a) for a in arguments), *extra)
     assert got == code
     assert stdout == ""

@@ -1,0 +1,215 @@
+"""``faceanim weights``: what is in the catalogue and on this machine, and the way there."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceanim_cli.console import Debug, Quiet
+from faceanim_cli.errors import WeightsError
+from faceanim_cli.weights.hub import show_progress
+from faceanim_cli.weights.manage import (
+    WeightsInfo,
+    add_weights,
+    describe_weights,
+    find_local,
+    list_weights,
+    remove_weights,
+    verify_weights,
+)
+from faceanim_cli.weights.resolve import Confirm, resolve_weights
+
+weights = typer.Typer(no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Spec = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name of the list, or user/repo[@revision][:file] on the Hub.",
+        show_default=False,
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")]
+AcceptLicense = Annotated[
+    bool, typer.Option("--accept-license", help="Agree to the terms of weights that are fetched (told once).")
+]
+
+
+def confirm_on_terminal() -> Confirm | None:
+    """Asks a person on the terminal about terms; None where nobody would answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return lambda terms: typer.confirm(f"{terms}\nDo you agree?", err=True)
+
+
+@weights.callback()
+def about() -> None:
+    """List, fetch, check and share weights.
+
+    Weights lie in the Hub's cache (HF_HOME) and work offline once they are there.
+    """
+
+
+@weights.command("list")
+def list_(as_json: Json = False, debug: Debug = False) -> None:
+    """What --weights takes by name, and what is on this machine."""
+    found = list_weights()
+    if as_json:
+        typer.echo(json.dumps([item.as_json() for item in found], indent=2))
+        return
+    rows = [
+        (
+            item.name,
+            item.state,
+            _size(item.bytes),
+            item.licence or "see its page",
+            item.parts or "from the Hub",
+        )
+        for item in found
+    ]
+    _print_table(("name", "state", "size", "licence", "what"), rows)
+
+
+@weights.command()
+def pull(
+    name: Spec,
+    offline: Offline = False,
+    accept_license: AcceptLicense = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fetch weights, check them, and print where they lie."""
+    show_progress(not quiet)
+    typer.echo(
+        resolve_weights(name, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal())
+    )
+
+
+@weights.command()
+def info(
+    name_or_file: Annotated[
+        str,
+        typer.Argument(help="A name of the list, a file, or a repository in the cache.", show_default=False),
+    ],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What weights are: networks, parameters, licence, source."""
+    known = describe_weights(name_or_file)
+    if as_json:
+        typer.echo(json.dumps(known.as_json(), indent=2, default=str))
+        return
+    _print_table((), [(key, value) for key, value in _facts(known).items() if value])
+
+
+@weights.command()
+def verify(as_json: Json = False, debug: Debug = False) -> None:
+    """Hash all weights on this machine anew; exit code 4 if one is not what it was."""
+    verdicts = list(verify_weights())
+    if as_json:
+        values = [
+            {"name": v.name, "path": str(v.path), "sha256": v.sha256, "fault": v.fault, "ok": v.fault is None}
+            for v in verdicts
+        ]
+        typer.echo(json.dumps(values, indent=2))
+    else:
+        _print_table(("name", "", "path"), [(v.name, v.fault or "ok", str(v.path)) for v in verdicts])
+    bad = [v.name for v in verdicts if v.fault is not None]
+    if bad:
+        raise WeightsError(f"damaged: {', '.join(bad)}; faceanim weights remove NAME, then pull NAME")
+
+
+@weights.command()
+def path(name: Spec, debug: Debug = False) -> None:
+    """Print where weights lie; exit code 4 if they are not on this machine. Fetches nothing."""
+    typer.echo(find_local(name))
+
+
+@weights.command()
+def remove(name: Spec, debug: Debug = False) -> None:
+    """Delete fetched weights from this machine."""
+    typer.echo(f"{name}: removed, {_size(remove_weights(name))}", err=True)
+
+
+@weights.command()
+def add(
+    file: Annotated[
+        Path, typer.Argument(help="A file of the catalogue, fetched by hand.", show_default=False)
+    ],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take in weights that you downloaded yourself; what they are is told by their SHA-256."""
+    entry, target = add_weights(file)
+    if entry.terms is not None:
+        typer.echo(f"{entry.name}: {entry.terms}", err=True)
+    typer.echo(json.dumps({"name": entry.name, "path": str(target)}) if as_json else target)
+
+
+@weights.command()
+def push(
+    file: Annotated[Path, typer.Argument(help="Weights that you trained.", show_default=False)],
+    repo: Annotated[str, typer.Argument(metavar="USER/REPO", help="Where on the Hub.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    license_: Annotated[
+        str | None, typer.Option("--license", help="Such as cc-by-nc-4.0 [default: what the file says].")
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="The commit's title.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Share weights on the Hub with a card, so that others can use them by name."""
+    from faceanim_cli.weights.push import push_weights  # noqa: PLC0415 (imports torch)
+
+    show_progress(not quiet)
+    pushed = push_weights(file, repo, private=private, licence=license_, message=message)
+    typer.echo(json.dumps({"url": pushed.url, "weights": pushed.spec}) if as_json else pushed.url)
+    if not as_json and not quiet:
+        typer.echo(f"others use it with --weights {pushed.spec}", err=True)
+
+
+def _facts(known: WeightsInfo) -> dict[str, str]:
+    return {
+        "name": known.name,
+        "state": known.state,
+        "kind": known.kind or "",
+        "network": known.network or "",
+        "parts": known.parts or "",
+        "parameters": f"{known.parameters:,}" if known.parameters is not None else "",
+        "size": _size(known.bytes),
+        "licence": known.licence or "not stated",
+        "path": str(known.path or ""),
+        "sha-256": known.sha256 or "",
+        "source": "\n".join(known.sources),
+        "settings": json.dumps(dict(known.settings), default=str) if known.settings else "",
+    }
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e6:.0f} MB" if count >= 10_000_000 else f"{count / 1e6:.1f} MB"
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people; tabs and newlines for pipes, where it would be cut at 80 columns."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(cell.replace("\n", " ") for cell in row))
+        return
+    from rich.console import Console  # noqa: PLC0415 (not needed in a pipe)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
+    if not header:
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: a [ in a path is no markup
+    Console().print(table)

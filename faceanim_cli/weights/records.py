@@ -1,0 +1,103 @@
+"""What is remembered about weights between runs: hashes that were checked, licences that were accepted, files
+that were added by hand. It lies in the Hub client's folder for assets, ``$HF_HOME/assets/faceanim/weights``.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from faceanim_cli.weights.catalogue import CatalogueEntry
+
+HASH_CHUNK = 1 << 22  # bytes read at a time
+
+
+def assets_folder(*parts: str) -> Path:
+    """A path in our part of the assets folder; nothing is created."""
+    from huggingface_hub import constants  # noqa: PLC0415 (reads the environment when imported)
+
+    return Path(constants.HF_ASSETS_CACHE).absolute().joinpath("faceanim", "weights", *parts)
+
+
+def added_path(entry: CatalogueEntry) -> Path:
+    """Where ``weights add`` puts an entry's file, and where one put by hand is found too."""
+    return assets_folder("added", entry.name, entry.sources[0].basename)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """The hash that this file had when it was checked; None if it has changed since, or never was.
+
+    Size and modification time tell whether it changed: hashing 751 MB before each animation is not worth it.
+    """
+    known = _read(_hash_record(path))
+    return known["sha256"] if known is not None and known.get("file") == _stamp(path) else None
+
+
+def record_sha256(path: Path, sha256: str) -> None:
+    """Remember that a file was checked. A folder that cannot be written only means hashing again."""
+    _write(_hash_record(path), {"path": str(path.absolute()), "file": _stamp(path), "sha256": sha256})
+
+
+def forget_sha256(path: Path) -> None:
+    """Drop what is remembered about a file."""
+    with contextlib.suppress(OSError):
+        _hash_record(path).unlink(missing_ok=True)
+
+
+def recorded_files() -> Iterator[tuple[Path, str]]:
+    """Every file that was checked and is still there, with the hash that it had."""
+    for record in sorted(assets_folder("checked").glob("*.json")):
+        known = _read(record)
+        if known is not None and Path(known["path"]).is_file():
+            yield Path(known["path"]), known["sha256"]
+
+
+def licence_accepted(entry: CatalogueEntry) -> bool:
+    """Whether a person has agreed to the terms as they stand in the catalogue today."""
+    known = _read(assets_folder("accepted", f"{entry.name}.json"))
+    return entry.terms is None or (known is not None and known.get("terms") == entry.terms)
+
+
+def accept_licence(entry: CatalogueEntry) -> None:
+    """Remember that a person agreed to an entry's terms."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    _write(assets_folder("accepted", f"{entry.name}.json"), {"terms": entry.terms, "accepted": now})
+
+
+def _hash_record(path: Path) -> Path:
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    return assets_folder("checked", f"{name}.json")
+
+
+def _stamp(path: Path) -> list[str | int]:
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def _read(record: Path) -> dict[str, Any] | None:
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # never written, or cut short by a power cut
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def _write(record: Path, content: dict[str, object]) -> None:
+    with contextlib.suppress(OSError):  # a shared, read-only cache works all the same
+        record.parent.mkdir(parents=True, exist_ok=True)
+        partial = record.with_name(f".{record.name}.{os.getpid()}")
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        partial.replace(record)
