@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from faceanim_cli.animation.device import choose_device, choose_precision
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import Box, FaceDetector, crop_image, face_in_crop, frame_crop, square_crop, track_face
-from faceanim_cli.motion.transfer import MotionTransfer, rigid_weights
+from faceanim_cli.motion.transfer import relative_motion
 from faceanim_cli.weights.checkpoint import load_checkpoint
+from faceanim_cli.weights.inspect import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
-from faceanim_models import AnimationModel, FaceSuperResolver, PhotoCode
+from faceanim_models import FaceSuperResolver, PhotoCode
 from faceanim_models.blocks import fold_batch_norms
 
 Image: TypeAlias = npt.NDArray[np.uint8]
@@ -34,7 +35,8 @@ class Animator:
     """Animates a face photo with the frames of a driver.
 
     Args:
-        weights: a checkpoint of the animation networks; None for the ones that ship.
+        weights: a checkpoint of the animation networks, or one of first-order-model's; None for the ones that
+            ship.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: auto, fp32, bf16 or fp16; auto is the fastest that keeps the picture.
         relative: move the photo's keypoints as the driver's move from its first frame on, which keeps the
@@ -66,15 +68,13 @@ class Animator:
         self.dtype = choose_precision(precision, self.device)
         self.relative, self.adapt_scale, self.batch = relative, adapt_scale, batch
         self.weights = Path(weights) if weights is not None else shipped_weights(ANIMATION)
-        self._model = self._ready(cast(AnimationModel, load_checkpoint(self.weights, "animation")))
+        self._model = self._ready(load_weights(self.weights))
         self._resolver = None
         if sr:
             resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution")
             self._resolver = self._ready(cast(FaceSuperResolver, resolver))
         self.model_size = self._model.settings.image_size
         self.size = size or self.model_size * (FaceSuperResolver.SCALE if sr else 1)
-        settings = self._model.settings
-        self._rigid = rigid_weights(settings.anchors, settings.keypoints.num_keypoints).to(self.device)
         self._code: PhotoCode | None = None
         self._framed = True
         self._detector = FaceDetector()
@@ -130,6 +130,30 @@ class Animator:
             raise UsageError("set_photo() comes before animate()")
         return self._animate(self._code, iter(frames), crop, None if faces is None else iter(faces))
 
+    def keypoints(self, frames: Iterable[Image]) -> npt.NDArray[np.float32]:
+        """Keypoints of frames, taken whole, as the networks see them.
+
+        Args:
+            frames: uint8 RGB (H, W, 3), all of one size.
+
+        Returns:
+            (N, K, 2), x and y in [-1, 1] of the frame: -1 is the centre of the first pixel, 1 that of the last.
+        """
+        found = []
+        remaining = iter(frames)
+        while batch := list(islice(remaining, self.batch)):
+            for frame in batch:
+                _check_image(frame)
+            with self._inference():
+                pictures = self._to_batch([self._cut(frame, None) for frame in batch])
+                found.append(self._model.detect(pictures).points.float().cpu().numpy())
+        return np.concatenate(found) if found else np.zeros((0, 0, 2), np.float32)
+
+    @property
+    def anchors(self) -> tuple[tuple[int, ...], ...]:
+        """Which facial landmarks (0-67) each keypoint is the mean of; empty for keypoints learned freely."""
+        return getattr(self._model.settings, "anchors", ())
+
     def _animate(
         self, code: PhotoCode, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
     ) -> Iterator[Image]:
@@ -147,11 +171,12 @@ class Animator:
                 driving = self._to_batch([self._cut(frame, driver_crop) for frame in batch])
                 whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
                 boxes = self._boxes(known, driver_crop or whole) if len(known) == len(batch) else None
-                keypoints = self._model.keypoint_detector(driving, boxes)
+                keypoints = self._model.detect(driving, boxes)
                 if self.relative:
-                    if transfer is None:
-                        transfer = MotionTransfer(code.keypoints[0], keypoints[0], self._rigid, self.adapt_scale)
-                    keypoints = transfer.relative(keypoints)
+                    # In half precision a point would be off by a quarter of a pixel, another in each frame.
+                    with torch.autocast(self.device.type, enabled=False):
+                        transfer = transfer or relative_motion(self._model, code, keypoints, self.adapt_scale)
+                        keypoints = transfer(keypoints)
                 generated, _ = self._model(code.expand(len(batch)), keypoints)
                 pictures = generated.image if self._resolver is None else self._resolver(generated.image)
                 results = self._to_frames(pictures)

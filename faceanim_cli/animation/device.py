@@ -28,7 +28,9 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"--device {name}: not a device; use auto, cpu, cuda, cuda:1 or mps") from error
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False) or (device.index or 0) >= max(1, torch.cuda.device_count()):
-        raise UsageError(f"--device {name}: not on this machine, or torch was built without it; use --device cpu")
+        raise UsageError(
+            f"--device {name}: not on this machine, or torch was built without it; use --device cpu"
+        )
     return device
 
 

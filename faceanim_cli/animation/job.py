@@ -68,7 +68,9 @@ def animate_file(
         done = 0
         shape = (animator.size, animator.size)
         sound = driver if video.has_audio else None
-        with VideoWriter(output, video.fps, shape, audio_from=sound, crf=crf, metadata=provenance(animator)) as writer:
+        with VideoWriter(
+            output, video.fps, shape, audio_from=sound, crf=crf, metadata=provenance(animator)
+        ) as writer:
             for frame in animator.animate(video, crop=crop, faces=boxes):
                 writer.write(frame)
                 done += 1

@@ -4,13 +4,20 @@ First-order-model adds the driver's displacements to the photo's keypoints, scal
 --adapt_scale``). That turns a face of another shape wrongly when the head tilts. Here the driver's motion
 is split: what a similarity explains (the head turns in the plane, shifts, comes nearer) is applied to the
 photo's own keypoints; the rest (expression, and the parallax of a head turned in depth) is added on top.
+
+First-order-model's own checkpoints move as they always did (``FirstOrderTransfer``): their networks were made
+with that arithmetic in mind, and people compare.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import torch
 from torch import Tensor
 
+from faceanim_models import AnimationModel, FirstOrderModel, Keypoints, PhotoCode
+from faceanim_models.first_order import inverse
 from faceanim_models.geometry import fit_similarity
 
 
@@ -49,6 +56,61 @@ class MotionTransfer:
         weights = (self.rigid / self.rigid.sum())[:, None]
         centred = points - (weights * points).sum(0)
         return (weights * centred.square()).sum().sqrt().clamp_min(1e-4)
+
+
+@dataclass(frozen=True)
+class FirstOrderTransfer:
+    """First-order-model's relative motion, ``normalize_kp`` of its ``animate.py``.
+
+    Points take the driver's displacements since its reference frame, and Jacobians the driver's turn since
+    then: ``p = s + c (d - r)`` and ``J = J_d J_r^-1 J_s``.
+
+    Attributes:
+        source: keypoints of the photo, a batch of one.
+        reference: keypoints of the driver's reference frame, a batch of one.
+        adapt_scale: c is the photo's face size over the driver's, as areas of convex hulls tell; else 1.
+    """
+
+    source: Keypoints
+    reference: Keypoints
+    adapt_scale: bool = True
+
+    def relative(self, driving: Keypoints) -> Keypoints:
+        """Keypoints for the photo's person to follow the driver's ``driving``, (B, K, 2)."""
+        ratio = 1.0
+        if self.adapt_scale:
+            reference_area = max(hull_area(self.reference.points[0]), 1e-8)
+            ratio = (hull_area(self.source.points[0]) / reference_area) ** 0.5
+        points = self.source.points + ratio * (driving.points - self.reference.points)
+        if driving.jacobians is None or self.reference.jacobians is None or self.source.jacobians is None:
+            return Keypoints(points)
+        turn = driving.jacobians @ inverse(self.reference.jacobians)
+        return Keypoints(points, turn @ self.source.jacobians)
+
+
+def relative_motion(
+    model: AnimationModel | FirstOrderModel, code: PhotoCode, driving: Keypoints, adapt_scale: bool = True
+) -> Callable[[Keypoints], Keypoints]:
+    """How a photo's keypoints follow a driver's, in the way of the weights that are used.
+
+    Args:
+        model: the networks.
+        code: the photo, one.
+        driving: keypoints of driving frames, the first of which is the reference.
+        adapt_scale: measure motion in face sizes.
+    """
+    if isinstance(model, FirstOrderModel):
+        turns = None if driving.jacobians is None else driving.jacobians[:1]
+        source, reference = Keypoints(code.keypoints, code.jacobians), Keypoints(driving.points[:1], turns)
+        return FirstOrderTransfer(source, reference, adapt_scale).relative
+    rigid = rigid_weights(model.settings.anchors, code.keypoints.shape[1]).to(driving.points.device)
+    similarity = MotionTransfer(code.keypoints[0], driving.points[0], rigid, adapt_scale)
+    return lambda keypoints: Keypoints(similarity.relative(keypoints.points))
+
+
+def hull_area(points: Tensor) -> float:
+    """Area of the convex hull of (K, 2) points."""
+    return float(cv2.contourArea(cv2.convexHull(points.float().cpu().numpy())))
 
 
 def rigid_weights(anchors: tuple[tuple[int, ...], ...], num_keypoints: int) -> Tensor:

@@ -1,8 +1,9 @@
 """The networks of faceanim: torch and torchvision only, no files, no command line, no globals."""
 
-from faceanim_models.animation_model import AnimationModel, AnimationSettings, PhotoCode
+from faceanim_models.animation_model import AnimationModel, AnimationSettings, Keypoints, PhotoCode
 from faceanim_models.dense_motion import DenseMotion, DenseMotionNetwork, DenseMotionSettings
 from faceanim_models.discriminator import PatchDiscriminator, PatchDiscriminatorSettings
+from faceanim_models.first_order import FirstOrderModel, FirstOrderSettings
 from faceanim_models.generator import Generated, Generator, GeneratorSettings
 from faceanim_models.keypoint_detector import KeypointDetector, KeypointDetectorSettings
 from faceanim_models.super_resolver import FaceSuperResolver, FaceSuperResolverSettings
@@ -15,11 +16,14 @@ __all__ = [
     "DenseMotionSettings",
     "FaceSuperResolver",
     "FaceSuperResolverSettings",
+    "FirstOrderModel",
+    "FirstOrderSettings",
     "Generated",
     "Generator",
     "GeneratorSettings",
     "KeypointDetector",
     "KeypointDetectorSettings",
+    "Keypoints",
     "PatchDiscriminator",
     "PatchDiscriminatorSettings",
     "PhotoCode",

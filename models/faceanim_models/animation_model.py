@@ -26,6 +26,13 @@ class AnimationSettings:
     image_size: int = 256  # pixels: the size that the weights were trained for
 
 
+class Keypoints(NamedTuple):
+    """Keypoints of a batch of frames, in [-1, 1]."""
+
+    points: Tensor  # (B, K, 2)
+    jacobians: Tensor | None = None  # (B, K, 2, 2): first-order-model's local motions; our networks need none
+
+
 class PhotoCode(NamedTuple):
     """A photo encoded once, for any number of driving frames."""
 
@@ -33,13 +40,21 @@ class PhotoCode(NamedTuple):
     thumbnail: Tensor  # (B, 3, size, size): what the dense motion network sees
     keypoints: Tensor  # (B, K, 2)
     features: list[Tensor]
+    jacobians: Tensor | None = None  # (B, K, 2, 2), of first-order-model's keypoints
 
     def expand(self, batch: int) -> "PhotoCode":
         """The code of one photo seen as a batch of ``batch``, without copying."""
-        photo, thumbnail, keypoints = (
-            t.expand(batch, *t.shape[1:]) for t in (self.photo, self.thumbnail, self.keypoints)
+
+        def repeated(t: Tensor) -> Tensor:
+            return t.expand(batch, *t.shape[1:])
+
+        return PhotoCode(
+            repeated(self.photo),
+            repeated(self.thumbnail),
+            repeated(self.keypoints),
+            [repeated(feature) for feature in self.features],
+            None if self.jacobians is None else repeated(self.jacobians),
         )
-        return PhotoCode(photo, thumbnail, keypoints, [f.expand(batch, *f.shape[1:]) for f in self.features])
 
 
 class AnimationModel(nn.Module):
@@ -54,20 +69,30 @@ class AnimationModel(nn.Module):
             len(settings.anchors) or settings.keypoints.num_keypoints,
         }
         if len(counts) > 1:
-            raise ValueError(f"detector, motion, generator and anchors disagree on the keypoints: {sorted(counts)}")
+            raise ValueError(
+                f"detector, motion, generator and anchors disagree on the keypoints: {sorted(counts)}"
+            )
         self.settings = settings
         self.keypoint_detector = KeypointDetector(settings.keypoints, pretrained)
         self.dense_motion = DenseMotionNetwork(settings.motion)
         self.generator = Generator(settings.generator)
 
-    def encode_photo(self, photo: Tensor, keypoints: Tensor | None = None, boxes: Tensor | None = None) -> PhotoCode:
+    def detect(self, images: Tensor, boxes: Tensor | None = None) -> Keypoints:
+        """Keypoints of images (B, 3, H, W); ``boxes`` as in :class:`KeypointDetector`."""
+        return Keypoints(self.keypoint_detector(images, boxes))
+
+    def encode_photo(
+        self, photo: Tensor, keypoints: Tensor | None = None, boxes: Tensor | None = None
+    ) -> PhotoCode:
         """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""
         if keypoints is None:
             keypoints = self.keypoint_detector(photo, boxes)
         size = self.settings.motion.size
         return PhotoCode(photo, resize(photo, size, size), keypoints, self.generator.encode(photo))
 
-    def forward(self, code: PhotoCode, keypoints: Tensor) -> tuple[Generated, DenseMotion]:
+    def forward(self, code: PhotoCode, keypoints: Tensor | Keypoints) -> tuple[Generated, DenseMotion]:
         """Frames that show the photo's person with the driving ``keypoints`` (B, K, 2)."""
+        if isinstance(keypoints, Keypoints):
+            keypoints = keypoints.points
         motion = self.dense_motion(code.thumbnail, code.keypoints, keypoints)
         return self.generator(code.photo, code.features, motion), motion

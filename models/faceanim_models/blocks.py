@@ -19,11 +19,42 @@ M = TypeVar("M", bound=nn.Module)
 class ConvBlock(nn.Sequential):
     """Convolution, batch normalisation, ReLU. (B, in, H, W) -> (B, out, H / stride, W / stride)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, bias: bool = False
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
         self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
+
+
+class EnlargingBlock(ConvBlock):
+    """Every pixel doubled along both axes, then a 3x3 block: (B, in, H, W) -> (B, out, 2H, 2W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.conv, nn.Conv2d):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        y: Tensor = self.relu(self.norm(self.conv(x)))
+        return y
+
+    def merge(self) -> None:
+        """Make one transposed convolution of doubling and convolution, where nothing is left to train.
+
+        Of nine products with doubled pixels four are left: a 3x3 kernel meets only 2x2 different pixels, and
+        weights that meet the same pixel are added beforehand. Twice as fast on a CPU, on maps above 8x8.
+        """
+        conv = self.conv
+        merged = nn.ConvTranspose2d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
+        # Position i of the four along an axis is met by those of the three weights:
+        meets = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        with torch.no_grad():
+            merged.weight.copy_(torch.einsum("oiyx,ay,bx->ioab", conv.weight, meets, meets))
+            if merged.bias is not None and conv.bias is not None:
+                merged.bias.copy_(conv.bias)
+        self.add_module("conv", merged)
 
 
 class ResidualBlock(nn.Module):
@@ -95,6 +126,18 @@ class UNet(nn.Module):
         return x
 
 
+# How a convolution and the batch norm that follows it are called: in our blocks, in torchvision's ResNets,
+# and in first-order-model's residual blocks, whose second norm follows the first convolution.
+FOLDED = (
+    ("conv", "norm"),
+    ("conv1", "bn1"),
+    ("conv2", "bn2"),
+    ("conv3", "bn3"),
+    ("0", "1"),
+    ("conv1", "norm2"),
+)
+
+
 def fold_batch_norms(network: M) -> M:
     """A copy of ``network`` in evaluation mode in which each batch norm is folded into its convolution.
 
@@ -102,10 +145,11 @@ def fold_batch_norms(network: M) -> M:
     """
     network = copy.deepcopy(network).eval()
     for module in network.modules():
-        # Every normalised convolution of ours, and torchvision's ResNets, name the pair in one of these ways.
-        for conv_name, norm_name in (("conv", "norm"), ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")):
+        for conv_name, norm_name in FOLDED:
             conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
+        if isinstance(module, EnlargingBlock):
+            module.merge()
     return network

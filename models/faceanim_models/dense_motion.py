@@ -76,7 +76,9 @@ class DenseMotionNetwork(nn.Module):
 
         mixture = self.mixture(features).float().softmax(dim=1)
         grid = (mixture[..., None] * grids).sum(1)
-        residual = torch.tanh(F.pixel_shuffle(self.residual(features).float(), 2)) * self.settings.max_residual
+        residual = (
+            torch.tanh(F.pixel_shuffle(self.residual(features).float(), 2)) * self.settings.max_residual
+        )
         grid = resize_grid(grid, 2 * size, 2 * size) + residual.permute(0, 2, 3, 1)
         occlusion = torch.sigmoid(self.occlusion(features).float())
         return DenseMotion(grid, occlusion, heatmaps, mixture)

@@ -64,7 +64,7 @@ class Generator(nn.Module):
             self.head.bias[12:] = -1.0
 
     def encode(self, photo: Tensor) -> list[Tensor]:
-        """Features of the photo (B, 3, H, W), once per photo: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1))."""
+        """Features of the photo (B, 3, H, W), once: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1))."""
         features = []
         x = F.pixel_unshuffle(photo, 2)
         for stage in self.photo_encoder:

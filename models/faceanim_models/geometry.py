@@ -29,12 +29,14 @@ def warp(image: Tensor, grid: Tensor) -> Tensor:
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear resize of (B, C, h, w) to (B, C, height, width), corners kept in place, low-passed when shrinking."""
+    """Bilinear resize of (B, C, h, w); the corners stay in place, and shrinking low-passes."""
     if image.shape[-2:] == (height, width):
         return image
     shrinks = height < image.shape[-2] or width < image.shape[-1]
     # The low-passed kind has no half-precision kernel on the CPU.
-    resized = F.interpolate(image.float(), (height, width), mode="bilinear", align_corners=True, antialias=shrinks)
+    resized = F.interpolate(
+        image.float(), (height, width), mode="bilinear", align_corners=True, antialias=shrinks
+    )
     return resized.to(image.dtype)
 
 

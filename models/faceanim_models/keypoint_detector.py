@@ -44,8 +44,12 @@ class KeypointDetector(nn.Module):
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {settings.encoder!r}")
         self.settings = settings
         if not (1 <= settings.stages <= 4 and len(settings.widths) == settings.stages):
-            raise ValueError(f"{settings.stages} stages with {len(settings.widths)} decoder widths: 1 to 4, one each")
-        self.encoder = torchvision.models.get_model(settings.encoder, weights="DEFAULT" if pretrained else None)
+            raise ValueError(
+                f"{settings.stages} stages with {len(settings.widths)} decoder widths: 1 to 4, one each"
+            )
+        self.encoder = torchvision.models.get_model(
+            settings.encoder, weights="DEFAULT" if pretrained else None
+        )
         del self.encoder.avgpool, self.encoder.fc
         for unused in range(settings.stages + 1, 5):
             delattr(self.encoder, f"layer{unused}")

@@ -89,7 +89,9 @@ def test_one_animator_serves_many_jobs(
     assert a == b
 
 
-def test_a_driver_without_a_face_is_named_and_a_crop_helps(animator: Animator, photo: Path, tmp_path: Path) -> None:
+def test_a_driver_without_a_face_is_named_and_a_crop_helps(
+    animator: Animator, photo: Path, tmp_path: Path
+) -> None:
     wall, out = tmp_path / "wall.mp4", tmp_path / "out.mp4"
     with VideoWriter(wall, Fraction(25), (96, 96)) as writer:
         for _ in range(5):
@@ -103,7 +105,9 @@ def test_a_driver_without_a_face_is_named_and_a_crop_helps(animator: Animator, p
 
 def test_nothing_is_read_when_the_output_cannot_be_written(animator: Animator, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
-        animate_file(animator, tmp_path / "missing.jpg", tmp_path / "missing.mp4", tmp_path / "nowhere" / "o.mp4")
+        animate_file(
+            animator, tmp_path / "missing.jpg", tmp_path / "missing.mp4", tmp_path / "nowhere" / "o.mp4"
+        )
 
 
 @pytest.mark.parametrize("what", ["missing", "folder", "empty", "text"])
