@@ -65,7 +65,9 @@ def rigid_weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_driver(tmp_path: Path, astronaut: np.ndarray) -> Callable[..., Path]:
     """Writes a short driving video of the astronaut's face that drifts to the right."""
 
-    def make(name: str = "driver.mp4", frames: int = 12, fps: Fraction = Fraction(25), audio: Path | None = None) -> Path:
+    def make(
+        name: str = "driver.mp4", frames: int = 12, fps: Fraction = Fraction(25), audio: Path | None = None
+    ) -> Path:
         path = tmp_path / name
         with VideoWriter(path, fps, (320, 256), audio_from=audio) as writer:
             for i in range(frames):

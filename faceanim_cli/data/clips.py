@@ -70,7 +70,12 @@ def read_manifest(data: Path) -> list[ClipRecord]:
     if missing:
         raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
     records = [
-        ClipRecord(data / row["file"], data / "landmarks" / f"{Path(row['file']).stem}.npy", row["identity"], row["split"])
+        ClipRecord(
+            data / row["file"],
+            data / "landmarks" / f"{Path(row['file']).stem}.npy",
+            row["identity"],
+            row["split"],
+        )
         for row in rows
     ]
     records = [record for record in records if record.landmarks.is_file()]
@@ -80,7 +85,7 @@ def read_manifest(data: Path) -> list[ClipRecord]:
 
 
 def open_clips(records: list[ClipRecord], cache: Path) -> Iterator[Clip]:
-    """The clips, decoded into ``cache`` where they are not there yet. Unreadable ones are skipped with a warning."""
+    """The clips, decoded into ``cache`` unless they are there; unreadable ones are skipped and logged."""
     cache.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for clip in pool.map(lambda record: _open_clip(record, cache), records):
@@ -96,7 +101,10 @@ def _open_clip(record: ClipRecord, cache: Path) -> Clip | None:
         except UnreadableInputError as error:
             log.warning("skipped: %s", error)
             return None
-        for file, array in ((frames_file, frames), (points_file, landmarks)):  # landmarks last: they mean done
+        for file, array in (
+            (frames_file, frames),
+            (points_file, landmarks),
+        ):  # landmarks last: they mean done
             partial = file.with_suffix(f".{os.getpid()}.partial")
             with partial.open("wb") as stream:
                 np.save(stream, array)
@@ -126,6 +134,3 @@ def _decode(record: ClipRecord) -> tuple[Frames, npt.NDArray[np.float32]]:
     if not frames:
         return np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, NUM_LANDMARKS, 2), np.float32)
     return np.stack(frames), np.stack(kept)
-
-
-

@@ -1,4 +1,4 @@
-"""Random pairs of frames of one clip: source and driving, framed and augmented alike (paper §3.3, Algorithm 1)."""
+"""Random pairs of frames of one clip, source and driving, augmented alike (paper §3.3, Algorithm 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +68,9 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         clips = self.people[rng.integers(len(self.people))]
         clip = clips[rng.integers(len(clips))]
         source, driving = draw_frames(clip, rng)
-        matrix = jittered_framing(clip.landmarks[source], clip.frames.shape[1:3], self.size, self.augmentation, rng)
+        matrix = jittered_framing(
+            clip.landmarks[source], clip.frames.shape[1:3], self.size, self.augmentation, rng
+        )
         colours = colour_table(self.augmentation, rng)
         flipped = rng.random() < self.augmentation.flip
         item: dict[str, torch.Tensor] = {}
@@ -81,13 +83,15 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
             image = np.stack([colours[c][image[..., c]] for c in range(3)])
             item[role] = torch.from_numpy(image)
             normal = 2 * points / (self.size - 1) - 1
-            item[f"{role}_points"] = torch.from_numpy(anchored_keypoints(normal, self.anchors).astype(np.float32))
+            item[f"{role}_points"] = torch.from_numpy(
+                anchored_keypoints(normal, self.anchors).astype(np.float32)
+            )
             item[f"{role}_box"] = torch.from_numpy(jittered_box(normal, self.augmentation, rng))
         return item
 
 
 def draw_frames(clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
-    """Two frames of a clip; of two draws the one with more motion in half of the cases: still pairs teach little."""
+    """Two frames of a clip; in half of the cases the livelier of two draws: still pairs teach little."""
     pairs = rng.integers(len(clip.frames), size=(2, 2))
     if rng.random() < 0.5:
         motion = [float(np.abs(clip.landmarks[a] - clip.landmarks[b]).mean()) for a, b in pairs]
@@ -119,22 +123,28 @@ def warp_frame(frame: np.ndarray[Any, Any], matrix: np.ndarray[Any, Any], size: 
     shrink = 1 / np.hypot(*matrix[:, 0])
     if shrink >= 2:  # bilinear sampling alone would alias
         factor = int(shrink)
-        frame = cv2.resize(frame, (frame.shape[1] // factor, frame.shape[0] // factor), interpolation=cv2.INTER_AREA)
+        frame = cv2.resize(
+            frame, (frame.shape[1] // factor, frame.shape[0] // factor), interpolation=cv2.INTER_AREA
+        )
         # A point p of the frame is (p + 0.5) / factor - 0.5 of the small one.
         back = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
         matrix = matrix @ back
-    return np.asarray(cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    return np.asarray(
+        cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    )
 
 
 def colour_table(augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """(3, 256) float32: what each level of each colour becomes, in [0, 1]; the same for both frames of a pair."""
+    """(3, 256) float32: what each level of each colour becomes, in [0, 1]; for both frames of a pair."""
     levels = np.arange(256, dtype=np.float32) / 255
     gain = np.exp(augmentation.gain * (rng.standard_normal() + rng.standard_normal((3, 1)) / 3))
     offset = augmentation.offset * rng.standard_normal()
     return np.clip(levels * gain + offset, 0, 1).astype(np.float32)
 
 
-def jittered_box(points: Points, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def jittered_box(
+    points: Points, augmentation: Augmentation, rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
     """The face box (4,), x0, y0, x1, y1, about as unsteady as Viola-Jones's, or NaN."""
     if rng.random() < augmentation.box_dropped:
         return np.full(4, np.nan, np.float32)

@@ -6,6 +6,7 @@ A data folder as in ``faceanim_cli.data.clips``; here the rows count whose file 
 import csv
 import io
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,46 @@ class Portrait:
 
 
 @dataclass(frozen=True)
+class View:
+    """A square of a photo, its centre and side in the photo's pixels, turned by degrees.
+
+    Edge coordinates, see ``faces.framing``.
+    """
+
+    x: float
+    y: float
+    side: float
+    turn: float = 0.0
+
+    def of(self, photo: Image, size: int) -> Image:
+        """What it shows, uint8 (size, size, 3), low-passed; mirrored beyond the photo's edge."""
+        reach = math.ceil(self.side / 2) + 4  # room for the filter
+        if self.turn:
+            matrix = self.matrix(self.side)
+            matrix[:2, 2] += reach - self.side / 2
+            whole, border = (2 * reach, 2 * reach), cv2.BORDER_REFLECT_101
+            cut = np.asarray(
+                cv2.warpAffine(photo, matrix[:2], whole, flags=cv2.INTER_CUBIC, borderMode=border), np.uint8
+            )
+            x, y = float(reach), float(reach)
+        else:  # nothing is interpolated before the resize
+            left, top = round(self.x) - reach, round(self.y) - reach
+            cut = _cut_out(photo, left, top, 2 * reach)
+            x, y = self.x - left, self.y - top
+        half = self.side / 2
+        box = (x - half, y - half, x + half, y + half)
+        shown = PillowImage.fromarray(cut).resize((size, size), PillowImage.Resampling.LANCZOS, box)
+        return np.asarray(shown, np.uint8)
+
+    def matrix(self, size: float) -> Matrix:
+        """(3, 3): from points of the photo (first pixel's centre is 0) to points of the view at ``size``."""
+        x, y = self.x - 0.5, self.y - 0.5
+        matrix = np.vstack((cv2.getRotationMatrix2D((x, y), self.turn, size / self.side), (0.0, 0.0, 1.0)))
+        matrix[:2, 2] += (size - 1) / 2 - x, (size - 1) / 2 - y
+        return np.asarray(matrix, np.float64)
+
+
+@dataclass(frozen=True)
 class Degradation:
     """How the low-resolution picture comes to be; ``Degradation.none()`` only shrinks it.
 
@@ -77,8 +118,8 @@ class Degradation:
 class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
     """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
 
-    Each item: ``low`` (3, S, S) and ``high`` (3, 2S, 2S), float in [0, 1], of the same place. Faces have about
-    the size at which the product shows them, a square of ``FRAME_SCALE`` face sides at 512 pixels.
+    Each item: ``low`` (3, S, S) and ``high`` (3, 2S, 2S), float in [0, 1], of the same place. Faces have
+    about the size at which the product shows them, a square of ``FRAME_SCALE`` face sides at 512 pixels.
 
     Args:
         portraits: people are drawn evenly, then one of their photos.
@@ -96,7 +137,9 @@ class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
         seed: int = 0,
         degradation: Degradation | None = None,
     ) -> None:
-        self.people = [[p for p in portraits if p.identity == who] for who in sorted({p.identity for p in portraits})]
+        self.people = [
+            [p for p in portraits if p.identity == who] for who in sorted({p.identity for p in portraits})
+        ]
         self.size, self.length, self.seed = size, length, seed
         self.degradation = degradation or Degradation()
 
@@ -107,22 +150,21 @@ class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
         rng = np.random.default_rng((self.seed, index))
         photos = self.people[rng.integers(len(self.people))]
         portrait = photos[rng.integers(len(photos))]
-        centre, side, turn = draw_view(portrait, self.size, rng)
+        view = draw_view(portrait, self.size, rng)
+        high = view.of(portrait.image, 2 * self.size)
+        low = degraded(portrait.image, view, self.size, self.degradation, rng)
         colours = colour_table(rng)
-        flipped = rng.random() < 0.5
-        high = view(portrait.image, centre, side, turn, 2 * self.size)
-        low = degraded(portrait.image, high, centre, side, turn, self.degradation, rng)
-        item = {}
-        for name, image in (("high", high), ("low", low)):
-            image = image[:, ::-1] if flipped else image
-            item[name] = torch.from_numpy(np.stack([colours[c][image[..., c]] for c in range(3)]))
-        return item
+        step = -1 if rng.random() < 0.5 else 1  # mirrored or not
+        return {
+            name: torch.from_numpy(np.stack([colours[c][image[:, ::step, c]] for c in range(3)]))
+            for name, image in (("low", low), ("high", high))
+        }
 
 
 def load_portraits(data: Path, split: str) -> list[Portrait]:
     """The photos of one split (train or val) of a data folder, faces found by Viola-Jones.
 
-    Unreadable ones are skipped with a warning; where no face is found, the middle of the photo is taken for it.
+    Unreadable ones are skipped with a warning; where no face is found, the middle of the photo is taken.
 
     Raises:
         UnreadableInputError: no manifest, a column missing.
@@ -153,13 +195,11 @@ def load_portraits(data: Path, split: str) -> list[Portrait]:
     return portraits
 
 
-def draw_view(
-    portrait: Portrait, size: int, rng: np.random.Generator
-) -> tuple[tuple[float, float], float, float]:
-    """A square of a photo to show at 2 ``size`` pixels: its centre, its side in the photo's pixels, and its turn.
+def draw_view(portrait: Portrait, size: int, rng: np.random.Generator) -> View:
+    """A square to show at 2 ``size`` pixels.
 
-    Three of four lie in the frame that the product would show, the others anywhere. The zoom varies around the
-    product's; a turn is rare, as it costs sharpness.
+    Three of four lie in the frame that the product would show, the others anywhere. The zoom varies around
+    the product's; a turn is rare, as it costs sharpness.
     """
     height, width = portrait.image.shape[:2]
     face = portrait.face
@@ -173,47 +213,20 @@ def draw_view(
         x, y = rng.uniform(0, width), rng.uniform(0, height)
     x = float(np.clip(x, side / 2, width - side / 2))
     y = float(np.clip(y, side / 2, height - side / 2))
-    return (x, y), side, turn
-
-
-def view(image: Image, centre: tuple[float, float], side: float, turn: float, size: int) -> Image:
-    """The square of ``side`` pixels around ``centre``, turned by ``turn`` degrees, at (size, size, 3), low-passed.
-
-    Mirrored beyond the photo's edge. ``centre`` is in edge coordinates (see ``faces.framing``).
-    """
-    reach = int(np.ceil(side / 2)) + 4  # room for the filter
-    if turn:
-        matrix = cv2.getRotationMatrix2D((centre[0] - 0.5, centre[1] - 0.5), turn, 1.0)
-        matrix[:, 2] += reach - centre[0], reach - centre[1]
-        whole = (2 * reach, 2 * reach)
-        cut = cv2.warpAffine(image, matrix, whole, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        x, y = float(reach), float(reach)
-    else:
-        left, top = round(centre[0]) - reach, round(centre[1]) - reach
-        cut = _cut_out(image, left, top, 2 * reach)
-        x, y = centre[0] - left, centre[1] - top
-    box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    shown = PillowImage.fromarray(cut).resize((size, size), PillowImage.Resampling.LANCZOS, box)
-    return np.asarray(shown, np.uint8)
+    return View(x, y, side, turn)
 
 
 def degraded(
-    photo: Image,
-    high: Image,
-    centre: tuple[float, float],
-    side: float,
-    turn: float,
-    degradation: Degradation,
-    rng: np.random.Generator,
+    photo: Image, view: View, size: int, degradation: Degradation, rng: np.random.Generator
 ) -> Image:
-    """What ``high``, the :func:`view` of ``photo`` at that place, comes in as at half its size, uint8."""
-    d, size = degradation, high.shape[0] // 2
+    """What a view of a photo comes in as, uint8 (size, size, 3)."""
+    d = degradation
     if rng.random() < d.plain:
-        return _resized(high, size, PillowImage.Resampling.BOX)
+        return _resized(view.of(photo, 2 * size), size, PillowImage.Resampling.BOX)
     if rng.random() < d.warped:
-        low = _warped_view(photo, centre, side, turn, size, d, rng)
+        low = _warped(photo, view, size, d.zoom, rng)
     else:
-        low = _resized(high, size, FILTERS[rng.integers(len(FILTERS))])
+        low = _resized(view.of(photo, 2 * size), size, FILTERS[rng.integers(len(FILTERS))])
     if rng.random() < d.blurred:
         low = np.asarray(cv2.GaussianBlur(low, (0, 0), rng.uniform(0.2, d.blur)), np.uint8)
     if rng.random() < d.noisy:
@@ -238,11 +251,11 @@ def framed_pair(
     """The face framed as in the product: (3, S, S) degraded, and (3, 2S, 2S), float in [0, 1]."""
     height, width = portrait.image.shape[:2]
     crop = frame_crop(portrait.face, (width, height))
-    centre = (crop.cx, crop.cy)
-    high = view(portrait.image, centre, crop.side, 0.0, 2 * size)
-    low = degraded(portrait.image, high, centre, crop.side, 0.0, degradation, np.random.default_rng(seed))
-    as_tensor = [torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255) for image in (low, high)]
-    return as_tensor[0], as_tensor[1]
+    view = View(crop.cx, crop.cy, crop.side)
+    low = degraded(portrait.image, view, size, degradation, np.random.default_rng(seed))
+    high = view.of(portrait.image, 2 * size)
+    pair = [torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255) for image in (low, high)]
+    return pair[0], pair[1]
 
 
 def colour_table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -252,35 +265,19 @@ def colour_table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return np.clip(levels * gain + 0.03 * rng.standard_normal(), 0, 1).astype(np.float32)
 
 
-def _warped_view(
-    photo: Image,
-    centre: tuple[float, float],
-    side: float,
-    turn: float,
-    size: int,
-    degradation: Degradation,
-    rng: np.random.Generator,
-) -> Image:
+def _warped(photo: Image, view: View, size: int, zoom: float, rng: np.random.Generator) -> Image:
     """The view at ``size``, by bilinear interpolation from one at another place and scale."""
-    zoom = float(np.exp(degradation.zoom * rng.standard_normal()))
     other_size = round(1.15 * size) + 2
-    other_side = side * other_size / size * zoom
+    other_side = view.side * other_size / size * float(np.exp(zoom * rng.standard_normal()))
     pixel = other_side / other_size  # in the photo's pixels
-    x, y = centre[0] + pixel * rng.uniform(-0.5, 0.5), centre[1] + pixel * rng.uniform(-0.5, 0.5)
-    other = view(photo, (x, y), other_side, turn, other_size)
-    there = view_matrix((x, y), other_side, turn, other_size)
-    here = view_matrix(centre, side, turn, size)
-    matrix = (here @ np.linalg.inv(there))[:2]
-    warped = cv2.warpAffine(other, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(warped, np.uint8)
-
-
-def view_matrix(centre: tuple[float, float], side: float, turn: float, size: int) -> Matrix:
-    """(3, 3): from points of the photo to points (centre of the first pixel is 0) of its :func:`view`."""
-    x, y = centre[0] - 0.5, centre[1] - 0.5
-    matrix = np.vstack((cv2.getRotationMatrix2D((x, y), turn, size / side), (0.0, 0.0, 1.0)))
-    matrix[:2, 2] += (size - 1) / 2 - x, (size - 1) / 2 - y
-    return np.asarray(matrix, np.float64)
+    x, y = view.x + pixel * rng.uniform(-0.5, 0.5), view.y + pixel * rng.uniform(-0.5, 0.5)
+    other = View(x, y, other_side, view.turn)
+    matrix = (view.matrix(size) @ np.linalg.inv(other.matrix(other_size)))[:2]
+    image = other.of(photo, other_size)
+    border = cv2.BORDER_REFLECT_101
+    return np.asarray(
+        cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
+    )
 
 
 def _cut_out(image: Image, left: int, top: int, side: int) -> Image:

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -72,10 +72,12 @@ def shipped_architecture(size: int) -> AnimationSettings:
     )
 
 
-def train_motion(settings: TrainingSettings, report: Callable[[str], None] = log.info) -> ValidationScores | None:
+def train_motion(
+    settings: TrainingSettings, report: Callable[[str], None] = log.info
+) -> ValidationScores | None:
     """Train until ``max_steps``, ``max_minutes`` or a signal; return the last scores.
 
-    Writes to ``out``: ``settings.json``, ``last.safetensors`` and ``best.safetensors`` (EMA weights, fp16; best by
+    Writes to ``out``: ``settings.json``, ``last.safetensors`` and ``best.safetensors`` (averaged weights; best by
     PSNR on the validation people), ``state.pt`` to go on from.
 
     Raises:
@@ -130,7 +132,11 @@ def train_motion(settings: TrainingSettings, report: Callable[[str], None] = log
     # Process r takes pairs r, r + world, ...: what a run sees depends on the step alone.
     mine = Subset(pairs, range(step * batch * world + rank, total, world))
     loader = DataLoader(
-        mine, batch, num_workers=settings.workers, worker_init_fn=_quiet_worker, persistent_workers=settings.workers > 0
+        mine,
+        batch,
+        num_workers=settings.workers,
+        worker_init_fn=_quiet_worker,
+        persistent_workers=settings.workers > 0,
     )
     report(
         f"{len(train_clips)} clips of {len(pairs.people)} people, {len(val_clips)} to validate on; "
@@ -173,12 +179,16 @@ def train_motion(settings: TrainingSettings, report: Callable[[str], None] = log
         done = fabric.broadcast(progress >= 1 or stop.requested, src=0)
         if done:
             break
-        rate = settings.learning_rate * min(1.0, (step + 1) / settings.warm_up) * learning_rate_factor(progress)
+        rate = (
+            settings.learning_rate * min(1.0, (step + 1) / settings.warm_up) * learning_rate_factor(progress)
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        item = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in item.items()}
+        pairs_of_step = {
+            k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in item.items()
+        }
         with torch.autocast(fabric.device.type, torch.bfloat16, enabled=settings.bf16):
-            loss, terms = wrapped(item)
+            loss, terms = wrapped(pairs_of_step)
         if not torch.isfinite(loss):
             worst = [name for name, term in terms.items() if not torch.isfinite(term)]
             raise WeightsError(f"{settings.out}: loss is not finite at step {step}: {', '.join(worst)}")
@@ -233,6 +243,7 @@ def _build(settings: TrainingSettings) -> AnimationModel:
     assert isinstance(model, AnimationModel)
     if model.settings.anchors != DENSE_ANCHORS:
         raise WeightsError(f"{settings.init}: its keypoints are anchored to other landmarks than this run's")
+    model.settings = replace(model.settings, image_size=settings.size)
     return model.train()
 
 

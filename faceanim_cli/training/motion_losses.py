@@ -33,13 +33,15 @@ class MotionObjective(nn.Module):
     learns from exact points before the detector is any good, and the detector learns what helps the motion.
     """
 
-    def __init__(self, model: AnimationModel, perceptual: PerceptualLoss | None, weights: LossWeights) -> None:
+    def __init__(
+        self, model: AnimationModel, perceptual: PerceptualLoss | None, weights: LossWeights
+    ) -> None:
         super().__init__()
         self.model, self.perceptual, self.weights = model, perceptual, weights
         self.expressive = list(expressive(model.settings.anchors))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss (a scalar) and its terms by name, unweighted and detached. See ``PairDataset`` for ``batch``."""
+        """The loss (a scalar), and its terms by name, unweighted, detached. ``batch``: see ``PairDataset``."""
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         boxes = torch.cat((batch["source_box"], batch["driving_box"]))

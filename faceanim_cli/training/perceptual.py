@@ -33,7 +33,9 @@ class PerceptualLoss(nn.Module):
             network = torchvision.models.squeezenet1_1(weights=None)
             try:
                 tensors = load_file(weights)
-                network.features.load_state_dict({key.removeprefix("features."): t for key, t in tensors.items()})
+                network.features.load_state_dict(
+                    {key.removeprefix("features."): t for key, t in tensors.items()}
+                )
             except (RuntimeError, OSError) as error:
                 raise WeightsError(f"{weights}: not SqueezeNet 1.1 features: {error}") from error
         self.features = network.features[: STAGES[-1] + 1].eval().requires_grad_(False)
@@ -54,9 +56,10 @@ class PerceptualLoss(nn.Module):
         return maps
 
     def forward(self, images: Tensor, target: list[Tensor]) -> Tensor:
-        """Distance of ``images`` to the :meth:`maps` of their targets: mean over batch and positions, summed."""
+        """Distance of ``images`` to the :meth:`maps` of their targets: mean over positions, sum over stages."""
         # The L1 norm of a unit vector grows with the root of its length: divided out, all stages count alike.
         distances = [
-            (a - b).abs().sum(1).mean() / a.shape[1] ** 0.5 for a, b in zip(self.maps(images), target, strict=True)
+            (a - b).abs().sum(1).mean() / a.shape[1] ** 0.5
+            for a, b in zip(self.maps(images), target, strict=True)
         ]
         return torch.stack(distances).sum() / len(self.scales)

@@ -7,26 +7,28 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.media.output_file import whole_file
-from faceanim_cli.training.motion import _quiet_worker, _stop_on_signal, learning_rate_factor
+from faceanim_cli.training.motion import _quiet_worker, _stop_on_signal, learning_rate_factor, moving_average
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import FaceSuperResolver, FaceSuperResolverSettings
 
 FRAME = 256  # pixels: the product's frame before super-resolution, at which a run is validated
+SHIPPED = FaceSuperResolverSettings()
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,13 @@ class SuperResolutionSettings:
     data: Path  # a folder with manifest.csv and photos, see faceanim_cli.data.portraits
     out: Path  # checkpoints and settings go here
     init: Path | None = None  # start from these weights
-    architecture: FaceSuperResolverSettings = FaceSuperResolverSettings()  # without init
+    architecture: FaceSuperResolverSettings = SHIPPED  # without init
     perceptual: Path | None = None  # SqueezeNet 1.1 features; None: torchvision fetches them
     perceptual_weight: float = 0.02  # against 1 for the L1 of Eq. 7: about as strong; 0: Eq. 7 alone
     perceptual_share: float = 0.4  # of a batch has its features compared, which costs more than all the rest
-    size: int = 96  # pixels of a low-resolution crop, a multiple of 32
+    size: int = 64  # pixels of a low-resolution crop; many small ones teach more than few large
     batch: int = 8
-    learning_rate: float = 6e-4
+    learning_rate: float = 1e-3
     warm_up: int = 100  # steps
     clip_gradients: float = 1.0  # norm
     ema: float = 0.998
@@ -78,16 +80,17 @@ class SuperResolutionScores:
         )
 
 
-def train_super_resolution(
+def train_super_resolution(  # noqa: PLR0915 (read from top to bottom)
     settings: SuperResolutionSettings, report: Callable[[str], None] = log.info
 ) -> SuperResolutionScores | None:
-    """Train until ``max_steps``, ``max_minutes`` or a signal; return the last scores, None without such photos.
+    """Train until ``max_steps``, ``max_minutes`` or a signal; return the last scores, None without judges.
 
-    Writes to ``out``: ``settings.json``, ``last.safetensors`` and ``best.safetensors`` (EMA weights, fp16; best
-    by what they add to the plain enlargement).
+    Writes to ``out``: ``settings.json``, ``last.safetensors`` and ``best.safetensors`` (EMA weights, fp16;
+    best by what they add to the plain enlargement of the photos with split 'val').
 
     Raises:
-        UnreadableInputError: no usable data. WeightsError: ``init`` does not fit, or a loss that is not finite.
+        UnreadableInputError: no usable data.
+        WeightsError: ``init`` does not fit, or the loss is not finite.
     """
     # Fabric's own mixed precision would round the pictures to 8 bits: autocast is ours.
     fabric = Fabric(accelerator="auto", devices=1, precision="32-true")
@@ -103,11 +106,11 @@ def train_super_resolution(
         raise UnreadableInputError(f"{settings.data}: no readable photo with split 'train' in manifest.csv")
 
     network = _build(settings)
-    ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+    ema = AveragedModel(network, multi_avg_fn=moving_average(settings.ema))
     ema.to(fabric.device)
     perceptual = PerceptualLoss(settings.perceptual) if settings.perceptual_weight else None
     if perceptual is not None:
-        perceptual.to(fabric.device, memory_format=torch.channels_last)
+        perceptual.to(fabric.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True)
     wrapped, optimizer = fabric.setup(network.to(memory_format=torch.channels_last), optimizer)
     pairs = PortraitDataset(portraits, settings.size, settings.max_steps * settings.batch, settings.seed)
@@ -134,12 +137,14 @@ def train_super_resolution(
                 save_checkpoint(settings.out / "best.safetensors", averaged, notes=notes)
         save_checkpoint(settings.out / "last.safetensors", averaged, notes=notes)
 
-    for item in fabric.setup_dataloaders(loader):
+    for item in cast(Iterable[dict[str, Tensor]], fabric.setup_dataloaders(loader)):
         by_time = (time.monotonic() - start) / 60 / settings.max_minutes if settings.max_minutes else 0.0
         progress = max(step / settings.max_steps, by_time)
         if progress >= 1 or stop.requested:
             break
-        rate = settings.learning_rate * min(1.0, (step + 1) / settings.warm_up) * learning_rate_factor(progress)
+        rate = (
+            settings.learning_rate * learning_rate_factor(progress) * min(1.0, (step + 1) / settings.warm_up)
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         low, high = (item[name].contiguous(memory_format=torch.channels_last) for name in ("low", "high"))

@@ -31,7 +31,7 @@ class ValidationScores:
 
 
 def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Frames (N, 3, S, S) in [0, 1] and landmarks (N, 68, 2) in [-1, 1], framed by the clip's median landmarks."""
+    """Frames (N, 3, S, S) in [0, 1], landmarks (N, 68, 2) in [-1, 1], framed by the median landmarks."""
     middle = np.median(clip.landmarks, axis=0)
     rng = np.random.default_rng(0)  # no augmentation: nothing is drawn from it
     matrix = jittered_framing(middle, clip.frames.shape[1:3], size, Augmentation.none(), rng)
@@ -41,7 +41,9 @@ def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.nda
 
 
 @torch.inference_mode()
-def validate(model: AnimationModel, clips: Sequence[Clip], size: int, every: int = 10, batch: int = 8) -> ValidationScores:
+def validate(
+    model: AnimationModel, clips: Sequence[Clip], size: int, every: int = 10, batch: int = 8
+) -> ValidationScores:
     """Score ``model``, in evaluation mode, on ``clips``. Runs on the model's device."""
     device = next(model.parameters()).device
     rows = []

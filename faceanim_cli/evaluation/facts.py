@@ -1,0 +1,125 @@
+"""What decides the numbers of a run, for machines and for people."""
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from faceanim_cli import __version__
+from faceanim_cli.evaluation.batch import Tools
+from faceanim_cli.evaluation.clips import ClipFile, list_hash
+from faceanim_cli.evaluation.metrics import Metric
+from faceanim_cli.evaluation.options import DEFAULT_SIZE, EvaluationOptions
+from faceanim_cli.evaluation.protocols import Job
+from faceanim_cli.evaluation.subjects import Subject, WeightsSubject
+
+
+def run_facts(
+    options: EvaluationOptions,
+    metrics: Sequence[Metric],
+    subjects: Sequence[Subject],
+    tools: Tools,
+    clips: Sequence[ClipFile],
+    jobs: Sequence[Job],
+) -> dict[str, Any]:
+    """All that decides the numbers. Two runs with the same facts give the same scores; no machine's paths."""
+    run: dict[str, Any] = {
+        "protocol": options.protocol,
+        "metrics": [metric.name for metric in metrics],
+        "clips": len(jobs),
+        "list_sha256": list_hash(clips),
+        "jobs_sha256": hashlib.sha256("\n".join(job.name for job in jobs).encode()).hexdigest(),
+        "size": options.size or (DEFAULT_SIZE if options.protocol != "files" else "as it is"),
+        "crop": options.crop if options.protocol != "files" else "none",
+        "every": options.every,
+        "seed": options.seed,
+        "psnr": "data range 1, all pixels and colours of a frame together",
+        "ssim": "Gaussian window 11, sigma 1.5, data range 1, population covariance, whole windows only, RGB",
+    }
+    if options.protocol != "files":
+        run["source"] = "first frame, compared too" if options.count_source else "first frame, not compared"
+        run["data"] = "shipped examples" if options.data is None else options.data.name
+        run["split"] = options.split
+        animated = [s for s in subjects if isinstance(s, WeightsSubject)]
+        run["weights"] = {
+            s.name: {
+                "file": s.animator.weights.name,
+                "sha256": sha256(s.animator.weights),
+                "size": s.animator.model_size,
+            }
+            for s in animated
+        }
+        run["precision"] = str(animated[0].animator.dtype).removeprefix("torch.")
+    if options.protocol == "cross":
+        run["source"] = "first frame of another person's clip"
+        run["motion"] = "relative, as faceanim animate moves"
+    run["subjects"] = [subject.name for subject in subjects]
+    if tools.landmarks is not None:
+        run["landmarks"] = f"{tools.landmarks.name}, {len(tools.anchors) or 'unnamed'} points"
+        spec = options.landmark_model
+        if spec is not None and Path(spec).is_file():
+            run["landmarks_sha256"] = sha256(Path(spec))
+    if options.identity_model is not None:
+        run["identity_model"] = {
+            "file": options.identity_model.name,
+            "sha256": sha256(options.identity_model),
+        }
+    return run
+
+
+def facts_for_people(options: EvaluationOptions, run: dict[str, Any]) -> dict[str, str]:
+    """What a report says about itself."""
+    every = "all frames" if options.every == 1 else f"every {options.every}th frame"
+    facts = {"protocol": f"{options.protocol}, {every}"}
+    if options.protocol != "files":
+        crop = {
+            "auto": "one crop a clip around its Viola-Jones boxes, as faceanim animate frames a driver",
+            "none": "whole frames, resized to a square",
+        }[options.crop]
+        facts["clips"] = f"{run['clips']}, {run['data']}, list sha256 {run['list_sha256'][:16]}"
+        facts["frames"] = f"{run['size']} x {run['size']}; {crop}"
+        facts["source"] = run["source"]
+        facts["weights"] = "; ".join(
+            f"{name}: {w['file']}, sha256 {w['sha256'][:16]}, trained at {w['size']} px"
+            for name, w in run["weights"].items()
+        )
+        facts["precision"] = run["precision"]
+    else:
+        facts["clips"] = f"{run['clips']}, list sha256 {run['list_sha256'][:16]}"
+        facts["frames"] = f"size: {run['size']}; frames of folders matched by name, others by number"
+    facts["psnr"], facts["ssim"] = run["psnr"], run["ssim"]
+    if "landmarks" in run:
+        facts["landmarks"] = (
+            f"{run['landmarks']}, found in results by that detector; truth from landmark files where the data "
+            "has them, else by the same detector. A detector trained beside the weights under test flatters "
+            "them: --baseline truth shows what it gets wrong on real frames"
+        )
+    facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Of everything that could move a number."""
+    return {
+        "faceanim": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchmetrics": version("torchmetrics"),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""Frames of a clip as they are scored: every n-th, framed, brought to one size, with their landmarks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceanim_cli.animation.job import DETECTIONS_PER_SECOND
+from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.evaluation.clips import ARRAY_SUFFIX, ClipFile
+from faceanim_cli.evaluation.pictures import Picture, as_bytes
+from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
+from faceanim_cli.media import open_video
+from faceanim_cli.media.frame_folder import DEFAULT_FPS
+
+Landmarks: TypeAlias = npt.NDArray[np.floating[Any]]  # (68, 2)
+Framing: TypeAlias = Literal["auto", "none"]
+
+
+@dataclass(frozen=True)
+class FramedFrame:
+    """A frame as it is scored."""
+
+    index: int  # in the clip
+    image: npt.NDArray[np.uint8]  # (S, S, 3) RGB
+    landmarks: Landmarks | None  # (68, 2) in its pixels, NaN where no face was found; None: nobody looked
+
+
+@dataclass
+class FramedClip:
+    """A clip brought to S x S pixels.
+
+    Args:
+        clip: where it lies.
+        size: S, pixels.
+        crop: "auto" frames the face as ``faceanim animate`` frames a driver (one crop for the clip, around
+            the tracked Viola-Jones boxes); "none" resizes the whole frame to a square.
+
+    Raises:
+        UnreadableInputError: the clip or its landmarks. NoFaceError: "auto", and no face in it.
+    """
+
+    clip: ClipFile
+    size: int
+    crop: Framing = "auto"
+    box: Box | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._video = open_clip(self.clip.path)
+        self.shape = (self._video.width, self._video.height)
+        self._landmarks = None if self.clip.landmarks is None else _read_landmarks(self.clip.landmarks)
+        if self.crop == "auto":
+            samples = self._video.sample(DETECTIONS_PER_SECOND)
+            track = track_face(((i, as_bytes(f)) for i, f in samples), FaceDetector(), name=self.clip.name)
+            self.box = track.clip_crop(self.shape)
+
+    @property
+    def frame_count_estimate(self) -> int | None:
+        """Frames in the clip, if it tells."""
+        estimate: int | None = self._video.frame_count_estimate
+        return estimate
+
+    def frames(self, every: int = 1) -> Iterator[FramedFrame]:
+        """Frames 0, n, 2 n, ... as they are decoded."""
+        for index, frame in self._video.sample(float(self._video.fps) / every):
+            yield FramedFrame(index, self._cut(as_bytes(frame)), self._landmarks_of(index))
+
+    def _cut(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if self.box is not None:
+            return crop_image(frame, self.box, self.size)
+        return np.asarray(resized(frame, (self.size, self.size)), np.uint8)
+
+    def _landmarks_of(self, index: int) -> Landmarks | None:
+        if self._landmarks is None:
+            return None
+        if index >= len(self._landmarks):
+            return np.full(self._landmarks.shape[1:], np.nan)
+        points = self._landmarks[index]
+        if self.box is not None:
+            return transform_points(crop_transform(self.box, self.size), points)
+        return np.asarray((points + 0.5) * (self.size / np.array(self.shape)) - 0.5)
+
+
+class ArrayClip:
+    """An array of frames, memory-mapped: (N, H, W, 3), uint8, or float in [0, 1]. Silent, 25 frames a second.
+
+    Raises:
+        UnreadableInputError: not such an array.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UnreadableInputError(f"cannot read the frames of {path}: {error}") from error
+        shape, kind = self._array.shape, self._array.dtype
+        if len(shape) != 4 or shape[3] != 3 or 0 in shape or not (kind == np.uint8 or kind.kind == "f"):
+            raise UnreadableInputError(
+                f"cannot read the frames of {path}: {kind} {shape} instead of (N, H, W, 3), "
+                "uint8 or float in [0, 1]"
+            )
+        self.height, self.width = shape[1:3]
+        self.fps: Fraction = DEFAULT_FPS
+
+    @property
+    def frame_count_estimate(self) -> int | None:
+        """Exact here."""
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for frame in self._array:
+            yield np.array(frame if frame.dtype == np.uint8 else frame.astype(np.float32))
+
+    def sample(self, per_second: float) -> Iterator[tuple[int, Picture]]:
+        """As ``VideoReader.sample``."""
+        step = max(1, round(float(self.fps) / per_second))
+        return ((index, frame) for index, frame in enumerate(self) if index % step == 0)
+
+
+def open_clip(path: Path) -> Any:
+    """A video, a folder of frames, or an array: ``width``, ``height``, ``fps``, iteration, ``sample``.
+
+    Raises:
+        UnreadableInputError: as ``open_video`` and ``ArrayClip``.
+    """
+    if path.suffix.lower() == ARRAY_SUFFIX and path.is_file():
+        return ArrayClip(path)
+    return open_video(path)
+
+
+def resized(frame: Picture, size: tuple[int, int]) -> Any:
+    """The whole frame at ``size`` (width, height): averaged where it shrinks, bicubic where it grows."""
+    if (frame.shape[1], frame.shape[0]) == size:
+        return frame
+    shrinks = frame.shape[0] * frame.shape[1] > size[0] * size[1]
+    picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return picture if frame.dtype == np.uint8 else np.clip(picture, 0, 1)
+
+
+def _read_landmarks(path: Path) -> Landmarks:
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UnreadableInputError(f"cannot read the landmarks {path}: {error}") from error
+    if points.ndim != 3 or points.shape[1:] != (68, 2):
+        raise UnreadableInputError(
+            f"cannot read the landmarks {path}: {points.shape} instead of (frames, 68, 2)"
+        )
+    return np.asarray(points, np.float64)

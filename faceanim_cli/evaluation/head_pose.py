@@ -1,0 +1,107 @@
+"""Head angles and expressions from keypoints that are anchored to facial landmarks."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from faceanim_cli.data.landmarks import EYES, MOUTH, Anchors
+
+Points: TypeAlias = npt.NDArray[np.floating[Any]]
+
+# An average head: x right, y down, z towards the viewer; the outer eye corners are 1 apart, 0 between them.
+# Fitted, with pose and size of each frame, to 1560 frames of the training people; made symmetric.
+HEAD = {
+    36: (-0.5, 0.0, 0.0), 39: (-0.191, 0.001, 0.119), 42: (0.191, 0.001, 0.119), 45: (0.5, 0.0, 0.0),
+    27: (0.0, -0.087, 0.293), 28: (0.0, 0.058, 0.453), 29: (0.0, 0.185, 0.611), 30: (0.0, 0.269, 0.680),
+    31: (-0.144, 0.400, 0.444), 33: (0.0, 0.433, 0.505), 35: (0.144, 0.400, 0.444),
+    48: (-0.297, 0.711, 0.246), 54: (0.297, 0.711, 0.246),
+}  # fmt: skip
+MOUTH_WEIGHT = 0.1  # mouth corners move with expressions: they count little
+FEWEST_POINTS = 5
+BONE = frozenset({*range(27, 36), 36, 39, 42, 45})
+BROWS = frozenset(range(17, 27))
+
+
+def pose_points(anchors: Anchors) -> tuple[list[int], Points, Points]:
+    """Which keypoints tell the pose, where they lie on ``HEAD`` (P, 3), and their weights (P,)."""
+    chosen, places, weights = [], [], []
+    for k, group in enumerate(anchors):
+        known = [HEAD[i] for i in group if i in HEAD]
+        # An eye's lids have no place of their own: their mean with the corners lies between the corners.
+        if known and (set(group) <= HEAD.keys() or {36, 39} <= set(group) or {42, 45} <= set(group)):
+            chosen.append(k)
+            places.append(np.mean(known, axis=0))
+            weights.append(MOUTH_WEIGHT if set(group) <= MOUTH else 1.0)
+    return chosen, np.array(places).reshape(-1, 3), np.array(weights)
+
+
+def head_angles(keypoints: Points, anchors: Anchors) -> Points:
+    """Yaw, pitch and roll in degrees, (..., 3), of keypoints (..., K, 2) in any square pixels.
+
+    Weak perspective: the affine map from ``HEAD`` to the picture with the least squared error, made a scaled
+    rotation. Positive: turned to the picture's right, nodding down, tilted clockwise. NaN for NaN, and for
+    anchors that hold too few points of the head.
+    """
+    chosen, places, weights = pose_points(anchors)
+    shape = (*keypoints.shape[:-2], 3)
+    if len(chosen) < FEWEST_POINTS:
+        return np.full(shape, np.nan)
+    w = (weights / weights.sum())[:, None]
+    seen = keypoints[..., chosen, :].reshape(-1, len(chosen), 2).astype(np.float64)
+    centred = seen - (w * seen).sum(-2, keepdims=True)
+    head = places - (w * places).sum(0)
+    solver = np.linalg.pinv(np.sqrt(w) * head)  # (3, P)
+    angles = np.full((len(seen), 3), np.nan)
+    for i, points in enumerate(centred):
+        if np.isfinite(points).all():
+            u, _, vt = np.linalg.svd((solver @ (np.sqrt(w) * points)).T, full_matrices=False)
+            angles[i] = _angles(u @ vt)
+    return angles.reshape(shape)
+
+
+def expression_change(keypoints: Points, reference: Points, anchors: Anchors) -> Points:
+    """How brows, eyes and mouth have moved since ``reference`` (K, 2), in eye distances: (..., E, 2).
+
+    The head's own motion is taken out: the similarity that carries the reference's eye corners and nose onto
+    the frame's. ``keypoints`` is (..., K, 2), in the reference's unit.
+    """
+    bone = [k for k, group in enumerate(anchors) if set(group) <= BONE] or list(range(len(anchors)))
+    moving = expression_points(anchors)
+    points = keypoints[..., 0] + 1j * keypoints[..., 1]
+    base = reference[..., 0] + 1j * reference[..., 1]
+    centre, base_centre = points[..., bone].mean(-1, keepdims=True), base[..., bone].mean(-1, keepdims=True)
+    offsets = base[..., bone] - base_centre
+    turn = ((points[..., bone] - centre) * offsets.conj()).sum(-1, keepdims=True) / np.maximum(
+        np.square(np.abs(offsets)).sum(-1, keepdims=True), 1e-12
+    )
+    back = (points - centre) / turn + base_centre  # the frame's keypoints, seen with the reference's pose
+    change = (back - base)[..., moving] / eye_distance(reference, anchors)
+    return np.stack((change.real, change.imag), axis=-1)
+
+
+def expression_points(anchors: Anchors) -> list[int]:
+    """The keypoints that expressions move: on brows, lids and mouth."""
+    return [
+        k for k, group in enumerate(anchors) if set(group) <= EYES | MOUTH | BROWS and not set(group) <= BONE
+    ]
+
+
+def eye_distance(keypoints: Points, anchors: Anchors) -> float:
+    """Distance of the eyes' outer ends in the keypoints' unit; of the eyes' centres where only these are."""
+    left = _first_with(36, anchors)
+    right = _first_with(45, anchors)
+    return float(np.hypot(*(keypoints[right] - keypoints[left])))
+
+
+def _first_with(landmark: int, anchors: Anchors) -> int:
+    return next(k for k, group in enumerate(anchors) if landmark in group)
+
+
+def _angles(rows: Points) -> Points:
+    """(2, 3), the first two rows of a rotation ``roll @ pitch @ yaw``, to its angles in degrees."""
+    depth = np.cross(rows[0], rows[1])
+    yaw = np.arctan2(-depth[0], depth[2])
+    pitch = np.arcsin(np.clip(-depth[1], -1, 1))
+    roll = np.arctan2(-rows[0, 1], rows[1, 1])
+    return np.asarray(np.degrees(np.array([yaw, pitch, roll])))

@@ -1,0 +1,182 @@
+"""Metrics that are networks: landmark detectors, LPIPS, FID, identity. Loaded only when asked for."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors
+from faceanim_cli.errors import UsageError, WeightsError
+from faceanim_cli.evaluation.batch import Distance, Embed, Points
+from faceanim_cli.evaluation.pictures import Picture, as_bytes, as_unit
+
+Frame = npt.NDArray[np.uint8]
+
+IDENTITY_SIDE = 112  # pixels: what ArcFace networks take
+SCRIPT_SUFFIXES = frozenset({".pt", ".ts", ".jit", ".torchscript"})
+
+
+class KeypointLandmarks:
+    """The keypoint detector of animation weights; where they are those under test, akd flatters them."""
+
+    def __init__(self, animator: Animator, name: str) -> None:
+        self.name = name
+        self.anchors: Anchors = animator.anchors
+        self._animator = animator
+
+    def __call__(self, frames: list[Frame]) -> Points:
+        height, width = frames[0].shape[:2]
+        points = self._animator.keypoints(frames).astype(np.float64)
+        return np.asarray((points + 1) / 2 * np.array([width - 1, height - 1]))
+
+
+class ScriptedLandmarks:
+    """A TorchScript file that maps frames (B, 3, H, W), RGB in [0, 1], to points (B, K, 2) in [-1, 1].
+
+    68 points are taken for the usual facial landmarks.
+
+    Raises:
+        WeightsError: no such file, not TorchScript, or it gives something else.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self.name = path.name
+        self._network, self._device = load_script(path, device), device
+        count = self([np.zeros((64, 64, 3), np.uint8)]).shape[1]
+        self.anchors: Anchors = tuple((i,) for i in range(NUM_LANDMARKS)) if count == NUM_LANDMARKS else ()
+
+    @torch.inference_mode()
+    def __call__(self, frames: list[Frame]) -> Points:
+        height, width = frames[0].shape[:2]
+        points = self._network(_tensor(frames).float().to(self._device))
+        if not isinstance(points, Tensor) or points.ndim != 3 or points.shape[-1] != 2:
+            raise WeightsError(f"{self.name}: a landmark network gives (B, K, 2), x and y in [-1, 1]")
+        return np.asarray((points.double().cpu().numpy() + 1) / 2 * np.array([width - 1, height - 1]))
+
+
+def load_identity(path: Path, device: torch.device) -> Embed:
+    """A TorchScript network from faces (B, 3, 112, 112), RGB in [-1, 1], to embeddings (B, D).
+
+    Frames are resized whole: what the network wants beyond that, such as alignment, belongs into the script.
+
+    Raises:
+        WeightsError: no such file, or not TorchScript.
+    """
+    network = load_script(path, device)
+
+    @torch.inference_mode()
+    def embed(frames: list[Frame]) -> npt.NDArray[np.floating[Any]]:
+        side = (IDENTITY_SIDE, IDENTITY_SIDE)
+        small = [
+            np.asarray(cv2.resize(frame, side, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames
+        ]
+        embeddings = network((2 * _tensor(small).float() - 1).to(device))
+        return np.asarray(embeddings.double().flatten(1).cpu().numpy())
+
+    return embed
+
+
+def load_script(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A TorchScript network in evaluation mode.
+
+    Raises:
+        WeightsError: no such file, or not TorchScript.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; give a TorchScript network (torch.jit.save)")
+    try:
+        network: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path}: not a TorchScript network; make one with torch.jit.save") from error
+    network.eval()
+    scripted: Callable[[Tensor], Tensor] = network
+    return scripted
+
+
+def load_lpips(device: torch.device) -> Distance:
+    """LPIPS with AlexNet. torchvision fetches AlexNet's weights once, 233 MB; torchmetrics carries the rest.
+
+    Raises:
+        WeightsError: they are not here and cannot be fetched.
+    """
+    try:
+        metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            "lpips needs AlexNet's weights (233 MB, fetched by torchvision) and there is no way to them "
+            f"({_last_line(error)}); run it once with a network, or leave lpips out of --metrics"
+        ) from error
+
+    @torch.inference_mode()
+    def distance(results: list[Picture], truths: list[Picture]) -> list[float]:
+        values = []
+        for result, truth in zip(results, truths, strict=True):
+            pair = [_tensor([picture]).float().clamp(0, 1).to(device) for picture in (result, truth)]
+            values.append(float(metric(*pair)))
+        metric.reset()
+        return values
+
+    return distance
+
+
+class FrechetDistances:
+    """FID of each subject's frames to the true frames, gathered over all clips.
+
+    Args:
+        subjects: their names.
+        device: where Inception runs.
+        features: another network than Inception-v3, for tests: uint8 (B, 3, H, W) to (B, D).
+
+    Raises:
+        UsageError: the package torch-fidelity is missing.
+        WeightsError: Inception's weights are not here and cannot be fetched.
+    """
+
+    def __init__(
+        self, subjects: Sequence[str], device: torch.device, features: nn.Module | None = None
+    ) -> None:
+        try:
+            first = FrechetInceptionDistance(features or 2048)
+            others = [FrechetInceptionDistance(first.inception) for _ in subjects[1:]]
+        except ModuleNotFoundError as error:
+            raise UsageError("fid needs the package torch-fidelity: pip install torch-fidelity") from error
+        except (OSError, RuntimeError) as error:
+            raise WeightsError(
+                "fid needs Inception-v3's weights (91 MB, fetched by torch-fidelity) and there is no way to "
+                f"them ({_last_line(error)}); run it once with a network, or leave fid out of --metrics"
+            ) from error
+        self._device = device
+        self._distances = dict(
+            zip(subjects, [first.to(device), *(other.to(device) for other in others)], strict=True)
+        )
+        self._frames = dict.fromkeys(subjects, 0)
+
+    @torch.inference_mode()
+    def update(self, subject: str, results: list[Picture], truths: list[Picture]) -> None:
+        """Take in a batch of frames."""
+        for pictures, real in ((results, False), (truths, True)):
+            frames = np.stack([as_bytes(picture) for picture in pictures])
+            self._distances[subject].update(
+                torch.from_numpy(frames).permute(0, 3, 1, 2).to(self._device), real=real
+            )
+        self._frames[subject] += len(results)
+
+    def value(self, subject: str) -> float:
+        """The distance; NaN for fewer than two frames, which have no covariance."""
+        return float(self._distances[subject].compute()) if self._frames[subject] > 1 else float("nan")
+
+
+def _tensor(pictures: Sequence[Picture]) -> Tensor:
+    return torch.from_numpy(np.stack([as_unit(picture) for picture in pictures])).permute(0, 3, 1, 2)
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -1,0 +1,183 @@
+"""report.html: one file that says what was measured, how, and how well; scores.md: its tables."""
+
+import base64
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faceanim_cli.evaluation.charts import bars, scatter
+from faceanim_cli.evaluation.metrics import Column
+from faceanim_cli.evaluation.published import PUBLISHED
+from faceanim_cli.evaluation.runner import Evaluation
+from faceanim_cli.evaluation.scores import ClipScore, ScoreFolder
+from faceanim_cli.evaluation.tables import clip_table, difference_table, published_table, score_table
+from faceanim_cli.media import whole_file
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a202c}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}
+th,td{padding:.2rem .7rem;border-bottom:1px solid #e2e8f0;text-align:right}
+th:first-child,td:first-child{text-align:left}
+dt{font-weight:600}dd{margin:0 0 .3rem 1.2rem}.note{color:#4a5568}.bad{color:#9b2c2c}
+img,svg{max-width:100%}figure{margin:.8rem 0}.scroll{overflow-x:auto}
+"""
+NUMBERS_ABOUT = (
+    "Every number is a mean over clips of the means over their frames, with the 95 % interval of a "
+    "percentile bootstrap over clips. Frames whose value is infinite (PSNR of identical pictures) or undefined "
+    "are left out of a mean, unless all are infinite."
+)
+
+
+def write_report(
+    folder: ScoreFolder, evaluation: Evaluation, columns: Sequence[Column], facts: Mapping[str, str]
+) -> None:
+    """Write report.html and scores.md into the folder.
+
+    Args:
+        facts: what was measured and how, for people, in order.
+    """
+    with whole_file(folder.folder / "scores.md") as partial:
+        partial.write_text(markdown(evaluation, columns, facts), encoding="utf-8")
+    with whole_file(folder.folder / "report.html") as partial:
+        partial.write_text(page(folder, evaluation, columns, facts), encoding="utf-8")
+
+
+def markdown(evaluation: Evaluation, columns: Sequence[Column], facts: Mapping[str, str]) -> str:
+    """The tables and facts."""
+    parts = [score_table(evaluation, columns).markdown()]
+    differences = difference_table(evaluation, columns)
+    if differences is not None:
+        parts.append(differences.markdown())
+    parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
+    parts.append(NUMBERS_ABOUT)
+    return "\n\n".join(parts) + "\n"
+
+
+def page(
+    folder: ScoreFolder, evaluation: Evaluation, columns: Sequence[Column], facts: Mapping[str, str]
+) -> str:
+    """The whole report as HTML."""
+    sections = [
+        "<h1>faceanim eval</h1>",
+        _scroll(score_table(evaluation, columns).html()),
+        _differences(evaluation, columns),
+        f'<p class="note">{html.escape(NUMBERS_ABOUT)}</p>',
+        _problems(evaluation),
+        "<h2>What was measured</h2>",
+        _definitions(facts),
+        "<h2>Metrics</h2>",
+        _definitions({column.name: column.about for column in columns}),
+        _plots(evaluation, columns),
+        _strips(folder, evaluation, columns),
+        _published(),
+        "<h2>Clips</h2>",
+        _scroll(clip_table(evaluation, columns).html()),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>faceanim eval</title>'
+        f"<style>{STYLE}</style></head><body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def ranked(evaluation: Evaluation, column: Column) -> list[ClipScore]:
+    """The first subject's clips that have the column, best first."""
+    rows = [
+        row
+        for row in evaluation.rows
+        if row.subject == evaluation.subjects[0] and not math.isnan(row.values.get(column.name, math.nan))
+    ]
+    return sorted(rows, key=lambda row: row.values[column.name], reverse=column.better == "higher")
+
+
+def _differences(evaluation: Evaluation, columns: Sequence[Column]) -> str:
+    table = difference_table(evaluation, columns)
+    if table is None:
+        return ""
+    note = "Paired over the clips that both have; an interval without 0 is a difference."
+    return f'<h2>Differences</h2>{_scroll(table.html())}<p class="note">{note}</p>'
+
+
+def _problems(evaluation: Evaluation) -> str:
+    told: dict[tuple[str, str], list[str]] = {}
+    for row in evaluation.problems:
+        told.setdefault((row.clip, row.problem), []).append(row.subject)
+    if not told:
+        return ""
+    items = "".join(
+        f"<li><b>{html.escape(clip)}</b> ({html.escape(', '.join(subjects))}): {html.escape(problem)}</li>"
+        for (clip, problem), subjects in told.items()
+    )
+    return f'<h2 class="bad">Problems</h2><ul class="bad">{items}</ul>'
+
+
+def _plots(evaluation: Evaluation, columns: Sequence[Column]) -> str:
+    parts = ["<h2>Plots</h2>"]
+    for column in columns:
+        by_subject = {
+            name: {
+                row.clip: row.values.get(column.name, math.nan)
+                for row in evaluation.rows
+                if row.subject == name
+            }
+            for name in evaluation.subjects
+        }
+        parts.append(_figure(bars(f"{column.name} of each clip", column.unit, by_subject)))
+    turned = any(math.isfinite(row.turn) for row in evaluation.rows)
+    across = (
+        "mean angle between the driver's head and its reference pose, degrees"
+        if turned
+        else "motion: mean change of the driving frames since the reference frame, 8-bit levels"
+    )
+    shown: dict[str, list[tuple[float, float, str]]] = {name: [] for name in evaluation.subjects}
+    for row in evaluation.rows:
+        value = row.values.get(columns[0].name, math.nan)
+        shown[row.subject].append((row.turn if turned else row.motion, value, row.clip))
+    against = "head angle" if turned else "motion"
+    parts.append(_figure(scatter(f"{columns[0].name} against {against}", across, columns[0].unit, shown)))
+    return "".join(parts)
+
+
+def _strips(folder: ScoreFolder, evaluation: Evaluation, columns: Sequence[Column]) -> str:
+    rows = ranked(evaluation, columns[0])
+    if not rows:
+        return ""
+    named = {"best": rows[0], "median": rows[len(rows) // 2], "worst": rows[-1]}
+    parts = [
+        f"<h2>Best, median and worst clip of {html.escape(evaluation.subjects[0])} by {columns[0].name}</h2>",
+        '<p class="note">Source, driving frame, result, error (four times as bright): the frame of each '
+        "clip that differs most from the reference.</p>",
+    ]
+    for name, row in named.items():
+        path = folder.strip_path(row.clip)
+        if path.is_file():
+            data = base64.b64encode(path.read_bytes()).decode()
+            value = f"{row.values[columns[0].name]:.{columns[0].decimals}f} {columns[0].unit}"
+            caption = html.escape(f"{name}: {row.clip}, {value}")
+            parts.append(_figure(f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">', caption))
+    return "".join(parts)
+
+
+def _published() -> str:
+    parts = ["<h2>Published numbers: other data, other protocols</h2>"]
+    for table in PUBLISHED:
+        parts.append(f"<h3>{html.escape(table.title)}</h3>")
+        parts.append(f'<p class="note">{html.escape(table.protocol)}</p>')
+        parts.append(_scroll(published_table(table).html()))
+    return "".join(parts)
+
+
+def _definitions(facts: Mapping[str, Any]) -> str:
+    items = "".join(f"<dt>{html.escape(n)}</dt><dd>{html.escape(str(v))}</dd>" for n, v in facts.items())
+    return f"<dl>{items}</dl>"
+
+
+def _figure(content: str, caption: str = "") -> str:
+    if not content:
+        return ""
+    return f"<figure>{content}{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"
+
+
+def _scroll(content: str) -> str:
+    return f'<div class="scroll">{content}</div>'

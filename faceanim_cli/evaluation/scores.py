@@ -1,0 +1,180 @@
+"""Scores of clips, and the folder that holds them: per_clip.csv, from which an interrupted run goes on."""
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from faceanim_cli.errors import UsageError
+from faceanim_cli.media import whole_file
+
+FIXED = ("clip", "subject", "frames", "motion", "turn", "problem")
+LONGEST_NAME = 120  # characters of a file name made from a clip's name
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """One subject on one clip: a row of per_clip.csv.
+
+    Attributes:
+        values: means over the clip's frames, by column.
+        frames: how many were compared.
+        motion: mean absolute change of the driving frames since the reference frame, in 8-bit levels.
+        turn: mean angle in degrees between the driver's head and its reference pose; NaN where nobody knows.
+        problem: what went wrong, "" for nothing. A row with a problem may still have values.
+    """
+
+    clip: str
+    subject: str
+    frames: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
+    motion: float = math.nan
+    turn: float = math.nan
+    problem: str = ""
+
+
+class ScoreFolder:
+    """A report's folder while it fills.
+
+    Args:
+        folder: made if missing.
+        run: what decides the numbers (protocol, lists and weights by hash, ...). Rows of another run are not
+            mixed in.
+        columns: the metrics' columns.
+        overwrite: start anew whatever lies there.
+
+    Raises:
+        UsageError: the folder holds another run, or cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, run: Mapping[str, Any], columns: Sequence[str], overwrite: bool = False
+    ) -> None:
+        self.folder, self.run, self.columns = folder, run, tuple(columns)
+        try:
+            (folder / "frames").mkdir(parents=True, exist_ok=True)
+            (folder / "strips").mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write {folder}: {error.strerror}; choose another -o") from error
+        self._rows: list[ClipScore] = []
+        before = self._run_before()
+        if before is not None and not overwrite:
+            # Through JSON, so that tuples and lists compare as they are read back.
+            if before != json.loads(json.dumps(run)):
+                changed = [
+                    key
+                    for key in {**before, **run}
+                    if before.get(key) != json.loads(json.dumps(run)).get(key)
+                ]
+                raise UsageError(
+                    f"{folder} holds the scores of another run (other: {', '.join(sorted(changed))}); "
+                    "choose another -o, or --overwrite it"
+                )
+            self._rows = [row for row in self._read() if not row.problem]
+        self.save_summary({"complete": False})
+        self._write()
+
+    @property
+    def rows(self) -> list[ClipScore]:
+        """All rows, in the order they were scored."""
+        return list(self._rows)
+
+    def done(self, clip: str, subjects: Sequence[str]) -> bool:
+        """Whether a clip has a row without a problem for every subject."""
+        return {row.subject for row in self._rows if row.clip == clip} >= set(subjects)
+
+    def add(self, rows: Sequence[ClipScore], frames: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a clip's rows, and the values of its frames: rows of ``frames/<clip>.csv``."""
+        if frames:
+            with whole_file(self.frames_path(rows[0].clip)) as partial, partial.open("w", newline="") as file:
+                table = csv.DictWriter(file, list(frames[0]))
+                table.writeheader()
+                table.writerows({key: number_text(value) for key, value in frame.items()} for frame in frames)
+        clips = {row.clip for row in rows}
+        self._rows = [row for row in self._rows if row.clip not in clips] + list(rows)
+        self._write()
+
+    def frames_path(self, clip: str) -> Path:
+        """Where the values of a clip's frames are."""
+        return self.folder / "frames" / f"{file_name(clip)}.csv"
+
+    def strip_path(self, clip: str) -> Path:
+        """Where a clip's picture is."""
+        return self.folder / "strips" / f"{file_name(clip)}.jpg"
+
+    def save_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write scores.json: ``run`` and ``summary``. Infinite numbers become "inf", NaN null."""
+        text = json.dumps(json_ready({**summary, "run": self.run}), indent=2, allow_nan=False)
+        with whole_file(self.folder / "scores.json") as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
+
+    def _run_before(self) -> Any:
+        try:
+            return json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))["run"]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _write(self) -> None:
+        with (
+            whole_file(self.folder / "per_clip.csv") as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
+            table = csv.writer(file)
+            table.writerow([*FIXED[:3], *self.columns, *FIXED[3:]])
+            for row in self._rows:
+                values = [number_text(row.values.get(column, math.nan)) for column in self.columns]
+                motion, turn = number_text(row.motion), number_text(row.turn)
+                table.writerow([row.clip, row.subject, row.frames, *values, motion, turn, row.problem])
+
+    def _read(self) -> list[ClipScore]:
+        path = self.folder / "per_clip.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                ClipScore(
+                    row["clip"],
+                    row["subject"],
+                    int(row["frames"]),
+                    {column: _number(row[column]) for column in self.columns if row[column]},
+                    _number(row["motion"]),
+                    _number(row["turn"]),
+                    row["problem"],
+                )
+                for row in csv.DictReader(file)
+            ]
+
+
+def number_text(value: Any) -> Any:
+    """A number for a CSV cell: nothing for NaN, seven digits else."""
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.7g}"
+
+
+def json_ready(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: null and "inf" instead."""
+    if isinstance(value, Mapping):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def file_name(clip: str) -> str:
+    """A file name for a clip's name, which may hold slashes; one too long ends in its hash."""
+    name = quote(clip, safe=" +#()")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(clip.encode()).hexdigest()[:8]}"
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan

@@ -1,0 +1,233 @@
+"""A whole evaluation from options to numbers: what ``faceanim eval`` runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.device import choose_device
+from faceanim_cli.console import ProgressCallback
+from faceanim_cli.errors import UsageError
+from faceanim_cli.evaluation.batch import LandmarkDetector, Tools
+from faceanim_cli.evaluation.clips import ClipFile, find_clips
+from faceanim_cli.evaluation.facts import facts_for_people, run_facts, versions
+from faceanim_cli.evaluation.files import file_pairs
+from faceanim_cli.evaluation.grid import choose_cast, write_grid
+from faceanim_cli.evaluation.learned import (
+    SCRIPT_SUFFIXES,
+    FrechetDistances,
+    KeypointLandmarks,
+    ScriptedLandmarks,
+    load_identity,
+    load_lpips,
+)
+from faceanim_cli.evaluation.metrics import Column, Metric, choose_metrics, columns_of
+from faceanim_cli.evaluation.options import DEFAULT_SIZE, EvaluationOptions, check_options
+from faceanim_cli.evaluation.protocols import CrossPair, Job, Reconstruction, draw_pairs, read_pairs
+from faceanim_cli.evaluation.report import write_report
+from faceanim_cli.evaluation.runner import Evaluation, evaluate
+from faceanim_cli.evaluation.scores import ScoreFolder, json_ready
+from faceanim_cli.evaluation.subjects import BASELINES, Similarity, Static, Subject, Truth, WeightsSubject
+from faceanim_cli.weights.resolve import resolve_weights
+
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class Result:
+    """An evaluation, what its numbers are, and what they were measured on."""
+
+    evaluation: Evaluation
+    columns: tuple[Column, ...]
+    run: dict[str, Any]
+    facts: dict[str, str]
+
+    def as_json(self) -> Any:
+        """What scores.json holds."""
+        return json_ready({**summary_of(self), "run": self.run})
+
+
+def run_evaluation(
+    options: EvaluationOptions,
+    progress: ProgressCallback | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Score, and write the report if ``options.output`` says where.
+
+    Raises:
+        UsageError: options that do not go together. UnreadableInputError: the data. WeightsError: networks.
+    """
+    check_options(options)
+    metrics = choose_metrics(options.metrics, options.protocol, options.every)
+    columns = columns_of(metrics)
+    if options.protocol == "files":
+        assert options.predicted is not None and options.truth is not None
+        pairs = file_pairs(options.predicted, options.truth, options.size)[: options.limit]
+        clips = [ClipFile(p.name, place, p.name) for p in pairs for place in (p.predicted, p.truth) if place]
+        jobs: Sequence[Job] = pairs
+    else:
+        clips = find_clips(options.data or example_clips(), options.split)
+        jobs = animation_jobs(options, clips)
+    device = choose_device(options.device)
+    subjects = choose_subjects(options)
+    tools = choose_tools(options, metrics, device)
+    run = run_facts(options, metrics, subjects, tools, clips, jobs)
+    names = [subject.name for subject in subjects]
+    fid = FrechetDistances(names, device) if any(metric.name == "fid" for metric in metrics) else None
+    folder = None
+    if options.output is not None:
+        folder = ScoreFolder(options.output, run, [column.name for column in columns], options.overwrite)
+    evaluation = evaluate(
+        jobs,
+        subjects,
+        metrics,
+        tools,
+        folder=folder,
+        fid=fid,
+        seed=options.seed,
+        progress=progress,
+        warn=warn,
+    )
+    result = Result(evaluation, columns, run, facts_for_people(options, run))
+    if folder is not None:
+        folder.save_summary(summary_of(result))
+        write_report(folder, evaluation, columns, result.facts)
+    return result
+
+
+def draw_grid(options: EvaluationOptions, path: Path, photos: Sequence[Path], driver: Path | None) -> None:
+    """``--grid``: photos given, or of the data's people; the driver given, or one of the data's clips."""
+    clips = find_clips(options.data or example_clips(), options.split)
+    cast, chosen = choose_cast(clips, options.seed)
+    if driver is not None:
+        chosen = ClipFile(driver.stem, driver, driver.stem)
+    animator = load_animator(options, (options.weights or (None,))[0], relative=True)
+    write_grid(path, animator, list(photos) or cast, chosen, animator.size, options.crop)
+
+
+def example_clips() -> Path:
+    """The clips that ship, for a run without ``--data``."""
+    return Path(str(files("faceanim_cli.evaluation") / "clips"))
+
+
+def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> list[Job]:
+    """The rows of a reconstruction or cross run."""
+    size = options.size or DEFAULT_SIZE
+    if options.protocol == "cross":
+        pairs = (
+            read_pairs(options.pairs, clips)
+            if options.pairs is not None
+            else draw_pairs(clips, options.num_pairs, options.seed)
+        )
+        return [CrossPair(s, d, size, options.crop, options.every) for s, d in pairs[: options.limit]]
+    return [
+        Reconstruction(clip, size, options.crop, options.every, options.count_source)
+        for clip in clips[: options.limit]
+    ]
+
+
+@dataclass
+class Predicted:
+    """The ``files`` protocol's one subject: it has been rendered already."""
+
+    name: str = "predicted"
+
+    def render(self, source: Any, reference: Any, frames: Any) -> Any:
+        """Nothing to do."""
+        return iter(())
+
+
+def choose_subjects(options: EvaluationOptions) -> list[Subject]:
+    """Weights, the shipped ones for none, then baselines, each once."""
+    if options.protocol == "files":
+        return [Predicted()]
+    relative = options.protocol == "cross"
+    specs: list[str | None] = list(dict.fromkeys(options.weights or (None,)))
+    stems = [SHIPPED if spec is None else Path(spec).stem for spec in specs]
+    subjects: list[Subject] = []
+    animators = []
+    for spec, stem in zip(specs, stems, strict=True):
+        animators.append(load_animator(options, spec, relative))
+        full = "/".join(Path(spec).parts[-2:]) if spec is not None else stem
+        name = stem if stems.count(stem) == 1 else full
+        taken = {subject.name for subject in subjects} | set(BASELINES)
+        subjects.append(
+            WeightsSubject(name if name not in taken else f"{name} {len(subjects) + 1}", animators[-1])
+        )
+    baselines: dict[str, Callable[[], Subject]] = {
+        "static": Static,
+        "similarity": lambda: Similarity(animators[0]),
+        "truth": Truth,
+    }
+    subjects += [baselines[name]() for name in dict.fromkeys(options.baselines)]
+    return subjects
+
+
+def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) -> Animator:
+    """As users have it, without super-resolution."""
+    weights = None if spec is None else resolve_weights(spec)
+    size = options.size or DEFAULT_SIZE
+    return Animator(weights, options.device, options.precision, relative=relative, sr=False, size=size)
+
+
+def choose_tools(options: EvaluationOptions, metrics: Sequence[Metric], device: torch.device) -> Tools:
+    """Load the networks that the metrics need.
+
+    Raises:
+        UsageError: csim without an identity model. WeightsError: a network that cannot be had.
+    """
+    needs = {metric.needs for metric in metrics}
+    tools = Tools()
+    if "identity" in needs:
+        if options.identity_model is None:
+            raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
+        tools.identity = load_identity(options.identity_model, device)
+    if "lpips" in needs:
+        tools.lpips = load_lpips(device)
+    if "landmarks" in needs:
+        tools.landmarks = choose_landmarks(options, device)
+        if not tools.anchors and any(metric.name in ("pose", "expression") for metric in metrics):
+            raise UsageError(
+                f"pose and expression need points that are known landmarks, and {tools.landmarks.name} gives "
+                "others; choose another --landmark-model"
+            )
+    return tools
+
+
+def choose_landmarks(options: EvaluationOptions, device: torch.device) -> LandmarkDetector:
+    """The shipped keypoint detector, that of other weights, or a TorchScript network."""
+    spec = options.landmark_model
+    if spec is not None and Path(spec).suffix.lower() in SCRIPT_SUFFIXES:
+        return ScriptedLandmarks(Path(spec), device)
+    animator = load_animator(options, spec, relative=False)
+    return KeypointLandmarks(animator, SHIPPED if spec is None else Path(spec).name)
+
+
+def summary_of(result: Result) -> dict[str, Any]:
+    """scores.json without the run's facts."""
+    evaluation = result.evaluation
+
+    def table(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {
+                column: {"mean": s.mean, "low": s.low, "high": s.high, "clips": s.clips}
+                for column, s in row.items()
+            }
+            for name, row in values.items()
+        }
+
+    return {
+        "complete": True,
+        "scores": table(evaluation.summaries),
+        "differences": {"to": evaluation.subjects[0], **table(evaluation.differences)},
+        "problems": [
+            {"clip": row.clip, "subject": row.subject, "problem": row.problem} for row in evaluation.problems
+        ],
+        "versions": versions(),
+        "seconds": {name: round(seconds, 3) for name, seconds in evaluation.seconds.items()},
+        "frames": evaluation.frames,
+    }

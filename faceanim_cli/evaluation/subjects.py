@@ -1,0 +1,91 @@
+"""What is scored: weights, through the ``Animator`` that users have, and baselines without any."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from faceanim_cli.animation.animator import Animator, Image
+from faceanim_cli.errors import FaceanimError
+from faceanim_models.geometry import fit_similarity, identity_grid, warp
+
+
+class Subject(Protocol):
+    """Something that animates a photo."""
+
+    name: str
+
+    def render(self, source: Image, reference: Image, frames: Iterable[Image]) -> Iterator[Image]:
+        """One frame for each driving frame, lazily and in order.
+
+        Args:
+            source: the photo.
+            reference: the driver's frame whose pose is the photo's; in reconstruction the photo itself.
+            frames: driving frames. All images are uint8 RGB (S, S, 3).
+        """
+
+
+@dataclass
+class WeightsSubject:
+    """An ``Animator``, built without super-resolution at the size of the frames."""
+
+    name: str
+    animator: Animator
+
+    def render(self, source: Image, reference: Image, frames: Iterable[Image]) -> Iterator[Image]:
+        """See ``Subject``. In relative mode the first of ``frames`` is the reference, as for users."""
+        if not np.isfinite(self.animator.keypoints([source])).all():
+            raise FaceanimError(f"{self.name}: the network gives NaN keypoints; its weights are damaged")
+        self.animator.set_photo(source, crop=None)
+        return self.animator.animate(frames, crop=None)
+
+
+@dataclass
+class Static:
+    """The photo, repeated."""
+
+    name: str = "static"
+
+    def render(self, source: Image, reference: Image, frames: Iterable[Image]) -> Iterator[Image]:
+        """See ``Subject``."""
+        return (source for _ in frames)
+
+
+@dataclass
+class Truth:
+    """The driving frames themselves: what a perfect result scores, with all that detectors get wrong."""
+
+    name: str = "truth"
+
+    def render(self, source: Image, reference: Image, frames: Iterable[Image]) -> Iterator[Image]:
+        """See ``Subject``."""
+        return iter(frames)
+
+
+@dataclass
+class Similarity:
+    """The photo moved as a whole: rotation, scale and shift fitted to the keypoints of ``animator``."""
+
+    animator: Animator
+    name: str = "similarity"
+
+    def render(self, source: Image, reference: Image, frames: Iterable[Image]) -> Iterator[Image]:
+        """See ``Subject``."""
+        rest = torch.from_numpy(self.animator.keypoints([reference]))  # (1, K, 2)
+        photo = torch.from_numpy(source).permute(2, 0, 1)[None].float()
+        grid = identity_grid(source.shape[0], source.shape[1], photo)
+        remaining = iter(frames)
+        while batch := list(islice(remaining, self.animator.batch)):
+            driving = torch.from_numpy(self.animator.keypoints(batch))
+            linear, shift = fit_similarity(
+                driving, rest.expand_as(driving)
+            )  # from the result back to the photo
+            for one, offset in zip(linear, shift, strict=True):
+                moved = warp(photo, grid @ one.T + offset)
+                yield moved[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+BASELINES = ("static", "similarity", "truth")

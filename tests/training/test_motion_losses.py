@@ -1,0 +1,168 @@
+"""What the animation networks are trained to do, on pairs whose losses are known."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
+from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_models import AnimationModel
+from tests.training.conftest import SIZE, K, tiny_settings
+
+TERMS = {"keypoints", "pixels", "pixels_warped", "pixels_repainted", "still", "repaint"}
+
+
+def objective_of(model, **weights):
+    return MotionObjective(model, None, LossWeights(**weights))
+
+
+def show_the_warp(model):
+    """M is as good as 0 and the result is E. Keypoints are found in the middle."""
+    nn.init.zeros_(model.generator.head.weight)
+    nn.init.zeros_(model.generator.head.bias)
+    with torch.no_grad():
+        model.generator.head.bias[12:] = -30.0
+    nn.init.zeros_(model.keypoint_detector.heatmaps.weight)
+    nn.init.zeros_(model.keypoint_detector.heatmaps.bias)
+
+
+@pytest.fixture
+def still_pairs(pairs):
+    """Driving frame and source frame are the same."""
+    same = {key.replace("source", "driving"): pairs[key] for key in ("source", "source_points", "source_box")}
+    return {**pairs, **same}
+
+
+class TestTerms:
+    def test_are_finite_and_named(self, model, pairs, features):
+        loss, terms = MotionObjective(model, PerceptualLoss(features), LossWeights())(pairs)
+        assert set(terms) == TERMS | {"perceptual", "perceptual_warped"}
+        assert loss.ndim == 0
+        assert all(term.isfinite() and term >= 0 and not term.requires_grad for term in terms.values())
+        assert loss.isfinite()
+
+    @pytest.mark.parametrize("name", sorted(TERMS))
+    def test_each_counts_by_its_weight(self, model, pairs, name):
+        nothing = dict.fromkeys((field.name for field in dataclasses.fields(LossWeights)), 0.0)
+        loss, terms = objective_of(model, **{**nothing, name: 3.0})(pairs)
+        assert terms[name] > 0
+        assert loss.item() == pytest.approx(3 * terms[name].item(), rel=1e-5)
+
+    def test_still_is_zero_without_motion(self, model, still_pairs):
+        _, terms = objective_of(model)(still_pairs)
+        assert terms["still"] < 1e-5
+        assert terms["pixels_warped"] < 1e-4
+
+    def test_motion_where_nothing_changed_is_charged(self, model, still_pairs):
+        still_pairs["driving_points"] = still_pairs["source_points"] + torch.tensor([0.3, 0.0])
+        still_pairs["driving_box"] = still_pairs["source_box"]
+        nn.init.zeros_(model.dense_motion.mixture.weight)
+        nn.init.zeros_(model.dense_motion.mixture.bias)
+        with torch.no_grad():
+            model.dense_motion.mixture.bias[1] = 60  # the head candidate everywhere
+        torch.manual_seed(0)
+        exact = (torch.rand(4, 1, 1) < 0.5).float().mean().item()
+        assert 0 < exact < 1
+        torch.manual_seed(0)  # pairs that move by the landmarks shift by 0.3, the others not at all
+        _, terms = objective_of(model)(still_pairs)
+        assert terms["still"].item() == pytest.approx(0.3 * exact, rel=1e-3)
+
+    def test_motion_where_the_frames_differ_is_free(self, model, pairs):
+        pairs["source"] = torch.zeros(4, 3, SIZE, SIZE)
+        pairs["driving"] = torch.full((4, 3, SIZE, SIZE), 0.2)  # ten times the tolerance
+        _, terms = objective_of(model)(pairs)
+        assert terms["still"] < 1e-6
+
+    def test_keypoints_is_the_mean_distance_of_each_coordinate(self, model, pairs):
+        show_the_warp(model)
+        for role in ("source", "driving"):
+            pairs[f"{role}_box"] = torch.full((4, 4), math.nan)
+            pairs[f"{role}_points"] = torch.tensor([0.3, -0.1]).expand(4, K, 2)
+        _, terms = objective_of(model)(pairs)
+        assert terms["keypoints"].item() == pytest.approx(0.2, abs=1e-5)  # |0.3| and |-0.1|
+
+    def test_pixels_of_a_uniform_error_is_that_error(self, model, pairs):
+        # importance is a weighting about 1: it moves the error around, it does not scale it
+        show_the_warp(model)
+        pairs["source"] = torch.full((4, 3, SIZE, SIZE), 0.25)
+        pairs["driving"] = torch.full((4, 3, SIZE, SIZE), 0.75)
+        _, terms = objective_of(model)(pairs)
+        assert terms["pixels"].item() == pytest.approx(0.5, rel=1e-4)
+        assert terms["pixels_warped"].item() == pytest.approx(0.5, rel=1e-4)
+
+    def test_pixels_repainted_looks_at_r_alone(self, model, pairs):
+        show_the_warp(model)
+        with torch.no_grad():
+            model.generator.head.bias[:12] = math.atanh(0.5)  # R = E + 0.5
+        pairs["source"] = torch.full((4, 3, SIZE, SIZE), 0.25)
+        pairs["driving"] = torch.full((4, 3, SIZE, SIZE), 0.75)
+        _, terms = objective_of(model)(pairs)
+        assert terms["pixels_repainted"] < 1e-4
+        assert terms["pixels"].item() == pytest.approx(0.5, rel=1e-4)
+
+    def test_repaint_is_the_mean_of_the_mask(self, model, pairs):
+        show_the_warp(model)
+        with torch.no_grad():
+            model.generator.head.bias[12:] = -1.0
+        _, terms = objective_of(model)(pairs)
+        assert terms["repaint"].item() == pytest.approx(1 / (1 + math.e), rel=1e-4)
+
+    def test_an_error_at_the_mouth_counts_more_than_one_in_the_background(self, model, still_pairs):
+        show_the_warp(model)
+        mouth = torch.full((4, K, 2), 0.9)
+        mouth[:, list(objective_of(model).expressive)] = torch.tensor([0.0, 0.5])
+        still_pairs["source_points"] = still_pairs["driving_points"] = mouth
+        still_pairs["source_box"] = still_pairs["driving_box"] = torch.full((4, 4), math.nan)
+        frame = torch.full((4, 3, SIZE, SIZE), 0.5)
+
+        def error_at(row, column):
+            driving = frame.clone()
+            driving[:, :, row : row + 3, column : column + 3] = 1.0
+            return objective_of(model)({**still_pairs, "source": frame, "driving": driving})[1][
+                "pixels"
+            ].item()
+
+        # (0, 0.5) lies in column 31.5 and row 47.25
+        assert error_at(46, 30) > 4 * error_at(30, 46)
+        assert error_at(30, 46) == pytest.approx(error_at(10, 10), rel=0.1)
+
+
+class TestGradients:
+    def test_reach_detector_motion_and_generator(self, model, pairs):
+        nn.init.normal_(
+            model.generator.head.weight, 0, 0.1
+        )  # zero at the start: nothing before it learns at once
+        loss, _ = objective_of(model)(pairs)
+        loss.backward()
+        for part in (model.keypoint_detector, model.dense_motion, model.generator):
+            dead = [
+                name
+                for name, parameter in part.named_parameters()
+                if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
+            ]
+            assert not dead
+
+    def test_the_detector_learns_from_the_picture_too(self, model, pairs):
+        # without the landmarks' term, only what moves by detected keypoints can teach it
+        torch.manual_seed(0)  # not all pairs move by the landmarks
+        loss, _ = objective_of(model, keypoints=0.0)(pairs)
+        loss.backward()
+        assert model.keypoint_detector.heatmaps.weight.grad.abs().sum() > 0
+
+    def test_a_few_steps_lower_the_loss(self, pairs):
+        model = AnimationModel(tiny_settings())
+        pairs["driving"] = pairs["source"].roll(5, -1)
+        pairs["driving_points"] = pairs["source_points"] + torch.tensor([10 / (SIZE - 1), 0.0])
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        losses = []
+        for _ in range(15):
+            torch.manual_seed(0)
+            loss, _ = objective_of(model)(pairs)
+            losses.append(loss.item())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert losses[-1] < 0.8 * losses[0]

@@ -1,0 +1,284 @@
+"""The training loop on two people who do not exist: what it writes, how it goes on, and how it stops."""
+
+import json
+import math
+import signal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
+from faceanim_cli.media import VideoWriter
+from faceanim_cli.training import motion
+from faceanim_cli.training.motion import TrainingSettings, learning_rate_factor, moving_average, train_motion
+from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from faceanim_models import AnimationModel, PatchDiscriminator, PatchDiscriminatorSettings
+from tests.training.conftest import SIZE, K, squeezenet_file, tiny_settings
+
+SIDE = 96  # pixels of the clips
+TIME_LIMIT = 20.0  # seconds for one test: none takes more than three
+
+
+def face_points():
+    """(68, 2): some fixed, upright arrangement about 32 pixels high; training never asks whether it is a face."""
+    return np.random.default_rng(7).uniform(-16, 16, (68, 2))
+
+
+def moving_frames(count, seed):
+    """A soft texture and its landmarks, both moving a pixel right and half a pixel down each frame."""
+    texture = ndimage.gaussian_filter(np.random.default_rng(seed).random((SIDE, SIDE, 3)), (4, 4, 0))
+    texture = (texture - texture.min()) / np.ptp(texture)
+    frames = [ndimage.shift(texture, (0.5 * n, n, 0), order=1, mode="grid-wrap") for n in range(count)]
+    points = [face_points() + SIDE / 2 + [n, 0.5 * n] for n in range(count)]
+    return np.rint(255 * np.stack(frames)).astype(np.uint8), np.stack(points).astype(np.float32)
+
+
+def write_data(folder, clips, scale=1):
+    """A data folder of clips given as (name, split, number of frames), ``scale`` times as large as SIDE."""
+    (folder / "landmarks").mkdir(parents=True)
+    rows = ["file,split,identity"]
+    for seed, (name, split, count) in enumerate(clips):
+        frames, points = moving_frames(count, seed)
+        frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
+        with VideoWriter(folder / f"{name}.mp4", Fraction(15), (scale * SIDE, scale * SIDE)) as writer:
+            for frame in frames:
+                writer.write(frame)
+        np.save(folder / "landmarks" / f"{name}.npy", scale * points)
+        rows.append(f"{name}.mp4,{split},{name}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    clips = [("anna", "train", 6), ("ben", "train", 6), ("vera", "val", 12)]
+    return write_data(tmp_path_factory.mktemp("data"), clips)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Tiny networks; a run that hangs fails; and Ctrl-C is given back to pytest afterwards."""
+
+    def too_long(*_):
+        raise TimeoutError("training hangs")
+
+    monkeypatch.setattr(motion, "shipped_architecture", tiny_settings)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(data, features, tmp_path):
+    """Train into tmp_path / "run"; returns the scores and the reports."""
+
+    def train(**changes):
+        reports = []
+        options = {"data": data, "out": tmp_path / "run", "perceptual": features, "cache": data / "cache"}
+        small = {"size": SIZE, "batch": 2, "max_steps": 3, "workers": 0, "bf16": False}
+        scores = train_motion(TrainingSettings(**{**options, **small, **changes}), reports.append)
+        return scores, reports
+
+    return train
+
+
+def state_of(folder):
+    return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+
+
+class TestRun:
+    def test_writes_everything_and_goes_on_from_there(self, run, tmp_path):
+        out = tmp_path / "run"
+        scores, reports = run()
+        assert {file.name for file in out.iterdir()} == {
+            *("settings.json", "last.safetensors", "best.safetensors", "state.pt"),
+        }
+        assert json.loads((out / "settings.json").read_text())["max_steps"] == 3
+        assert math.isfinite(scores.psnr)
+        assert scores.psnr_static < 60
+        assert any("2 clips of 2 people, 1 to validate on" in line for line in reports)
+        state = state_of(out)
+        assert state["step"] == 3
+        assert state["best"] == pytest.approx(scores.psnr)
+        first = {key: value.clone() for key, value in state["model"].items()}
+        assert read_metadata(out / "last.safetensors")["trained"] == "step 3"
+        model = load_checkpoint(out / "best.safetensors", expected="animation")
+        assert isinstance(model, AnimationModel)
+        assert model.settings == tiny_settings()
+
+        _, reports = run(max_steps=5)
+        assert any("going on from step 3" in line for line in reports)
+        state = state_of(out)
+        assert state["step"] == 5
+        assert {int(entry["step"]) for entry in state["optimizer"]["state"].values()} == {5}
+        assert not torch.equal(state["model"]["generator.head.weight"], first["generator.head.weight"])
+        assert read_metadata(out / "last.safetensors")["trained"] == "step 5"
+
+        # everything is done: nothing is trained, nothing is lost
+        run(max_steps=5)
+        assert state_of(out)["step"] == 5
+
+    def test_every_part_is_trained(self, run, tmp_path):
+        run(max_steps=1)
+        one = state_of(tmp_path / "run")["model"]
+        run(max_steps=2)
+        two = state_of(tmp_path / "run")["model"]
+        parts = (
+            "keypoint_detector.heatmaps",
+            "dense_motion.mixture",
+            "dense_motion.residual",
+            "generator.head",
+        )
+        for part in parts:
+            assert not torch.equal(one[f"{part}.weight"], two[f"{part}.weight"])
+
+    def test_the_averaged_weights_are_saved(self, run, tmp_path):
+        run(ema=0.5, learning_rate=1e-2, warm_up=1)
+        state = state_of(tmp_path / "run")
+        saved = load_checkpoint(tmp_path / "run" / "last.safetensors").state_dict()["generator.head.weight"]
+        averaged = state["ema"]["module.generator.head.weight"]
+        torch.testing.assert_close(saved, averaged, rtol=2**-10, atol=1e-6)
+        assert (saved - state["model"]["generator.head.weight"]).abs().max() > 1e-4
+
+    def test_the_same_seed_gives_the_same_weights(self, run, tmp_path):
+        for name in ("a", "b"):
+            run(out=tmp_path / name, max_steps=2)
+        run(out=tmp_path / "c", max_steps=2, seed=1)
+        a, b, c = (state_of(tmp_path / name)["model"]["generator.head.weight"] for name in "abc")
+        torch.testing.assert_close(a, b)
+        assert not torch.allclose(a, c)
+
+    def test_starts_from_given_weights(self, run, tmp_path):
+        torch.manual_seed(5)
+        model = AnimationModel(tiny_settings())
+        with torch.no_grad():
+            model.dense_motion.rigidity.fill_(0.75)
+        save_checkpoint(tmp_path / "init.safetensors", model)
+        run(init=tmp_path / "init.safetensors", max_steps=1)
+        rigidity = state_of(tmp_path / "run")["model"]["dense_motion.rigidity"]
+        assert rigidity.numel() == K
+        torch.testing.assert_close(rigidity, torch.full((K,), 0.75), rtol=0, atol=1e-3)
+
+    def test_bfloat16_and_a_loader_process(self, run, tmp_path):
+        scores, _ = run(bf16=True, workers=1, max_steps=1)
+        assert math.isfinite(scores.psnr)
+
+    def test_a_first_run_that_decodes_large_clips_can_load_them(self, run, tmp_path):
+        # Decoding uses OpenCV's threads; a loader process forked after that must not wait for them.
+        data = write_data(tmp_path / "data", [("anna", "train", 4)], scale=5)
+        run(data=data, cache=None, workers=1, max_steps=1)
+        assert state_of(tmp_path / "run")["step"] == 1
+
+    def test_without_people_to_validate_on(self, run, features, tmp_path):
+        data = write_data(tmp_path / "data", [("anna", "train", 4)])
+        scores, _ = run(data=data, cache=None, max_steps=1)
+        assert scores is None
+        assert (tmp_path / "run" / "last.safetensors").is_file()
+        assert (tmp_path / "run" / "cache").is_dir()
+
+    def test_validation_clips_too_short_to_score_do_not_cost_the_run(self, run, tmp_path):
+        data = write_data(tmp_path / "data", [("anna", "train", 4), ("vera", "val", 5)])
+        run(data=data, cache=None, max_steps=1)
+        assert (tmp_path / "run" / "last.safetensors").is_file()
+
+
+class TestStopping:
+    def test_at_the_time_limit(self, run, tmp_path):
+        run(max_minutes=1e-7, max_steps=1000)
+        assert state_of(tmp_path / "run")["step"] <= 1
+        assert (tmp_path / "run" / "last.safetensors").is_file()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_the_run_after_the_step(self, run, tmp_path, monkeypatch, number):
+        def interrupted(progress):
+            signal.raise_signal(number)
+            return 1.0
+
+        monkeypatch.setattr(motion, "learning_rate_factor", interrupted)
+        run(max_steps=1000)
+        assert state_of(tmp_path / "run")["step"] == 1
+        assert (tmp_path / "run" / "last.safetensors").is_file()
+
+    def test_signals_are_given_back(self, run):
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        run(max_steps=1)
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+    def test_a_loss_that_is_not_finite_names_its_terms(self, run, tmp_path):
+        broken = squeezenet_file(tmp_path / "nan.safetensors", value=math.nan)
+        with pytest.raises(WeightsError, match=r"step 0: perceptual, perceptual_warped$"):
+            run(perceptual=broken)
+        assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+class TestRefusals:
+    def test_a_manifest_without_people_to_train_on(self, run, tmp_path):
+        data = write_data(tmp_path / "data", [("vera", "val", 3)])
+        with pytest.raises(UnreadableInputError, match="train"):
+            run(data=data, cache=None)
+
+    def test_no_data_at_all(self, run, tmp_path):
+        with pytest.raises(UnreadableInputError, match=r"manifest\.csv"):
+            run(data=tmp_path)
+
+    def test_weights_of_another_network(self, run, tmp_path):
+        save_checkpoint(tmp_path / "d.safetensors", PatchDiscriminator(PatchDiscriminatorSettings((4,))))
+        with pytest.raises(WeightsError, match="discriminator"):
+            run(init=tmp_path / "d.safetensors")
+
+    def test_weights_with_other_keypoints(self, run, tmp_path):
+        settings = tiny_settings()
+        swapped = AnimationModel(
+            type(settings)(
+                settings.keypoints, settings.motion, settings.generator, settings.anchors[::-1], SIZE
+            )
+        )
+        save_checkpoint(tmp_path / "m.safetensors", swapped)
+        with pytest.raises(WeightsError, match="landmarks"):
+            run(init=tmp_path / "m.safetensors")
+
+    def test_a_state_of_another_architecture(self, run, tmp_path):
+        (tmp_path / "run").mkdir()
+        state = {"model": {}, "ema": {}, "optimizer": {}, "step": 3, "progress": 0.5, "best": 1.0}
+        torch.save(state, tmp_path / "run" / "state.pt")
+        with pytest.raises(FaceanimError, match=r"state\.pt"):
+            run()
+
+
+class TestMovingAverage:
+    @pytest.mark.parametrize(("count", "share"), [(1000, 0.1), (0, 0.9)])  # short at first, then 1 - decay
+    def test_goes_a_share_of_the_way(self, count, share):
+        mean, value = torch.tensor([2.0]), torch.tensor([3.0])
+        moving_average(0.9)([mean], [value], count)
+        assert mean.item() == pytest.approx(2 + share)
+        assert value.item() == 3
+
+    def test_counters_are_taken_over(self):
+        mean, value = torch.tensor(2), torch.tensor(300)
+        moving_average(0.9)([mean], [value], 50)
+        assert mean.item() == 300
+
+
+class TestLearningRate:
+    def test_falls_from_one_to_a_fiftieth(self):
+        assert learning_rate_factor(0.0) == pytest.approx(1.0)
+        assert learning_rate_factor(0.5) == pytest.approx(0.51)
+        assert learning_rate_factor(1.0) == pytest.approx(0.02)
+        rates = [learning_rate_factor(i / 20) for i in range(21)]
+        assert rates == sorted(rates, reverse=True)
+
+    @pytest.mark.parametrize(("progress", "factor"), [(-1.0, 1.0), (3.0, 0.02)])
+    def test_stays_within_its_ends(self, progress, factor):
+        assert learning_rate_factor(progress) == pytest.approx(factor)
+
+    def test_warms_up(self, run, tmp_path):
+        run(max_steps=1, learning_rate=1e-3, warm_up=100)
+        (group,) = state_of(tmp_path / "run")["optimizer"]["param_groups"]
+        assert group["lr"] == pytest.approx(1e-5)

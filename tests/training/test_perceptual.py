@@ -1,0 +1,125 @@
+"""Eq. 3 with SqueezeNet features: a distance, and a loader that takes the files people have."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from skimage.data import astronaut
+from skimage.filters import gaussian
+
+from faceanim_cli.errors import WeightsError
+from faceanim_cli.training.perceptual import PerceptualLoss
+from tests.training.conftest import squeezenet_file
+
+REAL = Path(__file__).parents[3] / "shared" / "weights" / "squeezenet1_1_features.safetensors"
+
+
+@pytest.fixture
+def loss(features):
+    return PerceptualLoss(features)
+
+
+def astronaut_face():
+    return astronaut()[0:192, 130:322] / 255
+
+
+def batch_of(picture):
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+
+
+class TestDistance:
+    def test_is_zero_for_the_same_picture_and_positive_for_another(self, loss):
+        images = torch.rand(2, 3, 64, 64)
+        target = loss.maps(images)
+        assert loss(images, target) == 0
+        assert loss(images.flip(-1), target) > 0
+        assert loss(images.flip(1), target) > 0  # colours swapped
+
+    def test_grows_with_the_difference(self, loss):
+        face = astronaut_face()
+        target = loss.maps(batch_of(face))
+        distances = [
+            loss(batch_of(gaussian(face, s, channel_axis=-1)), target).item() for s in (0.5, 1, 2, 4)
+        ]
+        assert distances == sorted(distances)
+        assert distances[0] > 0
+
+    def test_is_bounded_by_unit_vectors(self, loss):
+        # two unit vectors of C numbers are at most 2 sqrt(C) apart in L1: 2 for each of five stages
+        assert loss(torch.zeros(1, 3, 64, 64), loss.maps(torch.ones(1, 3, 64, 64))) <= 10
+
+    def test_of_a_batch_is_the_mean(self, loss):
+        a, b = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+        each = [loss(a[i : i + 1], loss.maps(b[i : i + 1])).item() for i in (0, 1)]
+        assert loss(a, loss.maps(b)).item() == pytest.approx(sum(each) / 2, rel=1e-4)
+
+    def test_scales_count_equally(self, features):
+        a, b = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128)
+
+        def at(*scales):
+            loss = PerceptualLoss(features, scales)
+            return loss(a, loss.maps(b)).item()
+
+        assert at(1.0, 0.5) == pytest.approx((at(1.0) + at(0.5)) / 2, rel=1e-4)
+        assert at(1.0) != pytest.approx(at(0.5), rel=1e-3)
+
+    def test_compares_unit_vectors_at_five_stages_of_two_scales(self, loss):
+        maps = loss.maps(torch.rand(1, 3, 128, 128))
+        assert [m.shape[1] for m in maps] == [64, 128, 256, 384, 512] * 2 or len(maps) == 10
+        assert maps[0].shape[-1] > 1.8 * maps[5].shape[-1]
+        for features in maps:
+            assert features.norm(dim=1).max() == pytest.approx(1, abs=1e-3)
+
+    def test_images_are_rgb_normalised_as_for_imagenet(self, loss):
+        seen = []
+        loss.features[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        loss.maps(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 64, 64))
+        expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225]
+        np.testing.assert_allclose(seen[0][0, :, 3, 3], expected, rtol=1e-4)
+
+    def test_teaches_the_picture_not_the_features(self, loss):
+        images = torch.rand(1, 3, 64, 64, requires_grad=True)
+        loss.train()
+        loss(images, loss.maps(torch.rand(1, 3, 64, 64))).backward()
+        assert images.grad.abs().sum() > 0
+        assert all(not p.requires_grad and p.grad is None for p in loss.parameters())
+
+
+class TestLoading:
+    def test_keys_with_and_without_prefix_are_the_same_network(self, tmp_path, features, loss):
+        prefixed = squeezenet_file(tmp_path / "p.safetensors", prefix="features.")
+        images, target = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+        expected = loss(images, loss.maps(target))
+        other = PerceptualLoss(prefixed)
+        assert other(images, other.maps(target)) == expected
+        different = PerceptualLoss(squeezenet_file(tmp_path / "d.safetensors", seed=1))
+        assert different(images, different.maps(target)) != expected
+
+    def test_a_missing_key_is_named(self, tmp_path, features):
+        tensors = load_file(features)
+        tensors.pop("3.squeeze.weight")
+        save_file(tensors, tmp_path / "f.safetensors")
+        with pytest.raises(WeightsError, match=r"3\.squeeze\.weight"):
+            PerceptualLoss(tmp_path / "f.safetensors")
+
+    def test_a_missing_file_is_named(self, tmp_path):
+        with pytest.raises(WeightsError, match="nowhere"):
+            PerceptualLoss(tmp_path / "nowhere.safetensors")
+
+    @pytest.mark.parametrize("content", [b"", b"not safetensors at all"])
+    def test_a_file_that_is_not_safetensors_is_named(self, tmp_path, content):
+        path = tmp_path / "f.safetensors"
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"f\.safetensors"):
+            PerceptualLoss(path)
+
+    @pytest.mark.skipif(not REAL.is_file(), reason="no SqueezeNet weights beside this checkout")
+    def test_real_weights_see_that_a_blurred_face_is_the_same_face(self):
+        loss = PerceptualLoss(REAL)
+        face = astronaut_face()
+        target = loss.maps(batch_of(face))
+        blurred = loss(batch_of(gaussian(face, 0.7, channel_axis=-1)), target)
+        other = loss(batch_of(astronaut()[250:442, 250:442] / 255), target)
+        assert blurred < 0.7 * other
