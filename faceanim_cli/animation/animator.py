@@ -14,7 +14,15 @@ from torch.nn import functional as F
 
 from faceanim_cli.animation.device import choose_device, choose_precision
 from faceanim_cli.errors import UsageError
-from faceanim_cli.faces import Box, FaceDetector, crop_image, face_in_crop, frame_crop, square_crop, track_face
+from faceanim_cli.faces import (
+    Box,
+    FaceDetector,
+    crop_image,
+    face_in_crop,
+    frame_crop,
+    square_crop,
+    track_face,
+)
 from faceanim_cli.motion.transfer import relative_motion
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.inspect import load_weights
@@ -137,7 +145,7 @@ class Animator:
             frames: uint8 RGB (H, W, 3), all of one size.
 
         Returns:
-            (N, K, 2), x and y in [-1, 1] of the frame: -1 is the centre of the first pixel, 1 that of the last.
+            (N, K, 2), x and y in [-1, 1] of the frame: -1 is the first pixel's centre, 1 the last's.
         """
         found = []
         remaining = iter(frames)
@@ -198,7 +206,9 @@ class Animator:
             return crop_image(image, crop, self.model_size)
         size = (self.model_size, self.model_size)
         shrinks = max(image.shape[:2]) > self.model_size
-        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+        return np.asarray(
+            cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        )
 
     def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
         return torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces], device=self.device)
@@ -215,7 +225,8 @@ class Animator:
         return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
     def _ready(self, network: Network) -> Network:
-        return fold_batch_norms(network).to(self.device, memory_format=torch.channels_last)
+        ready: Network = fold_batch_norms(network).to(self.device).to(memory_format=torch.channels_last)
+        return ready
 
     def _inference(self) -> "_Inference":
         return _Inference(self.device, self.dtype)

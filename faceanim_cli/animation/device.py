@@ -59,7 +59,7 @@ def _bf16_pays() -> bool:
     """
     best = {}
     for dtype in (torch.float32, torch.bfloat16):
-        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype=dtype, memory_format=torch.channels_last)
+        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
         x = torch.zeros(1, 64, 64, 64, dtype=dtype).to(memory_format=torch.channels_last)
         times = []
         for _ in range(4):

@@ -1,6 +1,5 @@
 """One animation from files to a file: photo and driver in, video out, frames streaming through."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from faceanim_cli import __version__
 from faceanim_cli.animation.animator import Animator, Crop
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
 from faceanim_cli.media import VideoWriter, check_writable, open_video, read_photo
+from faceanim_cli.weights.records import hash_file
 
 DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
 
@@ -81,7 +81,7 @@ def animate_file(
 
 def provenance(animator: Animator) -> dict[str, str]:
     """Tags for the container: that the video is AI-generated, by what, and with which weights."""
-    digest = hashlib.sha256(animator.weights.read_bytes()).hexdigest()[:16]
+    digest = hash_file(animator.weights)[:16]
     return {
         "title": "AI-generated animation of a photo",
         "comment": (

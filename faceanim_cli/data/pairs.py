@@ -113,9 +113,9 @@ def jittered_framing(
     shift_x, shift_y = augmentation.shift * face * rng.standard_normal(2)
     x = float(np.clip(x + shift_x, side / 2 - 0.5, width - side / 2 - 0.5))
     y = float(np.clip(y + shift_y, side / 2 - 0.5, height - side / 2 - 0.5))
-    return cv2.getRotationMatrix2D((x, y), augmentation.turn * rng.standard_normal(), size / side) + np.array(
-        [[0, 0, (size - 1) / 2 - x], [0, 0, (size - 1) / 2 - y]]
-    )
+    matrix = cv2.getRotationMatrix2D((x, y), augmentation.turn * rng.standard_normal(), size / side)
+    to_middle = np.array([(size - 1) / 2 - x, (size - 1) / 2 - y])
+    return np.column_stack((matrix[:, :2], matrix[:, 2] + to_middle))
 
 
 def warp_frame(frame: np.ndarray[Any, Any], matrix: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:

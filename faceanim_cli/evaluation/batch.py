@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -28,6 +29,7 @@ class LandmarkDetector(Protocol):
     """Finds facial landmarks, or keypoints that are anchored to them."""
 
     name: str
+    path: Path  # its weights
     anchors: Anchors  # the landmarks (0-67) of each point; empty: unknown points, good for distances only
 
     def __call__(self, frames: list[npt.NDArray[np.uint8]]) -> Points:

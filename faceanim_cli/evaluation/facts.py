@@ -62,9 +62,7 @@ def run_facts(
     run["subjects"] = [subject.name for subject in subjects]
     if tools.landmarks is not None:
         run["landmarks"] = f"{tools.landmarks.name}, {len(tools.anchors) or 'unnamed'} points"
-        spec = options.landmark_model
-        if spec is not None and Path(spec).is_file():
-            run["landmarks_sha256"] = sha256(Path(spec))
+        run["landmarks_sha256"] = sha256(tools.landmarks.path)
     if options.identity_model is not None:
         run["identity_model"] = {
             "file": options.identity_model.name,
@@ -96,9 +94,9 @@ def facts_for_people(options: EvaluationOptions, run: dict[str, Any]) -> dict[st
     facts["psnr"], facts["ssim"] = run["psnr"], run["ssim"]
     if "landmarks" in run:
         facts["landmarks"] = (
-            f"{run['landmarks']}, found in results by that detector; truth from landmark files where the data "
-            "has them, else by the same detector. A detector trained beside the weights under test flatters "
-            "them: --baseline truth shows what it gets wrong on real frames"
+            f"{run['landmarks']}, found in results by that detector; truth from landmark files where the "
+            "data has them, else by the same detector. A detector trained beside the weights under test "
+            "flatters them: --baseline truth shows what it gets wrong on real frames"
         )
     facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
     return facts

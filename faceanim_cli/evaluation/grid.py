@@ -19,7 +19,7 @@ GRID_TILE = 160  # pixels
 
 
 def choose_cast(clips: Sequence[ClipFile], seed: int) -> tuple[list[ClipFile], ClipFile]:
-    """Clips whose first frames are the photos, one a person, and a driver: somebody else, if there is anybody."""
+    """Clips whose first frames are the photos, one a person, and a driver: somebody else if possible."""
     order = np.random.default_rng(seed).permutation(len(clips))
     driver = clips[order[0]]
     photos: dict[str, ClipFile] = {}

@@ -61,41 +61,42 @@ def head_angles(keypoints: Points, anchors: Anchors) -> Points:
 
 
 def expression_change(keypoints: Points, reference: Points, anchors: Anchors) -> Points:
-    """How brows, eyes and mouth have moved since ``reference`` (K, 2), in eye distances: (..., E, 2).
+    """How brows, lids and mouth have moved since ``reference`` (K, 2), in eye distances: (..., E, 2).
 
     The head's own motion is taken out: the similarity that carries the reference's eye corners and nose onto
-    the frame's. ``keypoints`` is (..., K, 2), in the reference's unit.
+    the frame's. ``keypoints`` is (..., K, 2), in the reference's unit. NaN where keypoints coincide, and for
+    anchors without eyes.
     """
-    bone = [k for k, group in enumerate(anchors) if set(group) <= BONE] or list(range(len(anchors)))
-    moving = expression_points(anchors)
+    bone = [k for k, group in enumerate(anchors) if _on_bone(group)]
     points = keypoints[..., 0] + 1j * keypoints[..., 1]
     base = reference[..., 0] + 1j * reference[..., 1]
     centre, base_centre = points[..., bone].mean(-1, keepdims=True), base[..., bone].mean(-1, keepdims=True)
     offsets = base[..., bone] - base_centre
-    turn = ((points[..., bone] - centre) * offsets.conj()).sum(-1, keepdims=True) / np.maximum(
-        np.square(np.abs(offsets)).sum(-1, keepdims=True), 1e-12
-    )
-    back = (points - centre) / turn + base_centre  # the frame's keypoints, seen with the reference's pose
-    change = (back - base)[..., moving] / eye_distance(reference, anchors)
+    turn = ((points[..., bone] - centre) * offsets.conj()).sum(-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = turn / np.square(np.abs(offsets)).sum(-1, keepdims=True)
+        back = (points - centre) / turn + base_centre  # the frame's keypoints, seen with the reference's pose
+        change = (back - base)[..., expression_points(anchors)] / eye_distance(reference, anchors)
     return np.stack((change.real, change.imag), axis=-1)
 
 
 def expression_points(anchors: Anchors) -> list[int]:
     """The keypoints that expressions move: on brows, lids and mouth."""
-    return [
-        k for k, group in enumerate(anchors) if set(group) <= EYES | MOUTH | BROWS and not set(group) <= BONE
-    ]
+    moving = EYES | MOUTH | BROWS
+    return [k for k, group in enumerate(anchors) if set(group) <= moving and not _on_bone(group)]
 
 
 def eye_distance(keypoints: Points, anchors: Anchors) -> float:
-    """Distance of the eyes' outer ends in the keypoints' unit; of the eyes' centres where only these are."""
-    left = _first_with(36, anchors)
-    right = _first_with(45, anchors)
-    return float(np.hypot(*(keypoints[right] - keypoints[left])))
+    """Distance of the eyes' outer corners, or of the eyes where these are all there is; NaN without eyes."""
+    eyes = [next((k for k, group in enumerate(anchors) if corner in group), None) for corner in (36, 45)]
+    if None in eyes:
+        return float("nan")
+    return float(np.hypot(*(keypoints[eyes[1]] - keypoints[eyes[0]])))
 
 
-def _first_with(landmark: int, anchors: Anchors) -> int:
-    return next(k for k, group in enumerate(anchors) if landmark in group)
+def _on_bone(group: tuple[int, ...]) -> bool:
+    """Whether a keypoint stays in place when the face moves: eye corners, nose, and eyes as a whole."""
+    return set(group) <= BONE or {36, 39} <= set(group) or {42, 45} <= set(group)
 
 
 def _angles(rows: Points) -> Points:

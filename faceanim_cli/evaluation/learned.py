@@ -1,5 +1,6 @@
 """Metrics that are networks: landmark detectors, LPIPS, FID, identity. Loaded only when asked for."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class KeypointLandmarks:
     """The keypoint detector of animation weights; where they are those under test, akd flatters them."""
 
     def __init__(self, animator: Animator, name: str) -> None:
-        self.name = name
+        self.name, self.path = name, animator.weights
         self.anchors: Anchors = animator.anchors
         self._animator = animator
 
@@ -48,7 +49,7 @@ class ScriptedLandmarks:
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        self.name = path.name
+        self.name, self.path = path.name, path
         self._network, self._device = load_script(path, device), device
         count = self([np.zeros((64, 64, 3), np.uint8)]).shape[1]
         self.anchors: Anchors = tuple((i,) for i in range(NUM_LANDMARKS)) if count == NUM_LANDMARKS else ()
@@ -93,7 +94,9 @@ def load_script(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a TorchScript network (torch.jit.save)")
     try:
-        network: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch would rather have torch.export's files
+            network: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: not a TorchScript network; make one with torch.jit.save") from error
     network.eval()

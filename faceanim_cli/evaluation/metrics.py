@@ -4,8 +4,11 @@ A value is NaN where it means nothing: change over time in a clip's first frame,
 The first docstring line of a metric says unit, direction, range and paper; reports show it.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -118,9 +121,15 @@ def flicker(batch: Batch) -> Values:
 FID_ABOUT = "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)"
 
 
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # numpy and OpenCV let go of the interpreter: a frame for each core, or a fast GPU would wait for SSIM.
+    return ThreadPoolExecutor(os.cpu_count())
+
+
 def _each(name: str, function: Callable[[Picture, Picture], float]) -> Callable[[Batch], Values]:
     def values(batch: Batch) -> Values:
-        return {name: [function(*pair) for pair in zip(batch.results, batch.truth, strict=True)]}
+        return {name: list(_threads().map(function, batch.results, batch.truth))}
 
     return values
 

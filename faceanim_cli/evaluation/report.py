@@ -25,8 +25,8 @@ img,svg{max-width:100%}figure{margin:.8rem 0}.scroll{overflow-x:auto}
 """
 NUMBERS_ABOUT = (
     "Every number is a mean over clips of the means over their frames, with the 95 % interval of a "
-    "percentile bootstrap over clips. Frames whose value is infinite (PSNR of identical pictures) or undefined "
-    "are left out of a mean, unless all are infinite."
+    "percentile bootstrap over clips. Frames whose value is infinite (PSNR of identical pictures) or "
+    "undefined are left out of a mean, unless all are infinite."
 )
 
 

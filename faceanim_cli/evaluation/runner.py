@@ -142,6 +142,7 @@ class _Collected:
         self.frames: list[dict[str, object]] = []
         self.strip: Strip | None = None
         self._values: dict[str, list[dict[str, float]]] = {name: [] for name in self.names}
+        self._black: dict[str, list[str]] = {name: [] for name in self.names}
         self._motion: list[float] = []
         self._turn: list[float] = []
 
@@ -171,6 +172,9 @@ class _Collected:
         for name in self.names:
             frames = self._values[name]
             told = list(problems)
+            if black := self._black[name]:
+                # What NaN becomes on its way to 8 bits.
+                told.append(f"{len(black)} frames of the result are all black, from {black[0]} on")
             values = {
                 column.name: mean_of([frame[column.name] for frame in frames])
                 for column in columns_of(self.metrics)
@@ -205,6 +209,8 @@ class _Collected:
             batch = Batch(driving, results, None if last is None else last.results[number])
             values = score(batch, self.metrics)
             for i, moment in enumerate(moments):
+                if not results[i].any() and moment.driving.any():
+                    self._black[name].append(moment.label)
                 row = {column: numbers[i] for column, numbers in values.items()}
                 self._values[name].append(row)
                 self.frames.append(

@@ -25,7 +25,7 @@ from faceanim_cli.evaluation.learned import (
     load_identity,
     load_lpips,
 )
-from faceanim_cli.evaluation.metrics import Column, Metric, choose_metrics, columns_of
+from faceanim_cli.evaluation.metrics import DEFAULTS, Column, Metric, choose_metrics, columns_of
 from faceanim_cli.evaluation.options import DEFAULT_SIZE, EvaluationOptions, check_options
 from faceanim_cli.evaluation.protocols import CrossPair, Job, Reconstruction, draw_pairs, read_pairs
 from faceanim_cli.evaluation.report import write_report
@@ -62,7 +62,10 @@ def run_evaluation(
         UsageError: options that do not go together. UnreadableInputError: the data. WeightsError: networks.
     """
     check_options(options)
-    metrics = choose_metrics(options.metrics, options.protocol, options.every)
+    text = options.metrics
+    if text is None and options.protocol == "cross" and options.identity_model is not None:
+        text = ",".join(("csim", *DEFAULTS["cross"]))
+    metrics = choose_metrics(text, options.protocol, options.every)
     columns = columns_of(metrics)
     if options.protocol == "files":
         assert options.predicted is not None and options.truth is not None

@@ -33,7 +33,7 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 # Side of the crop in face box sides, as in training: head, hair and neck. Talking-head clips are seldom wider
 # than 1.8, and 2 would reach over their edges.
 FRAME_SCALE = 1.75
-TIGHTEST_SCALE = 1.25  # a crop shrinks to stay inside a small image, as far as here; then it reaches over its edge
+TIGHTEST_SCALE = 1.25  # a crop shrinks to stay inside a small image, down to here; then it reaches over it
 MOTION_MARGIN = 1.3  # a moving face keeps this much of its own box inside the crop of its clip
 FEATHER = 0.08  # width of the soft edge of a pasted crop, as a share of the crop's side
 

@@ -97,7 +97,8 @@ def track_face(
     if not paths:
         raise NoFaceError(
             f"{name}: no face found in {len(numbers)} sampled frames; "
-            "say where it is with --driver-crop x,y,w,h (--crop is the photo's), or take one that faces the camera"
+            "say where it is with --driver-crop x,y,w,h (--crop is the photo's), "
+            "or take one that faces the camera"
         )
     found = _main_person(paths)
     kept = _without_outliers([found[sample] for sample in sorted(found)])

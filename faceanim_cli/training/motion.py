@@ -10,10 +10,11 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -39,6 +40,8 @@ from faceanim_models import (
 )
 
 log = logging.getLogger(__name__)
+
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def train_motion(
 ) -> ValidationScores | None:
     """Train until ``max_steps``, ``max_minutes`` or a signal; return the last scores.
 
-    Writes to ``out``: ``settings.json``, ``last.safetensors`` and ``best.safetensors`` (averaged weights; best by
-    PSNR on the validation people), ``state.pt`` to go on from.
+    Writes to ``out``: ``settings.json``; ``last.safetensors`` and ``best.safetensors``, averaged weights,
+    best by PSNR on the validation people; and ``state.pt`` to go on from.
 
     Raises:
         UnreadableInputError: no usable data. WeightsError: ``init`` does not fit.
@@ -171,7 +174,10 @@ def train_motion(
         with whole_file(state_file) as partial:
             torch.save({**state, "step": step, "progress": progress, "best": best}, partial)
 
-    for item in fabric.setup_dataloaders(loader, use_distributed_sampler=False):
+    batches = cast(
+        Iterable[dict[str, Tensor]], fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    )
+    for item in batches:
         elapsed = (time.monotonic() - start) / 60
         by_time = elapsed / settings.max_minutes if settings.max_minutes else 0.0
         progress = max(step / settings.max_steps, first_progress + (1 - first_progress) * by_time)
@@ -216,11 +222,11 @@ def train_motion(
     return scores
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Exponential moving average for ``AveragedModel``, shorter at first: the start is soon forgotten."""
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
         for mean, value in zip(averaged, current, strict=True):
             if mean.is_floating_point():

@@ -41,7 +41,7 @@ class MotionObjective(nn.Module):
         self.expressive = list(expressive(model.settings.anchors))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss (a scalar), and its terms by name, unweighted, detached. ``batch``: see ``PairDataset``."""
+        """The loss, a scalar, and its terms by name, unweighted. For ``batch`` see ``PairDataset``."""
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         boxes = torch.cat((batch["source_box"], batch["driving_box"]))

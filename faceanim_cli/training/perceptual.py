@@ -40,6 +40,8 @@ class PerceptualLoss(nn.Module):
                 raise WeightsError(f"{weights}: not SqueezeNet 1.1 features: {error}") from error
         self.features = network.features[: STAGES[-1] + 1].eval().requires_grad_(False)
         self.scales = scales
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
@@ -56,7 +58,7 @@ class PerceptualLoss(nn.Module):
         return maps
 
     def forward(self, images: Tensor, target: list[Tensor]) -> Tensor:
-        """Distance of ``images`` to the :meth:`maps` of their targets: mean over positions, sum over stages."""
+        """Distance of ``images`` to the :meth:`maps` of their targets: mean over pixels, sum over stages."""
         # The L1 norm of a unit vector grows with the root of its length: divided out, all stages count alike.
         distances = [
             (a - b).abs().sum(1).mean() / a.shape[1] ** 0.5

@@ -80,7 +80,7 @@ class SuperResolutionScores:
         )
 
 
-def train_super_resolution(  # noqa: PLR0915 (read from top to bottom)
+def train_super_resolution(
     settings: SuperResolutionSettings, report: Callable[[str], None] = log.info
 ) -> SuperResolutionScores | None:
     """Train until ``max_steps``, ``max_minutes`` or a signal; return the last scores, None without judges.

@@ -89,7 +89,7 @@ def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
     kind, settings_type = NETWORKS[name]
     try:
         network = kind(settings_from_json(settings_type, json.loads(metadata["settings"])))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # what wrong settings lead to
         raise WeightsError(f"{path}: its settings do not rebuild a {name} network: {error}") from error
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)

@@ -44,7 +44,10 @@ def describe(path: Path) -> WeightsDescription:
         shapes = {
             key: entry["shape"] for key, entry in safetensors_header(path).items() if key != "__metadata__"
         }
-        settings = json.loads(metadata["settings"])
+        try:
+            settings = dict(json.loads(metadata["settings"]))
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{path}: its settings do not read ({error}); fetch it again") from error
         name = "faceanim checkpoint"
         return WeightsDescription(
             name, metadata["network"], _parameters(shapes), size, None, metadata.get("licence"), settings

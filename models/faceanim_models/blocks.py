@@ -6,6 +6,7 @@ folded into the convolution (:func:`fold_batch_norms`) and costs nothing.
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -84,7 +85,8 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(self.reduce(x), scale_factor=2.0, mode="nearest")
-        return self.merge(torch.cat((x, skip), dim=1))
+        merged: Tensor = self.merge(torch.cat((x, skip), dim=1))
+        return merged
 
 
 class UNet(nn.Module):
@@ -102,7 +104,7 @@ class UNet(nn.Module):
         if len(joined) != len(widths):
             raise ValueError(f"joined has {len(joined)} levels, widths has {len(widths)}")
         self.stem = ConvBlock(in_channels + joined[0], widths[0])
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.downs = nn.ModuleList(ConvBlock(a, b, stride=2) for a, b in pairs)
         self.joins = nn.ModuleList(
             ConvBlock(width + extra, width, kernel=1) if extra else nn.Identity()

@@ -51,8 +51,9 @@ class DenseMotionNetwork(nn.Module):
         self.mixture = nn.Conv2d(settings.widths[0], self.candidates, 3, padding=1)
         self.occlusion = nn.Conv2d(settings.widths[0], 1, 3, padding=1)
         self.residual = nn.Conv2d(settings.widths[0], 2 * 4, 3, padding=1)
-        nn.init.zeros_(self.residual.weight)
-        nn.init.zeros_(self.residual.bias)
+        with torch.no_grad():
+            for parameter in self.residual.parameters():
+                parameter.zero_()
         # Lips and lids say little about where the head is: how much each keypoint counts is learned.
         self.rigidity = nn.Parameter(torch.zeros(k))
 

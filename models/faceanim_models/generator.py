@@ -59,9 +59,7 @@ class Generator(nn.Module):
         self.head = nn.Conv2d(settings.widths[0], 4 * 4, 3, padding=1)  # R and M for 2x2 pixels
         # Start from the warp: R = E, and M = sigmoid(-1).
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        with torch.no_grad():
-            self.head.bias[12:] = -1.0
+        self.head.bias = nn.Parameter(torch.tensor([0.0] * 12 + [-1.0] * 4))
 
     def encode(self, photo: Tensor) -> list[Tensor]:
         """Features of the photo (B, 3, H, W), once: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1))."""

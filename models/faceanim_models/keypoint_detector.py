@@ -62,6 +62,8 @@ class KeypointDetector(nn.Module):
         )
         self.heatmaps = nn.Conv2d(settings.widths[-1], settings.num_keypoints, 3, padding=1)
         self.prior_strength = nn.Parameter(torch.full((settings.num_keypoints,), 5.0))
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 

@@ -85,8 +85,9 @@ class FaceSuperResolver(nn.Module):
         x = self.ups[-1](
             x, skips.pop()
         )  # a straight way from the stem to the head: the residual blocks only add
-        painted = F.conv2d(pixels, self.bicubic) + PAINT * self.head(self.detail(x))  # (B, 48, h, w)
-        enlarged = F.pixel_shuffle(painted.clamp(-0.5, 0.5), BLOCK * SCALE)
+        painted = self.head(self.detail(x))  # (B, 48, h, w)
+        enlarged = torch.add(F.conv2d(pixels, self.bicubic), painted, alpha=PAINT).clamp(-0.5, 0.5)
+        enlarged = F.pixel_shuffle(enlarged, BLOCK * SCALE)
         return enlarged[..., : SCALE * height, : SCALE * width].float().add_(0.5)
 
 

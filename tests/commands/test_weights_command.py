@@ -102,7 +102,7 @@ def test_what_is_added_is_found_checked_and_removed(run: Run, by_hand: Path) -> 
 
 
 def test_converted_copies_go_too(run: Run, by_hand: Path) -> None:
-    from faceanim_cli.weights.first_order import converted_path  # noqa: PLC0415
+    from faceanim_cli.weights.first_order import converted_path
 
     copy = converted_path(Path(run("add", by_hand)[1].strip()))
     copy.parent.mkdir()
@@ -256,8 +256,8 @@ def test_push_says_what_the_hub_says(
 
 
 def test_scores_and_notes_are_in_the_card(rigid_weights_file: Path) -> None:
-    from faceanim_cli.weights.inspect import describe  # noqa: PLC0415
-    from faceanim_cli.weights.push import model_card  # noqa: PLC0415
+    from faceanim_cli.weights.inspect import describe
+    from faceanim_cli.weights.push import model_card
 
     content = dataclasses.replace(describe(rigid_weights_file), licence="own terms")
     notes = {"scores": '{"PSNR": 23.5}', "trained": "step 9 | of 10"}

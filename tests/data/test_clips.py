@@ -29,7 +29,7 @@ def grey_frames(count, height=48, width=64):
 
 def numbered_landmarks(count):
     """Landmarks of frame n lie around (n, 2 n)."""
-    return np.stack([face_landmarks() + [n, 2 * n] for n in range(count)]).astype(np.float32)
+    return np.stack([face_landmarks() + np.array((n, 2 * n)) for n in range(count)]).astype(np.float32)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Training pairs: points lie on what they mean in the pictures, however a pair is turned, zoomed and flipped."""
+"""Training pairs: points lie on what they mean in the pictures, however turned, zoomed and flipped."""
 
 import dataclasses
 import math
@@ -71,7 +71,7 @@ class TestPointsLieOnThePictures:
 
 
 def fitted(points, frame_points):
-    """The (2, 3) affine matrix that carries a frame's landmarks to an item's points, and its worst residual."""
+    """The (2, 3) affine matrix that carries a frame to an item, by its landmarks, and the worst residual."""
     rows = np.concatenate((frame_points, np.ones((68, 1))), axis=1)
     matrix, *_ = np.linalg.lstsq(rows, points, rcond=None)
     return matrix.T, np.abs(rows @ matrix - points).max()
@@ -225,7 +225,8 @@ class TestColours:
         for item in items(PairDataset([bright], PAPER_ANCHORS, 16, 20, augmentation=strong)):
             assert item["source"].shape == (3, 16, 16)
             assert item["source"].dtype == torch.float32
-            assert 0 <= item["source"].min() and item["source"].max() <= 1
+            assert item["source"].min() >= 0
+            assert item["source"].max() <= 1
 
     def test_both_frames_of_a_pair_change_alike_and_pairs_differ(self):
         colour = np.broadcast_to(np.array([60, 120, 180], np.uint8), (2, 90, 90, 3))

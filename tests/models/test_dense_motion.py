@@ -108,7 +108,8 @@ class TestNetwork:
         assert motion.heatmaps.shape == (2, K, SIZE, SIZE)
         assert motion.mixture.shape == (2, K + 2, SIZE, SIZE)
         torch.testing.assert_close(motion.mixture.sum(1), torch.ones(2, SIZE, SIZE))
-        assert 0 <= motion.occlusion.min() and motion.occlusion.max() <= 1
+        assert motion.occlusion.min() >= 0
+        assert motion.occlusion.max() <= 1
 
     def test_heatmaps_show_the_driving_points(self, network, source):
         driving = torch.zeros(2, K, 2)

@@ -41,7 +41,8 @@ def test_frames_are_centred_on_the_median_face(clips):
     frames, points = framed_clip(clips[0], SIZE, every=5)
     assert frames.shape == (3, 3, SIZE, SIZE)  # frames 0, 5 and 10
     assert points.shape == (3, 68, 2)
-    assert 0 <= frames.min() and frames.max() <= 1
+    assert frames.min() >= 0
+    assert frames.max() <= 1
     assert np.abs(points.mean((0, 1))).max() < 0.4
     assert not np.allclose(points[0], points[1])
 

@@ -174,7 +174,7 @@ class TestKeys:
         before = {key: value.clone() for key, value in network.state_dict().items()}
         tensors = {key: value + 1 for key, value in before.items()}
         tensors.pop("score.bias")
-        with pytest.raises(WeightsError, match="missing score.bias"):
+        with pytest.raises(WeightsError, match=r"missing score\.bias"):
             load_tensors(network, tensors, tmp_path / "x")
         assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 

@@ -189,7 +189,8 @@ class TestConversion:
 
 class TestTransfer:
     SOURCE = Keypoints(
-        torch.tensor([[[0.0, 0.0], [0.4, 0.0], [0.4, 0.4], [0.0, 0.4]]]), 2 * torch.eye(2).expand(1, 4, 2, 2)
+        torch.tensor([[[0.0, 0.0], [0.4, 0.0], [0.4, 0.4], [0.0, 0.4]]]),
+        torch.tensor([[2.0, 1.0], [0.0, 1.0]]).expand(1, 4, 2, 2),
     )
     REFERENCE = Keypoints(SOURCE.points / 2 + 0.1, torch.eye(2).expand(1, 4, 2, 2))
 
@@ -200,7 +201,8 @@ class TestTransfer:
         driving = Keypoints(self.REFERENCE.points + shift, turn.expand(1, 4, 2, 2))
         points, jacobians = FirstOrderTransfer(self.SOURCE, self.REFERENCE, adapt).relative(driving)
         torch.testing.assert_close(points, self.SOURCE.points + factor * shift)
-        torch.testing.assert_close(jacobians, (2 * turn).expand(1, 4, 2, 2))
+        expected = torch.tensor([[0.0, -1.0], [2.0, 1.0]])  # first as the photo, then as the driver
+        torch.testing.assert_close(jacobians, expected.expand(1, 4, 2, 2))
 
     def test_keypoints_without_jacobians(self):
         source, reference = Keypoints(self.SOURCE.points), Keypoints(self.REFERENCE.points)

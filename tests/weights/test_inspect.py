@@ -157,6 +157,15 @@ class TestWhatIsNoWeightsFile:
         save_file({"a": torch.zeros(3)}, path)
         assert refusal(path) == "a safetensors file, but not one that faceanim wrote"
 
+    @pytest.mark.parametrize("settings", ["{broken", "[1, 2]", "null"])
+    def test_ours_with_settings_that_do_not_read(self, tmp_path, settings):
+        path = tmp_path / "animation.safetensors"
+        metadata = {"faceanim": "1", "network": "animation", "settings": settings}
+        save_file({"a": torch.zeros(3)}, path, metadata)
+        for way_in in (describe, load_weights):
+            with pytest.raises(WeightsError, match="its settings do not"):
+                way_in(path)
+
     def test_weights_of_another_network_do_not_animate(self, tmp_path):
         path = tmp_path / "d.safetensors"
         save_checkpoint(path, PatchDiscriminator(PatchDiscriminatorSettings((4, 8))))

@@ -1,0 +1,273 @@
+"""``faceanim eval`` from the command line: exit codes, stdout, and what is written."""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceanim_cli.app import main
+from faceanim_cli.commands.eval import eval_
+from faceanim_cli.evaluation.metrics import METRICS
+from faceanim_cli.evaluation.session import example_clips
+from faceanim_cli.media import read_photo, write_photo
+
+Run = Callable[..., tuple[int, str, str]]
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "facedata"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["faceanim", "eval", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def clips(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    for name, drift in (("left", -1), ("right", 1)):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for i in range(4):
+            frame = astronaut[20:212:3, 130 + 3 * drift * i : 322 + 3 * drift * i : 3]
+            write_photo(tmp_path / "clips" / name / f"{i}.png", np.ascontiguousarray(frame))
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def common(rigid_weights_file: Path) -> tuple[object, ...]:
+    return (
+        "--weights",
+        rigid_weights_file,
+        "--size",
+        64,
+        "--crop",
+        "none",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    )
+
+
+def test_without_data_the_examples_are_scored_and_it_says_so(run: Run, rigid_weights_file: Path) -> None:
+    code, out, err = run(
+        "--metrics",
+        "psnr,ssim",
+        "--weights",
+        rigid_weights_file,
+        "--size",
+        64,
+        "--every",
+        10,
+        "--device",
+        "cpu",
+    )
+    assert code == 0
+    assert "example clips that ship" in err
+    header, row = out.splitlines()[:2]
+    assert header.split() == ["psnr", "dB", "↑", "ssim", "↑", "clips"]
+    assert row.startswith("rigid")
+    assert row.endswith(str(len(list(example_clips().glob("*.mp4")))))
+
+
+def test_the_examples_are_small_and_free() -> None:
+    assert sum(file.stat().st_size for file in example_clips().iterdir()) < 300_000
+    assert "public domain" in (example_clips() / "README.md").read_text()
+
+
+def test_weights_and_baselines_side_by_side(
+    run: Run, clips: Path, common: tuple[object, ...], rigid_weights_file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(rigid_weights_file.read_bytes())
+    report = tmp_path / "report"
+    arguments = (
+        *("--data", clips, *common, "--weights", other, "--baseline", "static", "--baseline", "similarity"),
+        *("--metrics", "psnr,ssim,flicker", "-o", report),
+    )
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["rigid", "other", "static", "similarity"]
+    assert lines[7].startswith("other - rigid")
+    assert lines[-1] == str(report / "report.html")
+    scores = json.loads((report / "scores.json").read_text())
+    assert scores["complete"] is True
+    assert scores["differences"]["to"] == "rigid"
+    assert scores["differences"]["other"]["psnr"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "clips": 2}
+    facts = scores["run"]
+    assert facts["protocol"] == "reconstruction"
+    assert facts["weights"]["rigid"]["sha256"] == facts["weights"]["other"]["sha256"]
+    assert len(facts["list_sha256"]) == 64
+    assert (facts["size"], facts["crop"], facts["every"]) == (64, "none", 1)
+    assert scores["versions"]["torchmetrics"]
+    assert str(tmp_path) not in (report / "scores.json").read_text()
+    with (report / "per_clip.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 8
+    before = (report / "per_clip.csv").stat().st_mtime_ns
+    assert run(*arguments)[1] == out  # resumed: nothing left to do, the same table
+    assert (report / "per_clip.csv").stat().st_mtime_ns >= before
+    code, _, err = run(*arguments, "--seed", 5)
+    assert code == 2
+    assert "another run (other: seed)" in err
+    assert run(*arguments, "--seed", 5, "--overwrite")[0] == 0
+
+
+def test_files_against_their_copy_in_json(run: Run, clips: Path) -> None:
+    code, out, _ = run("--predicted", clips, "--truth", clips, "--json")
+    assert code == 0
+    scores = json.loads(out)
+    assert scores["scores"]["predicted"]["psnr"] == {"mean": "inf", "low": "inf", "high": "inf", "clips": 2}
+    assert scores["scores"]["predicted"]["ssim"]["mean"] == pytest.approx(1)
+    assert scores["run"]["protocol"] == "files"
+    assert scores["run"]["size"] == "as it is"
+
+
+def test_a_missing_frame_exits_1_names_it_and_scores_the_rest(run: Run, clips: Path, tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    for file in clips.glob("*/*.png"):
+        (ours / file.parent.name).mkdir(parents=True, exist_ok=True)
+        (ours / file.parent.name / file.name).write_bytes(file.read_bytes())
+    (ours / "left/2.png").unlink()
+    report = tmp_path / "report"
+    code, out, err = run("--predicted", ours, "--truth", clips, "-o", report)
+    assert code == 1
+    assert "inf" in out
+    assert "left: the prediction lacks frame 2; 3 of 4 frames compared" in err
+    assert err.splitlines()[-1] == "faceanim: 1 of 2 clips have problems: left"
+    assert "the prediction lacks frame 2" in (report / "report.html").read_text()
+
+
+def test_a_clip_without_a_face_exits_1(run: Run, clips: Path, rigid_weights_file: Path) -> None:
+    (clips / "wall").mkdir()
+    for i in range(2):
+        write_photo(clips / "wall" / f"{i}.png", np.full((64, 64, 3), 90, np.uint8))
+    code, out, err = run("--data", clips, "--weights", rigid_weights_file, "--size", 64, "--device", "cpu")
+    assert code == 1
+    assert "wall: no face found" in err
+    assert "wall" in err.splitlines()[-1]
+    assert out.splitlines()[1].endswith("2")
+
+
+def test_cross_with_drawn_and_with_listed_pairs(
+    run: Run, clips: Path, common: tuple[object, ...], rigid_weights_file: Path, tmp_path: Path
+) -> None:
+    models = ("--landmark-model", rigid_weights_file)
+    code, out, _ = run("--data", clips, *common, *models, "--protocol", "cross", "--json")
+    assert code == 0
+    drawn = json.loads(out)
+    assert drawn["run"]["clips"] == 2
+    assert set(drawn["scores"]["rigid"]) == {"pose", "expression"}
+    listed = tmp_path / "pairs.csv"
+    listed.write_text("source,driving\nleft.mp4,right.mp4\n")
+    code, out, _ = run("--data", clips, *common, *models, "--pairs", listed, "--metrics", "pose", "--json")
+    assert code == 0
+    assert json.loads(out)["run"]["clips"] == 1
+    assert json.loads(out)["scores"]["rigid"]["pose"]["clips"] == 1
+
+
+def test_a_grid_has_photos_down_and_frames_across(
+    run: Run, clips: Path, common: tuple[object, ...], tmp_path: Path
+) -> None:
+    figure = tmp_path / "a.png"
+    code, out, _ = run("--data", clips, *common, "--grid", figure)
+    assert (code, out.strip()) == (0, str(figure))
+    height, width, _ = read_photo(figure).shape
+    assert (width, height) == (5 * 160 + 4 * 4, 2 * 160 + 4)  # the photo, four frames; the driver, one photo
+
+
+def test_every_known_metric_is_listed_and_in_the_help(run: Run) -> None:
+    code, out, _ = run("--list-metrics")
+    assert code == 0
+    assert all(column.name in out for metric in METRICS.values() for column in metric.columns)
+    text = str(eval_.__annotations__["metrics"].__metadata__[0].help)
+    assert all(name in text for name in METRICS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--metrics", "psrn"), 2, "unknown metric psrn; known are psnr, ssim"),
+        (("--data", "nowhere"), 5, "nowhere"),
+        (("--weights", "no.safetensors"), 4, "no.safetensors"),
+        (("--protocol", "files", "--truth", "x"), 2, "--predicted"),
+        (("--predicted", "x", "--truth", "nowhere"), 5, "no such file or folder"),
+        (("--predicted", ".", "--truth", ".", "--weights", "a"), 2, "--weights"),
+        (("--protocol", "cross", "--metrics", "psnr"), 2, "need a ground truth"),
+        (("--protocol", "reconstruction", "--truth", "."), 2, "--protocol files"),
+        (("--protocol", "reconstruction", "--pairs", "p.csv"), 2, "--protocol cross"),
+        (("--metrics", "csim"), 2, "--identity-model"),
+        (("--metrics", "csim", "--identity-model", "no.pt"), 4, "no.pt"),
+        (("--metrics", "akd", "--landmark-model", "no.pt"), 4, "no.pt"),
+        (("--baseline", "magic"), 2, "static, similarity, truth"),
+        (("--metrics", "flicker", "--every", "2"), 2, "--every 1"),
+        (("--grid", "a.txt"), 2, "name it .png or .jpg"),
+        (("--grid", "nowhere/a.png"), 2, "nowhere"),
+        (("--every", "0"), 2, "--every"),
+    ],
+)
+def test_bad_options_have_their_exit_code(
+    run: Run,
+    rigid_weights_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    needs_weights = not {"--weights", "--predicted"} & set(arguments) and arguments[:2] != (
+        "--protocol",
+        "files",
+    )
+    extra = ("--weights", rigid_weights_file, "--size", 64, "--limit", 1) if needs_weights else ()
+    got, out, err = run(*arguments, *extra, "--quiet")
+    assert got == code
+    assert out == ""
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no face data here")
+def test_real_people_through_the_tiny_network(run: Run, rigid_weights_file: Path) -> None:
+    code, out, _ = run(
+        *(
+            "--data",
+            SHARED,
+            "--limit",
+            1,
+            "--every",
+            30,
+            "--size",
+            64,
+            "--crop",
+            "none",
+            "--weights",
+            rigid_weights_file,
+        ),
+        *(
+            "--landmark-model",
+            rigid_weights_file,
+            "--baseline",
+            "truth",
+            "--metrics",
+            "psnr,akd",
+            "--device",
+            "cpu",
+        ),
+        "--json",
+    )
+    assert code == 0
+    scores = json.loads(out)
+    assert scores["scores"]["truth"]["psnr"]["mean"] == "inf"
+    assert math.isfinite(scores["scores"]["rigid"]["psnr"]["mean"])
+    assert math.isfinite(scores["scores"]["rigid"]["akd"]["mean"] or math.nan)
