@@ -32,24 +32,24 @@ def eval_(
         typer.Option(
             metavar="NAMES",
             help="psnr, ssim, ms-ssim, l1, lpips, fid, akd, flicker, csim, pose, expression; with commas "
-            "[default: psnr,ssim; with cross: pose,expression].",
+            "(default: psnr,ssim; with cross: pose,expression).",
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Our layout (manifest.csv), a folder of clips, or of folders of frames [default: examples]."
+            help="Our layout (manifest.csv), a folder of clips, or of folders of frames (default: examples)."
         ),
     ] = None,
     protocol: Annotated[
         ProtocolChoice | None,
         typer.Option(
             help="reconstruction: each clip from its first frame; cross: photos moved by other people; "
-            "files: --predicted against --truth [default: what the other options ask for].",
+            "files: --predicted against --truth (default: what the other options ask for).",
         ),
     ] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(help="Weights to score; several are compared [default: shipped].")
+        list[str] | None, typer.Option(help="Weights to score; several are compared (default: shipped).")
     ] = None,
     baseline: Annotated[
         list[str] | None,
@@ -66,7 +66,7 @@ def eval_(
         bool, typer.Option("--count-source", help="Compare the first frame too, though it is the source.")
     ] = False,
     size: Annotated[
-        int | None, typer.Option(min=16, max=4096, help="Pixels a side [default: 256; files as they are].")
+        int | None, typer.Option(min=16, max=4096, help="Pixels a side (default: 256; files as they are).")
     ] = None,
     crop: Annotated[
         CropChoice, typer.Option(help="auto: around the face; none: whole frames.")
@@ -83,7 +83,7 @@ def eval_(
         typer.Option(
             metavar="FILE",
             help="Finds landmarks for akd, pose and expression: weights of ours, or TorchScript "
-            "(.pt: frames in [0, 1] to (B, 68, 2) in [-1, 1]) [default: shipped weights].",
+            "(.pt: frames in [0, 1] to (B, 68, 2) in [-1, 1]) (default: shipped weights).",
         ),
     ] = None,
     identity_model: Annotated[
@@ -106,10 +106,10 @@ def eval_(
         ),
     ] = None,
     photo: Annotated[
-        list[Path] | None, typer.Option(help="A photo for --grid [default: people of the data].")
+        list[Path] | None, typer.Option(help="A photo for --grid (default: people of the data).")
     ] = None,
     driver: Annotated[
-        Path | None, typer.Option(help="The driver for --grid [default: one of the data].")
+        Path | None, typer.Option(help="The driver for --grid (default: one of the data).")
     ] = None,
     list_metrics: Annotated[
         bool, typer.Option("--list-metrics", help="Say what each metric is, and exit.")

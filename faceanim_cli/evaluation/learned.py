@@ -1,7 +1,9 @@
 """Metrics that are networks: landmark detectors, LPIPS, FID, identity. Loaded only when asked for."""
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,8 @@ def load_script(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch would rather have torch.export's files
-            network: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            load: Any = torch.jit.load
+            network = load(str(path), map_location=device)
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: not a TorchScript network; make one with torch.jit.save") from error
     network.eval()
@@ -111,7 +114,8 @@ def load_lpips(device: torch.device) -> Distance:
         WeightsError: they are not here and cannot be fetched.
     """
     try:
-        metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
+        with redirect_stdout(sys.stderr):  # torch announces downloads on stdout, which is for results
+            metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             "lpips needs AlexNet's weights (233 MB, fetched by torchvision) and there is no way to them "
@@ -147,7 +151,8 @@ class FrechetDistances:
         self, subjects: Sequence[str], device: torch.device, features: nn.Module | None = None
     ) -> None:
         try:
-            first = FrechetInceptionDistance(features or 2048)
+            with redirect_stdout(sys.stderr):
+                first = FrechetInceptionDistance(features or 2048)
             others = [FrechetInceptionDistance(first.inception) for _ in subjects[1:]]
         except ModuleNotFoundError as error:
             raise UsageError("fid needs the package torch-fidelity: pip install torch-fidelity") from error

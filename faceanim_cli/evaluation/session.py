@@ -1,5 +1,6 @@
 """A whole evaluation from options to numbers: what ``faceanim eval`` runs."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,6 +36,7 @@ from faceanim_cli.evaluation.subjects import BASELINES, Similarity, Static, Subj
 from faceanim_cli.weights.resolve import resolve_weights
 
 SHIPPED = "shipped"
+WEIGHTS_SUFFIX = re.compile(r"(\.(safetensors|pth|pt|ckpt|tar))+$")
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def choose_subjects(options: EvaluationOptions) -> list[Subject]:
         return [Predicted()]
     relative = options.protocol == "cross"
     specs: list[str | None] = list(dict.fromkeys(options.weights or (None,)))
-    stems = [SHIPPED if spec is None else Path(spec).stem for spec in specs]
+    stems = [SHIPPED if spec is None else WEIGHTS_SUFFIX.sub("", Path(spec).name) for spec in specs]
     subjects: list[Subject] = []
     animators = []
     for spec, stem in zip(specs, stems, strict=True):

@@ -54,6 +54,8 @@ class DenseMotionNetwork(nn.Module):
         with torch.no_grad():
             for parameter in self.residual.parameters():
                 parameter.zero_()
+        # Near a keypoint, that keypoint's own motion is what one expects: lips and lids follow from the start.
+        self.locality = nn.Parameter(torch.full((k,), 4.0))
         # Lips and lids say little about where the head is: how much each keypoint counts is learned.
         self.rigidity = nn.Parameter(torch.zeros(k))
 
@@ -75,7 +77,8 @@ class DenseMotionNetwork(nn.Module):
         views = warp(thumbnail, tall).unflatten(2, (candidates, size)).flatten(1, 2)  # (B, 3 N, size, size)
         features = self.unet(torch.cat((views, heatmaps - was), dim=1))
 
-        mixture = self.mixture(features).float().softmax(dim=1)
+        own, shared = self.locality[:, None, None] * heatmaps, self.candidates - self.settings.num_keypoints
+        mixture = (self.mixture(features).float() + F.pad(own, (0, 0, 0, 0, shared, 0))).softmax(dim=1)
         grid = (mixture[..., None] * grids).sum(1)
         residual = (
             torch.tanh(F.pixel_shuffle(self.residual(features).float(), 2)) * self.settings.max_residual
