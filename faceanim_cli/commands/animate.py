@@ -32,14 +32,14 @@ def animate(
     ] = True,
     sr: Annotated[bool, typer.Option("--sr/--no-sr", help="Super-resolution: twice the size.")] = True,
     size: Annotated[
-        int | None, typer.Option(help="Side of the result in pixels [default: 512, or 256 with --no-sr].")
+        int | None, typer.Option(help="Side of the result in pixels (default: 512, or 256 with --no-sr).")
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
             metavar="WEIGHTS",
             help="A name of `faceanim weights list`, a file, or user/repo[@revision] on the Hub "
-            "[default: the shipped weights].",
+            "(default: the shipped weights).",
         ),
     ] = None,
     crop: Annotated[

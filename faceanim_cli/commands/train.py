@@ -1,5 +1,6 @@
 """``faceanim train``: retrain the networks on your own clips."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,21 @@ from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_ter
 from faceanim_cli.console import Debug
 
 
+class Stage(str, Enum):
+    """The networks that are trained together."""
+
+    MOTION = "motion"
+    SR = "sr"
+
+
 def train(
     data: Annotated[
         Path, typer.Option(help="A folder with manifest.csv, clips and landmarks.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Where checkpoints and settings go.")] = Path("runs/motion"),
+    stage: Annotated[
+        Stage, typer.Option(help="What to train: the animation networks, or super-resolution on photos.")
+    ] = Stage.MOTION,
+    out: Annotated[Path | None, typer.Option(help="Where checkpoints go (default: runs/STAGE).")] = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -22,12 +33,16 @@ def train(
     ] = None,
     perceptual: Annotated[
         Path | None,
-        typer.Option(help="SqueezeNet 1.1 features (safetensors) [default: torchvision fetches them]."),
+        typer.Option(help="SqueezeNet 1.1 features (safetensors) (default: torchvision fetches them)."),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Decoded clips [default: OUT/cache].")] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side, a multiple of 32.")] = 256,
+    cache: Annotated[Path | None, typer.Option(help="Decoded clips (default: OUT/cache).")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels a side, a multiple of 32 (default: 256; sr: 64).")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pairs a process and step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="Adam's, after the warm-up.")] = 2e-4,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Adam's, after the warm-up (default: 2e-4; sr: 1e-3).")
+    ] = None,
     max_steps: Annotated[int, typer.Option(min=1, help="Stop after this many steps.")] = 100_000,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after this time; the learning rate is laid out for it.")
@@ -40,28 +55,56 @@ def train(
     accept_license: AcceptLicense = False,
     debug: Debug = False,
 ) -> None:
-    """Train keypoint detector, dense motion and generator on clips of people.
+    """Train keypoint detector, dense motion and generator on clips of people, or super-resolution on photos.
 
     Going on with the same --out continues the run. On several cores, GPUs or machines start it with torchrun:
     torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA.
     """
     from faceanim_cli.training.motion import TrainingSettings, train_motion  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.training.super_resolution import SuperResolutionSettings  # noqa: PLC0415
+    from faceanim_cli.training.super_resolution import train_super_resolution as train_sr  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
+
+    def show(line: str) -> None:
+        typer.echo(line, err=True)
 
     def found(spec: str) -> Path:
         return resolve_weights(
             spec, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
         )
 
+    out = out or Path("runs") / stage.value
+    start = None if init is None else found(init)
+    if stage is Stage.SR:
+        train_sr(
+            SuperResolutionSettings(
+                data=data,
+                out=out,
+                init=start,
+                perceptual=perceptual,
+                size=size or 64,
+                batch=batch,
+                learning_rate=learning_rate or 1e-3,
+                max_steps=max_steps,
+                max_minutes=max_minutes,
+                validate_minutes=validate_minutes,
+                seed=seed,
+                workers=workers,
+                bf16=bf16,
+            ),
+            report=show,
+        )
+        typer.echo(out / "best.safetensors")
+        return
     settings = TrainingSettings(
         data=data,
         out=out,
         cache=cache,
-        init=None if init is None else found(init),
+        init=start,
         perceptual=perceptual,
-        size=size,
+        size=size or 256,
         batch=batch,
-        learning_rate=learning_rate,
+        learning_rate=learning_rate or 2e-4,
         max_steps=max_steps,
         max_minutes=max_minutes,
         validate_minutes=validate_minutes,
@@ -69,5 +112,5 @@ def train(
         workers=workers,
         bf16=bf16,
     )
-    train_motion(settings, report=lambda line: typer.echo(line, err=True))
+    train_motion(settings, report=show)
     typer.echo(out / "best.safetensors")

@@ -64,9 +64,10 @@ def read_manifest(data: Path) -> list[ClipRecord]:
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise UnreadableInputError(f"{data}: no manifest.csv in this folder; give --data a prepared folder")
-    with manifest.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"file", "split", "identity"} - set(rows[0] if rows else ())
+    with manifest.open(newline="", encoding="utf-8-sig") as file:  # -sig: Excel writes a byte order mark
+        reader = csv.DictReader(file)
+        missing = {"file", "split", "identity"} - set(reader.fieldnames or ())
+        rows = list(reader)
     if missing:
         raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
     records = [
@@ -117,7 +118,12 @@ def _open_clip(record: ClipRecord, cache: Path) -> Clip | None:
 
 
 def _decode(record: ClipRecord) -> tuple[Frames, npt.NDArray[np.float32]]:
-    points = np.load(record.landmarks).astype(np.float32)
+    try:
+        points = np.load(record.landmarks).astype(np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise UnreadableInputError(f"{record.landmarks}: not an array of landmarks ({error})") from error
+    if points.shape[1:] != (NUM_LANDMARKS, 2):
+        raise UnreadableInputError(f"{record.landmarks}: {points.shape} is not (frames, {NUM_LANDMARKS}, 2)")
     frames: list[Frames] = []
     kept: list[npt.NDArray[np.float32]] = []
     with VideoReader(record.path) as reader:

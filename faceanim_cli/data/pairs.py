@@ -64,6 +64,8 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not 0 <= index < self.length:
+            raise IndexError(f"pair {index} of {self.length}")  # ends ``for item in pairs``
         rng = np.random.default_rng((self.seed, index))
         clips = self.people[rng.integers(len(self.people))]
         clip = clips[rng.integers(len(clips))]
@@ -123,9 +125,10 @@ def warp_frame(frame: np.ndarray[Any, Any], matrix: np.ndarray[Any, Any], size: 
     shrink = 1 / np.hypot(*matrix[:, 0])
     if shrink >= 2:  # bilinear sampling alone would alias
         factor = int(shrink)
-        frame = cv2.resize(
-            frame, (frame.shape[1] // factor, frame.shape[0] // factor), interpolation=cv2.INTER_AREA
-        )
+        # Whole blocks only, else the factor would not be exact.
+        height, width = (side // factor * factor for side in frame.shape[:2])
+        small = (width // factor, height // factor)
+        frame = cv2.resize(frame[:height, :width], small, interpolation=cv2.INTER_AREA)
         # A point p of the frame is (p + 0.5) / factor - 0.5 of the small one.
         back = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
         matrix = matrix @ back

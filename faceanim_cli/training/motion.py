@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeAlias, cast
 
+import cv2
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -29,7 +30,7 @@ from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss
-from faceanim_cli.training.validation import ValidationScores, validate
+from faceanim_cli.training.validation import EVERY, ValidationScores, validate
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import (
     AnimationModel,
@@ -105,10 +106,14 @@ def train_motion(
         with whole_file(settings.out / "settings.json") as partial:
             partial.write_text(json.dumps(plain, indent=2))
 
+    # Decoding runs clips side by side anyway. And a loader process forked after OpenCV's own threads have run
+    # would wait for them for ever if it set their number itself.
+    cv2.setNumThreads(1)
     records = read_manifest(settings.data)
     with fabric.rank_zero_first():
         train_clips = list(open_clips([r for r in records if r.split == "train"], cache))
         val_clips = list(open_clips([r for r in records if r.split == "val"], cache))
+    val_clips = [clip for clip in val_clips if len(clip.frames) > EVERY]
     if not train_clips:
         raise UnreadableInputError(f"{settings.data}: no readable clip with split 'train' in manifest.csv")
 
@@ -121,9 +126,12 @@ def train_motion(
     state_file = settings.out / "state.pt"
     if state_file.is_file():
         state = torch.load(state_file, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
+        try:
+            model.load_state_dict(state["model"])
+            ema.load_state_dict(state["ema"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise WeightsError(f"{state_file}: of another architecture; choose another --out") from error
         step, progress, best = state["step"], state["progress"], state["best"]
         report(f"going on from step {step} of {state_file}")
     ema.to(fabric.device)
@@ -218,6 +226,7 @@ def train_motion(
             last_validation = time.monotonic()
     if main:
         check()
+    stop.give_back()
     fabric.barrier()
     return scores
 
@@ -254,10 +263,7 @@ def _build(settings: TrainingSettings) -> AnimationModel:
 
 
 def _quiet_worker(_: int) -> None:
-    """Loader processes leave Ctrl-C to the training process, and one thread each is enough."""
-    import cv2  # noqa: PLC0415 (only the worker process sets its threads)
-
-    cv2.setNumThreads(1)
+    """Loader processes leave Ctrl-C to the training process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -266,8 +272,14 @@ class _stop_on_signal:  # noqa: N801 (used like a function)
 
     def __init__(self) -> None:
         self.requested = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._request)
+        self._before = {
+            number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def give_back(self) -> None:
+        """Signals mean again what they meant before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _request(self, number: int, _: FrameType | None) -> None:
         self.requested = True

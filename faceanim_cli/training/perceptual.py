@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 import torchvision
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,7 +37,7 @@ class PerceptualLoss(nn.Module):
                 network.features.load_state_dict(
                     {key.removeprefix("features."): t for key, t in tensors.items()}
                 )
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, SafetensorError) as error:
                 raise WeightsError(f"{weights}: not SqueezeNet 1.1 features: {error}") from error
         self.features = network.features[: STAGES[-1] + 1].eval().requires_grad_(False)
         self.scales = scales

@@ -1,6 +1,6 @@
 """Train face super-resolution, apart from the animation networks (paper §3.2, §3.3, Eq. 7).
 
-faceanim train-super-resolution --data DATA --out RUN
+faceanim train --stage sr --data DATA --out RUN
 """
 
 import json

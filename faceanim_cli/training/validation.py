@@ -12,6 +12,8 @@ from faceanim_cli.data.landmarks import anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_models import AnimationModel
 
+EVERY = 10  # frames; a clip with no more than that has nothing to score
+
 
 @dataclass(frozen=True)
 class ValidationScores:
@@ -42,7 +44,7 @@ def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.nda
 
 @torch.inference_mode()
 def validate(
-    model: AnimationModel, clips: Sequence[Clip], size: int, every: int = 10, batch: int = 8
+    model: AnimationModel, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
 ) -> ValidationScores:
     """Score ``model``, in evaluation mode, on ``clips``. Runs on the model's device."""
     device = next(model.parameters()).device

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_models.blocks import UNet
-from faceanim_models.geometry import fit_similarity, gaussian_heatmaps, identity_grid, resize_grid, warp
+from faceanim_models.geometry import (
+    fit_similarity,
+    gaussian_heatmaps,
+    identity_grid,
+    in_full_precision,
+    resize_grid,
+    warp,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class DenseMotionNetwork(nn.Module):
         with torch.no_grad():
             for parameter in self.residual.parameters():
                 parameter.zero_()
-        # Near a keypoint, that keypoint's own motion is what one expects: lips and lids follow from the start.
+        # Near a keypoint, its own motion is what one expects: lips and lids follow from the start.
         self.locality = nn.Parameter(torch.full((k,), 4.0))
         # Lips and lids say little about where the head is: how much each keypoint counts is learned.
         self.rigidity = nn.Parameter(torch.zeros(k))
@@ -67,7 +74,7 @@ class DenseMotionNetwork(nn.Module):
             source, driving: keypoints of photo and driving frame, (B, K, 2).
         """
         size = self.settings.size
-        with torch.autocast(thumbnail.device.type, enabled=False):
+        with in_full_precision(thumbnail):
             grids = self.candidate_grids(source.float(), driving.float())  # (B, N, size, size, 2)
             heatmaps = gaussian_heatmaps(driving.float(), size, size, self.settings.sigma)
             was = gaussian_heatmaps(source.float(), size, size, self.settings.sigma)

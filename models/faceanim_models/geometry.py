@@ -5,6 +5,8 @@ the last (``align_corners=True``, everywhere in this package). A pixel position 
 pixels is ``2 p / (n - 1) - 1``, at any resolution.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,9 +25,14 @@ def warp(image: Tensor, grid: Tensor) -> Tensor:
     Returns (B, C, h, w) in the type of ``image``. Beyond the edge the edge pixel is repeated. Sampled
     in float32: in half precision the positions alone would be off by up to half a pixel.
     """
-    with torch.autocast(image.device.type, enabled=False):
+    with in_full_precision(image):
         sampled = F.grid_sample(image.float(), grid.float(), padding_mode="border", align_corners=True)
     return sampled.to(image.dtype)
+
+
+def in_full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Switches autocast off for the device of ``like``: positions do not survive 8 bits of mantissa."""
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:
@@ -34,17 +41,17 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
         return image
     if height >= image.shape[-2] and width >= image.shape[-1]:
         return F.interpolate(image, (height, width), mode="bilinear", align_corners=True)
-    # torch's own low-pass (antialias=True) shifts the picture when corners are to stay: by 1.5 pixels at 256 to 64.
+    # torch's own low-pass (antialias=True) shifts a picture whose corners are to stay: 1.5 pixels at 256 to 64.
     rows, columns = (
         _tent_weights(image.shape[-2], height, image),
         _tent_weights(image.shape[-1], width, image),
     )
-    with torch.autocast(image.device.type, enabled=False):
+    with in_full_precision(image):
         return (rows @ (image.float() @ columns.T)).to(image.dtype)
 
 
 def _tent_weights(before: int, after: int, like: Tensor) -> Tensor:
-    """(after, before): what each pixel counts for each resized one; a tent as wide as the shrinking asks for."""
+    """(after, before): what each pixel counts for each resized one, a tent as wide as the shrinking asks."""
     centres = torch.linspace(0, before - 1, after, device=like.device)[:, None]
     reach = max(1.0, (before - 1) / max(after - 1, 1))
     distance = (torch.arange(before, device=like.device) - centres).abs()
@@ -53,8 +60,9 @@ def _tent_weights(before: int, after: int, like: Tensor) -> Tensor:
 
 
 def resize_grid(grid: Tensor, height: int, width: int) -> Tensor:
-    """Resize a sampling grid (B, h, w, 2) to (B, height, width, 2)."""
-    return resize(grid.permute(0, 3, 1, 2), height, width).permute(0, 2, 3, 1)
+    """Resize a sampling grid (B, h, w, 2) to (B, height, width, 2). Grids are smooth: no low-pass."""
+    moved = F.interpolate(grid.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
+    return moved.permute(0, 2, 3, 1)
 
 
 def gaussian_heatmaps(points: Tensor, height: int, width: int, sigma: float) -> Tensor:
