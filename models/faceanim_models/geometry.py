@@ -41,7 +41,7 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
         return image
     if height >= image.shape[-2] and width >= image.shape[-1]:
         return F.interpolate(image, (height, width), mode="bilinear", align_corners=True)
-    # torch's own low-pass (antialias=True) shifts a picture whose corners are to stay: 1.5 pixels at 256 to 64.
+    # torch's own low-pass (antialias=True) shifts a picture whose corners stay: 1.5 pixels at a quarter.
     rows, columns = (
         _tent_weights(image.shape[-2], height, image),
         _tent_weights(image.shape[-1], width, image),
