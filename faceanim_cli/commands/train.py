@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,8 +61,10 @@ def train(
     torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA.
     """
     from faceanim_cli.training.motion import TrainingSettings, train_motion  # noqa: PLC0415 (imports torch)
-    from faceanim_cli.training.super_resolution import SuperResolutionSettings  # noqa: PLC0415
-    from faceanim_cli.training.super_resolution import train_super_resolution as train_sr  # noqa: PLC0415
+    from faceanim_cli.training.super_resolution import (  # noqa: PLC0415
+        SuperResolutionSettings,
+        train_super_resolution,
+    )
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     def show(line: str) -> None:
@@ -75,42 +77,24 @@ def train(
 
     out = out or Path("runs") / stage.value
     start = None if init is None else found(init)
+    common: dict[str, Any] = {
+        "data": data,
+        "out": out,
+        "init": start,
+        "perceptual": perceptual,
+        "batch": batch,
+        "max_steps": max_steps,
+        "max_minutes": max_minutes,
+        "validate_minutes": validate_minutes,
+        "seed": seed,
+        "workers": workers,
+        "bf16": bf16,
+        # What is not given is left to the stage's own default.
+        **{k: v for k, v in {"size": size, "learning_rate": learning_rate}.items() if v is not None},
+    }
     if stage is Stage.SR:
-        train_sr(
-            SuperResolutionSettings(
-                data=data,
-                out=out,
-                init=start,
-                perceptual=perceptual,
-                size=size or 64,
-                batch=batch,
-                learning_rate=learning_rate or 1e-3,
-                max_steps=max_steps,
-                max_minutes=max_minutes,
-                validate_minutes=validate_minutes,
-                seed=seed,
-                workers=workers,
-                bf16=bf16,
-            ),
-            report=show,
-        )
-        typer.echo(out / "best.safetensors")
-        return
-    settings = TrainingSettings(
-        data=data,
-        out=out,
-        cache=cache,
-        init=start,
-        perceptual=perceptual,
-        size=size or 256,
-        batch=batch,
-        learning_rate=learning_rate or 2e-4,
-        max_steps=max_steps,
-        max_minutes=max_minutes,
-        validate_minutes=validate_minutes,
-        seed=seed,
-        workers=workers,
-        bf16=bf16,
-    )
-    train_motion(settings, report=show)
-    typer.echo(out / "best.safetensors")
+        train_super_resolution(SuperResolutionSettings(**common), report=show)
+    else:
+        train_motion(TrainingSettings(cache=cache, **common), report=show)
+    best = out / "best.safetensors"  # written where there are validation people to be best on
+    typer.echo(best if best.is_file() else out / "last.safetensors")

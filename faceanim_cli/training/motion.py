@@ -8,13 +8,11 @@ import json
 import logging
 import math
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TypeAlias, cast
+from typing import cast
 
 import cv2
 import torch
@@ -30,6 +28,7 @@ from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_cli.training.run import StopOnSignal, learning_rate_factor, moving_average, quiet_worker
 from faceanim_cli.training.validation import EVERY, ValidationScores, validate
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import (
@@ -41,8 +40,6 @@ from faceanim_models import (
 )
 
 log = logging.getLogger(__name__)
-
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def train_motion(
         mine,
         batch,
         num_workers=settings.workers,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=quiet_worker,
         persistent_workers=settings.workers > 0,
     )
     report(
@@ -154,7 +151,7 @@ def train_motion(
         f"{settings.size} pixels, {world} x {batch} pairs a step"
     )
 
-    stop = _stop_on_signal()
+    stop = StopOnSignal()
     start, last_report, last_validation = time.monotonic(), time.monotonic(), time.monotonic()
     first_step, first_progress = step, progress
     sums: dict[str, float] = {}
@@ -231,26 +228,6 @@ def train_motion(
     return scores
 
 
-def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Exponential moving average for ``AveragedModel``, shorter at first: the start is soon forgotten."""
-
-    @torch.no_grad()
-    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(averaged, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, share)
-            else:  # the batch norms' counters
-                mean.copy_(value)
-
-    return update
-
-
-def learning_rate_factor(progress: float) -> float:
-    """Cosine decay from 1 at the start to 0.02 at the end of a run; ``progress`` in [0, 1]."""
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
-
-
 def _build(settings: TrainingSettings) -> AnimationModel:
     if settings.init is None:
         return AnimationModel(shipped_architecture(settings.size))
@@ -260,28 +237,3 @@ def _build(settings: TrainingSettings) -> AnimationModel:
         raise WeightsError(f"{settings.init}: its keypoints are anchored to other landmarks than this run's")
     model.settings = replace(model.settings, image_size=settings.size)
     return model.train()
-
-
-def _quiet_worker(_: int) -> None:
-    """Loader processes leave Ctrl-C to the training process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-class _stop_on_signal:  # noqa: N801 (used like a function)
-    """Turns the first Ctrl-C or SIGTERM into a request to stop after the step."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before = {
-            number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def give_back(self) -> None:
-        """Signals mean again what they meant before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, _: FrameType | None) -> None:
-        self.requested = True
-        if number == signal.SIGINT:  # a second Ctrl-C ends at once; torchrun passes SIGTERM on more than once
-            signal.signal(number, signal.default_int_handler)

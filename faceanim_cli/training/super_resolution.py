@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.media.output_file import whole_file
-from faceanim_cli.training.motion import _quiet_worker, _stop_on_signal, learning_rate_factor, moving_average
 from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_cli.training.run import StopOnSignal, learning_rate_factor, moving_average, quiet_worker
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import FaceSuperResolver, FaceSuperResolverSettings
 
@@ -114,10 +114,10 @@ def train_super_resolution(
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True)
     wrapped, optimizer = fabric.setup(network.to(memory_format=torch.channels_last), optimizer)
     pairs = PortraitDataset(portraits, settings.size, settings.max_steps * settings.batch, settings.seed)
-    loader = DataLoader(pairs, settings.batch, num_workers=settings.workers, worker_init_fn=_quiet_worker)
+    loader = DataLoader(pairs, settings.batch, num_workers=settings.workers, worker_init_fn=quiet_worker)
     report(f"{len(portraits)} photos of {len(pairs.people)} people, {len(judges)} to validate on")
 
-    stop = _stop_on_signal()
+    stop = StopOnSignal()
     start, last_report, last_validation = time.monotonic(), time.monotonic(), time.monotonic()
     sums: dict[str, float] = {}
     step, seen, best = 0, 0, -math.inf

@@ -13,7 +13,8 @@ from scipy import ndimage
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
-from faceanim_cli.training.motion import TrainingSettings, learning_rate_factor, moving_average, train_motion
+from faceanim_cli.training.motion import TrainingSettings, train_motion
+from faceanim_cli.training.run import learning_rate_factor, moving_average
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import AnimationModel, PatchDiscriminator, PatchDiscriminatorSettings
 from tests.training.conftest import SIZE, K, squeezenet_file, tiny_settings
