@@ -143,7 +143,12 @@ def test_an_interrupted_animation_leaves_nothing(
 ) -> None:
     driver = make_driver(frames=60)
     before = set(tmp_path.iterdir())
-    command = [sys.executable, "-m", "faceanim_cli", "animate", photo, driver, "-o", tmp_path / "o.mp4", "-q"]
+    # A test run in the background ignores Ctrl-C, and its children would too: first back to the default.
+    start = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from faceanim_cli.app import main; main()"
+    )
+    command = [sys.executable, "-c", start, "animate", photo, driver, "-o", tmp_path / "o.mp4", "-q"]
     options = [
         "--weights",
         rigid_weights_file,
