@@ -1,6 +1,7 @@
 """The Python API: ``Animator``. A photo is set once, then any number of driving frames animate it."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, cast
@@ -228,24 +229,11 @@ class Animator:
         ready: Network = fold_batch_norms(network).to(self.device).to(memory_format=torch.channels_last)
         return ready
 
-    def _inference(self) -> "_Inference":
-        return _Inference(self.device, self.dtype)
-
-
-class _Inference:
-    """``inference_mode`` and ``autocast`` in one."""
-
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self._grad = torch.inference_mode()
-        self._cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-    def __enter__(self) -> None:
-        self._grad.__enter__()
-        self._cast.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._cast.__exit__(*error)
-        self._grad.__exit__(*error)
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        cast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.inference_mode(), cast:
+            yield
 
 
 def _check_image(image: Image) -> None:

@@ -28,7 +28,14 @@ from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss
-from faceanim_cli.training.run import StopOnSignal, learning_rate_factor, moving_average, quiet_worker
+from faceanim_cli.training.run import (
+    LossReport,
+    StopOnSignal,
+    check_finite,
+    learning_rate_factor,
+    moving_average,
+    quiet_worker,
+)
 from faceanim_cli.training.validation import EVERY, ValidationScores, validate
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import (
@@ -152,10 +159,9 @@ def train_motion(
     )
 
     stop = StopOnSignal()
-    start, last_report, last_validation = time.monotonic(), time.monotonic(), time.monotonic()
-    first_step, first_progress = step, progress
-    sums: dict[str, float] = {}
-    seen = 0
+    start = last_validation = time.monotonic()
+    first_progress = progress
+    losses = LossReport(report, batch * world, first_step=step)
     scores = None
 
     def save(name: str) -> None:
@@ -200,9 +206,7 @@ def train_motion(
         }
         with torch.autocast(fabric.device.type, torch.bfloat16, enabled=settings.bf16):
             loss, terms = wrapped(pairs_of_step)
-        if not torch.isfinite(loss):
-            worst = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise WeightsError(f"{settings.out}: loss is not finite at step {step}: {', '.join(worst)}")
+        check_finite(loss, terms, settings.out, step)
         fabric.backward(loss)
         fabric.clip_gradients(wrapped, optimizer, max_norm=settings.clip_gradients, error_if_nonfinite=False)
         optimizer.step()
@@ -210,14 +214,8 @@ def train_motion(
         ema.update_parameters(model)
         step += 1
 
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term)
-        seen += 1
-        if main and time.monotonic() - last_report > 60:
-            speed = (step - first_step) * batch * world / (time.monotonic() - start)
-            means = "  ".join(f"{name} {value / seen:.4f}" for name, value in sums.items())
-            report(f"step {step}  {progress:.1%}  {speed:.1f} pairs/s  lr {rate:.1e}  {means}")
-            sums, seen, last_report = {}, 0, time.monotonic()
+        if main:
+            losses.add(terms, step, progress, rate)
         if main and time.monotonic() - last_validation > settings.validate_minutes * 60:
             check()
             last_validation = time.monotonic()

@@ -1,13 +1,17 @@
-"""What the training loops share: the schedule, the averaged weights, stopping, and quiet loader processes."""
+"""What the training loops share: schedule, averaged weights, stopping, reports, quiet loader processes."""
 
 import math
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+from faceanim_cli.errors import WeightsError
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
@@ -55,3 +59,44 @@ class StopOnSignal:
         self.requested = True
         if number == signal.SIGINT:  # a second Ctrl-C ends at once; torchrun passes SIGTERM on more than once
             signal.signal(number, signal.default_int_handler)
+
+
+class LossReport:
+    """The mean of each loss term since the last line, a line a minute.
+
+    Args:
+        report: takes the lines.
+        pairs_a_step: of all processes together.
+        first_step: where this run began.
+    """
+
+    EVERY = 60.0  # seconds
+
+    def __init__(self, report: Callable[[str], None], pairs_a_step: int, first_step: int = 0) -> None:
+        self._report, self._pairs_a_step, self._first_step = report, pairs_a_step, first_step
+        self._start = self._last = time.monotonic()
+        self._sums: dict[str, float] = {}
+        self._seen = 0
+
+    def add(self, terms: Mapping[str, Tensor], step: int, progress: float, rate: float) -> None:
+        """Count the terms of one step, after which ``step`` are done; ``progress`` in [0, 1]."""
+        for name, term in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(term.detach())
+        self._seen += 1
+        now = time.monotonic()
+        if now - self._last > self.EVERY:
+            speed = (step - self._first_step) * self._pairs_a_step / (now - self._start)
+            means = "  ".join(f"{name} {value / self._seen:.4f}" for name, value in self._sums.items())
+            self._report(f"step {step}  {progress:.1%}  {speed:.1f} pairs/s  lr {rate:.1e}  {means}")
+            self._sums, self._seen, self._last = {}, 0, now
+
+
+def check_finite(loss: Tensor, terms: Mapping[str, Tensor], out: Path, step: int) -> None:
+    """Stop a run whose loss has gone wrong.
+
+    Raises:
+        WeightsError: the loss is not finite; it names the terms that are not.
+    """
+    if not torch.isfinite(loss):
+        worst = [name for name, term in terms.items() if not torch.isfinite(term)]
+        raise WeightsError(f"{out}: loss is not finite at step {step}: {', '.join(worst)}")

@@ -20,10 +20,17 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
-from faceanim_cli.errors import UnreadableInputError, WeightsError
+from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.perceptual import PerceptualLoss
-from faceanim_cli.training.run import StopOnSignal, learning_rate_factor, moving_average, quiet_worker
+from faceanim_cli.training.run import (
+    LossReport,
+    StopOnSignal,
+    check_finite,
+    learning_rate_factor,
+    moving_average,
+    quiet_worker,
+)
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import FaceSuperResolver, FaceSuperResolverSettings
 
@@ -118,9 +125,9 @@ def train_super_resolution(
     report(f"{len(portraits)} photos of {len(pairs.people)} people, {len(judges)} to validate on")
 
     stop = StopOnSignal()
-    start, last_report, last_validation = time.monotonic(), time.monotonic(), time.monotonic()
-    sums: dict[str, float] = {}
-    step, seen, best = 0, 0, -math.inf
+    start = last_validation = time.monotonic()
+    losses = LossReport(report, settings.batch)
+    step, best = 0, -math.inf
     scores = None
 
     def check() -> None:
@@ -158,9 +165,7 @@ def train_super_resolution(
                     target = perceptual.maps(high[:few])
                 terms["perceptual"] = perceptual(result[:few], target)
                 loss = loss + settings.perceptual_weight * terms["perceptual"]
-        if not torch.isfinite(loss):
-            worst = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise WeightsError(f"{settings.out}: loss is not finite at step {step}: {', '.join(worst)}")
+        check_finite(loss, terms, settings.out, step)
         fabric.backward(loss)
         fabric.clip_gradients(wrapped, optimizer, max_norm=settings.clip_gradients, error_if_nonfinite=False)
         optimizer.step()
@@ -168,18 +173,12 @@ def train_super_resolution(
         ema.update_parameters(network)
         step += 1
 
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term.detach())
-        seen += 1
-        if time.monotonic() - last_report > 60:
-            speed = step * settings.batch / (time.monotonic() - start)
-            means = "  ".join(f"{name} {value / seen:.4f}" for name, value in sums.items())
-            report(f"step {step}  {progress:.1%}  {speed:.1f} pairs/s  lr {rate:.1e}  {means}")
-            sums, seen, last_report = {}, 0, time.monotonic()
+        losses.add(terms, step, progress, rate)
         if time.monotonic() - last_validation > settings.validate_minutes * 60:
             check()
             last_validation = time.monotonic()
     check()
+    stop.give_back()
     return scores
 
 

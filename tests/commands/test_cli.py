@@ -11,22 +11,14 @@ import numpy as np
 import pytest
 
 from faceanim_cli import __version__
-from faceanim_cli.app import main
 from faceanim_cli.media import VideoReader, write_photo
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["faceanim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
+def run(faceanim: Run) -> Run:
+    return faceanim
 
 
 @pytest.fixture

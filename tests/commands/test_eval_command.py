@@ -3,14 +3,13 @@
 import csv
 import json
 import math
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from faceanim_cli.app import main
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.evaluation.metrics import METRICS
 from faceanim_cli.evaluation.session import example_clips
@@ -21,15 +20,8 @@ SHARED = Path(__file__).parents[2] / ".." / "shared" / "facedata"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["faceanim", "eval", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
+def run(faceanim: Run) -> Run:
+    return partial(faceanim, "eval")
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from faceanim_cli.app import main
 from faceanim_cli.commands.weights import confirm_on_terminal
 from faceanim_cli.weights import manage, resolve
 from faceanim_cli.weights.catalogue import CatalogueEntry, HubSource
@@ -32,7 +32,7 @@ ENTRY = CatalogueEntry(
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faceanim: Run) -> Run:
     """The command line with one entry and a home of its own; nothing here may ask the network."""
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -40,14 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     for module in (manage, resolve):
         monkeypatch.setattr(module, "CATALOGUE", {ENTRY.name: ENTRY})
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["faceanim", "weights", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
+    return partial(faceanim, "weights")
 
 
 @pytest.fixture
