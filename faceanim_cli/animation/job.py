@@ -6,6 +6,7 @@ from pathlib import Path
 
 from faceanim_cli import __version__
 from faceanim_cli.animation.animator import Animator, Crop
+from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
 from faceanim_cli.media import VideoWriter, check_writable, open_video, read_photo
 from faceanim_cli.weights.records import hash_file
@@ -37,7 +38,7 @@ def animate_file(
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
 
     Frame count, exact frame rate and sound are the driver's. The driver is read twice: a few frames a second
-    to find the face, then all of them.
+    to find the face, then all of them. Decoding, inference and encoding run side by side.
 
     Args:
         animator: used for as many jobs as you like; weights are loaded once.
@@ -52,13 +53,14 @@ def animate_file(
     """
     check_writable(output)
     picture = read_photo(photo)
-    with open_video(driver) as video:
+    with Pipeline() as pipeline, open_video(driver) as video:
         animator.set_photo(picture, photo_crop, name=str(photo))
         size = (video.width, video.height)
         crop: Box | None = None
         track = None
         if driver_crop == "auto" and photo_crop is not None:
-            track = track_face(video.sample(DETECTIONS_PER_SECOND), FaceDetector(), name=str(driver))
+            samples = pipeline.stage("sample", video.sample(DETECTIONS_PER_SECOND))
+            track = track_face(samples, FaceDetector(), name=str(driver))
             crop = track.clip_crop(size)
         elif driver_crop is not None and driver_crop != "auto":
             crop = square_crop(Box(*driver_crop), size)
@@ -71,7 +73,8 @@ def animate_file(
         with VideoWriter(
             output, video.fps, shape, audio_from=sound, crf=crf, metadata=provenance(animator)
         ) as writer:
-            for frame in animator.animate(video, crop=crop, faces=boxes):
+            frames = pipeline.stage("decode", video)
+            for frame in pipeline.stage("infer", animator.animate(frames, crop=crop, faces=boxes)):
                 writer.write(frame)
                 done += 1
                 if progress is not None:

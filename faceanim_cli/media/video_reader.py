@@ -86,8 +86,9 @@ class VideoReader:
 
     def close(self) -> None:
         """End iterations that are still under way."""
-        while self._running:
-            stop(self._running.pop())
+        for process in tuple(self._running):  # iterations in other threads take theirs out meanwhile
+            self._running.discard(process)
+            stop(process)
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames: uint8 RGB (H, W, 3) in [0, 255], each an array of its own.
