@@ -1,6 +1,53 @@
-"""Values of options that several commands read the same way."""
+"""Options that several commands share, each declared once."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from typing import Any, TypeVar, get_type_hints
 
 import typer
+
+Result = TypeVar("Result")
+
+
+def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Let a command take a dataclass of options: each field becomes an option of its own.
+
+    A field is declared as a parameter would be: ``name: Annotated[type, typer.Option(...)] = default``. The
+    command is called with the dataclass, made of what was given.
+    """
+    inside: dict[str, tuple[type[Any], list[str]]] = {}
+    parameters: list[inspect.Parameter] = []
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            parameters.append(
+                parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            )
+            continue
+        field_hints = get_type_hints(kind, include_extras=True)
+        inside[parameter.name] = (kind, [field.name for field in fields(kind)])
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=field_hints[field.name],
+            )
+            for field in fields(kind)
+        ]
+
+    @wraps(command)
+    def call(**given: Any) -> Result:
+        made = {name: kind(**{key: given.pop(key) for key in keys}) for name, (kind, keys) in inside.items()}
+        return command(**given, **made)
+
+    del call.__wrapped__  # typer shall see the options, not the dataclass
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call
 
 
 def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:

@@ -1,0 +1,111 @@
+"""The options of an animation, shared by all commands that animate: declared once, applied once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from faceanim_cli.commands.options import parse_crop
+from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
+from faceanim_cli.console import ProgressCallback
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from faceanim_cli.animation.animator import Animator
+    from faceanim_cli.animation.job import AnimationResult
+
+
+@dataclass(frozen=True)
+class AnimationOptions:
+    """How to animate. A new option is a field here and an argument in one of the two methods below.
+
+    Plain values only: a batch sends it to its workers.
+    """
+
+    absolute: Annotated[
+        bool,
+        typer.Option(
+            "--absolute",
+            help="Take the driver's keypoints as they are; for photo and driver of one person. The default "
+            "moves the photo's own keypoints, which keeps its face shape.",
+        ),
+    ] = False
+    adapt_scale: Annotated[
+        bool, typer.Option(help="Measure motion in face sizes rather than in frame sizes.")
+    ] = True
+    sr: Annotated[bool, typer.Option("--sr/--no-sr", help="Super-resolution: twice the size.")] = True
+    size: Annotated[
+        int | None, typer.Option(help="Side of the result in pixels (default: 512, or 256 with --no-sr).")
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="A name of `faceanim weights list`, a file, or user/repo[@revision] on the Hub "
+            "(default: the shipped weights).",
+        ),
+    ] = None
+    crop: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="The photo's frame in pixels, instead of detection.")
+    ] = None
+    driver_crop: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="The driver's frame in pixels, instead of detection."),
+    ] = None
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoding, 0 is lossless.")] = 18
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto"
+    offline: Offline = False
+    accept_license: AcceptLicense = False
+
+    def __post_init__(self) -> None:
+        """Refuse, before anything is read or loaded, what cannot be."""
+        parse_crop(self.crop)
+        parse_crop(self.driver_crop)
+
+    def weights_file(self) -> Path:
+        """The weights on this machine, fetched if need be; a person on the terminal is asked about terms."""
+        from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
+
+        return resolve_weights(
+            self.weights or "animation",
+            offline=self.offline,
+            accept_license=self.accept_license,
+            confirm=confirm_on_terminal(),
+        )
+
+    def animator(self) -> "Animator":
+        """Load the networks."""
+        from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
+
+        return Animator(
+            self.weights_file(),
+            self.device,
+            self.precision,
+            relative=not self.absolute,
+            adapt_scale=self.adapt_scale,
+            sr=self.sr,
+            size=self.size,
+        )
+
+    def animate(
+        self,
+        animator: "Animator",
+        photo: Path,
+        driver: Path,
+        output: Path,
+        progress: ProgressCallback | None = None,
+    ) -> "AnimationResult":
+        """Animate one photo with one driver into one file."""
+        from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
+
+        return animate_file(
+            animator,
+            photo,
+            driver,
+            output,
+            photo_crop=parse_crop(self.crop) or "auto",
+            driver_crop=parse_crop(self.driver_crop) or "auto",
+            crf=self.crf,
+            progress=progress,
+        )
