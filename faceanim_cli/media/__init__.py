@@ -2,17 +2,23 @@
 
 from faceanim_cli.media.frame_folder import FrameFolder, FrameSource, open_video
 from faceanim_cli.media.output_file import check_writable, whole_file
+from faceanim_cli.media.outputs import Encoding, FrameWriter, check_output, open_output, playable_rate
 from faceanim_cli.media.photos import read_photo, write_photo
 from faceanim_cli.media.video_reader import VideoReader
 from faceanim_cli.media.video_writer import VideoWriter
 
 __all__ = [
+    "Encoding",
     "FrameFolder",
     "FrameSource",
+    "FrameWriter",
     "VideoReader",
     "VideoWriter",
+    "check_output",
     "check_writable",
+    "open_output",
     "open_video",
+    "playable_rate",
     "read_photo",
     "whole_file",
     "write_photo",

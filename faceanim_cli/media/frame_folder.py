@@ -107,14 +107,14 @@ class FrameFolder:
         return frame
 
 
-def open_video(path: str | os.PathLike[str], fps: Fraction = DEFAULT_FPS) -> FrameSource:
-    """A video file, or a folder of frames played at ``fps`` (a file knows its own rate).
+def open_video(path: str | os.PathLike[str], fps: Fraction | None = None) -> FrameSource:
+    """A video file, resampled to ``fps`` unless that is None; or a folder of frames played at ``fps``.
 
     Raises:
         UnreadableInputError: as ``VideoReader`` and ``FrameFolder``.
         UsageError: no ffmpeg.
     """
-    return FrameFolder(path, fps) if Path(path).is_dir() else VideoReader(path)
+    return FrameFolder(path, fps or DEFAULT_FPS) if Path(path).is_dir() else VideoReader(path, fps)
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:

@@ -24,7 +24,22 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"cannot write {path}: it is a folder; give a file name inside it")
     if target.exists() and not target.is_file():  # renaming over /dev/null would replace the device
         raise UsageError(f"cannot write {path}: it is a device or a pipe; give a file name")
-    parent = target.parent
+    _check_parent(path, target.parent)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Make sure, before hours of work, that a folder can be made at ``path``, or replaced if it is there.
+
+    Raises:
+        UsageError: the parent folder is missing or refuses a new file, or ``path`` is a file.
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"cannot write {path}: it is a file; give a folder's name")
+    _check_parent(path, target.parent)
+
+
+def _check_parent(path: str | os.PathLike[str], parent: Path) -> None:
     if not parent.is_dir():
         raise UsageError(f"cannot write {path}: the folder {parent} does not exist; create it first")
     try:

@@ -8,9 +8,11 @@ from faceanim_cli.media.probe import AudioStream
 
 # Samples in the longest packet of each codec that is copied; others are re-encoded.
 COPIED_IN_MP4 = {"aac": 1024, "mp3": 1152}  # MP4 takes more, but Opus or FLAC in it is silent in many players
-COPIED_IN_MKV = COPIED_IN_MP4 | {"opus": 2880, "ac3": 1536, "eac3": 1536}
-AAC_RATE, AAC_PACKET = 48000, 1024  # re-encoded sound: 21 ms a packet, less than a frame
-AAC_BITRATE = "192k"
+COPIED_IN_WEBM = {"opus": 2880}
+COPIED_IN_MKV = COPIED_IN_MP4 | COPIED_IN_WEBM | {"ac3": 1536, "eac3": 1536}
+# Re-encoded sound: options, and seconds a packet, about 20 ms, less than a frame.
+AAC = (["aac", "-b:a", "192k", "-ar", "48000"], Fraction(1024, 48000))
+OPUS = (["libopus", "-b:a", "160k", "-ar", "48000"], Fraction(960, 48000))
 
 
 def add_sound(
@@ -25,8 +27,8 @@ def add_sound(
 ) -> str | None:
     """Write ``output``: the picture of ``video``, copied, and the first sound track of ``source``.
 
-    The track is copied where the container's players understand it and re-encoded to AAC where not, where
-    its packets are too long to cut, or where copying fails.
+    The track is copied where the container's players understand it and re-encoded (to AAC, in WebM to
+    Opus) where not, where its packets are too long to cut, or where copying fails.
 
     Args:
         video: a file without sound.
@@ -40,7 +42,7 @@ def add_sound(
     Returns:
         None if all went well, else why not, in ffmpeg's words.
     """
-    ways = [(["aac", "-b:a", AAC_BITRATE, "-ar", str(AAC_RATE)], Fraction(AAC_PACKET, AAC_RATE))]
+    ways = [OPUS if output.suffix.lower() == ".webm" else AAC]
     packet = _copied_packet(audio, output)
     if packet is not None and packet <= 2 * frame:  # longer ones cannot be cut to within a frame
         ways.insert(0, (["copy"], packet))
@@ -71,7 +73,8 @@ def add_sound(
 
 def _copied_packet(audio: AudioStream, output: Path) -> Fraction | None:
     """Seconds of the track's longest packet; None if this container's players do not take the codec."""
-    copied = COPIED_IN_MKV if output.suffix.lower() == ".mkv" else COPIED_IN_MP4
+    by_suffix = {".mkv": COPIED_IN_MKV, ".webm": COPIED_IN_WEBM}
+    copied = by_suffix.get(output.suffix.lower(), COPIED_IN_MP4)
     if audio.codec not in copied or audio.rate == 0:
         return None
     return Fraction(copied[audio.codec] * (2 if audio.high_efficiency else 1), audio.rate)

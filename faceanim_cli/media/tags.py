@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from faceanim_cli.media.codecs import MP4_FAMILY
+
 # What ffmpeg writes into MP4 as iTunes tags, which players, file managers and exiftool show.
 STANDARD_TAGS = frozenset(
     {"title", "artist", "comment", "copyright", "date", "description", "genre", "keywords", "synopsis"}
 )
-MP4_SUFFIXES = frozenset({".mp4", ".m4v", ".mov"})
 
 
 def container_arguments(path: Path, metadata: Mapping[str, str]) -> list[str]:
@@ -25,7 +26,7 @@ def container_arguments(path: Path, metadata: Mapping[str, str]) -> list[str]:
         if not key or "=" in key or "\0" in key + value or key.lower() == "encoder":
             raise ValueError(f"impossible tag: {key!r}")
         arguments += ["-metadata", f"{key}={value}"]
-    if path.suffix.lower() in MP4_SUFFIXES:
+    if path.suffix.lower() in MP4_FAMILY:
         unusual = any(key.lower() not in STANDARD_TAGS for key in metadata)
         arguments += ["-movflags", "+faststart+use_metadata_tags" if unusual else "+faststart"]
     return arguments

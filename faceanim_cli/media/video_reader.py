@@ -38,15 +38,19 @@ class VideoReader:
     Attributes:
         path: the file.
         width, height: pixels, upright (after the rotation that phones record).
-        fps: exact, 30000/1001 for "29.97".
+        fps: exact, 30000/1001 for "29.97"; another one than the file's if that was asked for.
         duration: seconds, of the longest stream; None if the file does not tell (raw streams, some GIFs).
         frame_count_estimate: ``duration * fps``; None if the duration is unknown. Sound that is longer than
             the picture makes it too large.
         has_audio: whether there is a sound track.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], fps: Fraction | None = None) -> None:
         """Read the header and one frame.
+
+        Args:
+            path: the file.
+            fps: the rate to resample to, by repeating or dropping frames; None is the file's own.
 
         Raises:
             UnreadableInputError: missing, empty, a folder, a photo, sound only, no video, frames too large.
@@ -66,7 +70,7 @@ class VideoReader:
             raise UnreadableInputError(
                 f"cannot read the video {path}: {self._probe.complaint}; name another or convert it to MP4"
             )
-        self.width, self.height, self.fps = video.width, video.height, video.fps
+        self.width, self.height, self.fps = video.width, video.height, fps or video.fps
         self.duration = self._probe.duration
         self.has_audio = self._probe.audio is not None
         self._running: set[subprocess.Popen[bytes]] = set()

@@ -3,19 +3,14 @@
 import contextlib
 import logging
 import os
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
-import numpy as np
-import numpy.typing as npt
-
-from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.ffmpeg import file_url, find_ffmpeg, last_words, spawn, stop
+from faceanim_cli.media.codecs import MP4_FAMILY, choose_codec
+from faceanim_cli.media.ffmpeg import file_url
+from faceanim_cli.media.frame_pipe import Frame, FramePipe
 from faceanim_cli.media.input_file import read_head
 from faceanim_cli.media.output_file import check_writable, partial_path, whole_file
 from faceanim_cli.media.probe import AudioStream, probe
@@ -23,16 +18,12 @@ from faceanim_cli.media.sound import add_sound
 from faceanim_cli.media.tags import container_arguments
 from faceanim_cli.media.video_reader import SCALE_FLAGS
 
-Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
-
 logger = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv"})  # containers that take H.264 with AAC
 
 # RGB in [0, 255] to limited-range BT.709, and the tags that say so: without them players guess BT.601 for
 # small pictures, and skin turns orange.
 TO_YUV = (
-    f"scale=out_color_matrix=bt709:out_range=tv:flags={SCALE_FLAGS},format=yuv420p,"
+    f"scale=out_color_matrix=bt709:out_range=tv:flags={SCALE_FLAGS},format={{pixels}},"
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 )
 COLOUR_TAGS = [
@@ -44,7 +35,7 @@ COLOUR_TAGS = [
 
 
 class VideoWriter:
-    """A context manager that encodes frames to H.264 as they come.
+    """A context manager that encodes frames as they come.
 
     Frames go to a temporary file beside ``path``; it is renamed at the end of the block if nothing was raised
     and ffmpeg is content, and removed otherwise. Odd widths and heights, which yuv420p cannot hold, grow by
@@ -61,33 +52,33 @@ class VideoWriter:
         size: tuple[int, int],
         *,
         audio_from: str | os.PathLike[str] | None = None,
-        crf: int = 18,
+        codec: str | None = None,
+        crf: int | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Check everything that can be checked before work begins.
 
         Args:
-            path: .mp4, .m4v, .mov or .mkv.
+            path: .mp4, .m4v, .mov, .mkv or .webm.
             fps: exact frames per second.
             size: (width, height) of the frames, pixels.
             audio_from: a video or sound file; no sound in it is no error. Its clock starts with the first
                 frame written.
-            crf: x264's quality, 0 (lossless) to 51; 18 is visually lossless.
+            codec: a name of ``codecs.py``; None is H.264, or VP9 in .webm.
+            crf: the codec's quality, from 0 (lossless); None is about visually lossless.
             metadata: tags; see ``tags.py`` for the names that every program shows.
 
         Raises:
-            ValueError: ``fps``, ``size``, ``crf`` or a tag's name is impossible.
-            UsageError: unknown suffix, the place cannot be written, or no ffmpeg.
+            ValueError: ``fps``, ``size`` or a tag's name is impossible.
+            UsageError: unknown suffix, codec or quality, the place cannot be written, or no ffmpeg.
             UnreadableInputError: ``audio_from`` is missing or no media file.
         """
         self.path = Path(path)
         self.fps = Fraction(fps)
         self.width, self.height = size
-        if self.fps <= 0 or self.width < 1 or self.height < 1 or not 0 <= crf <= 51:
-            raise ValueError(f"impossible video: {size} at {fps} frames per second, crf {crf}")
-        if self.path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"cannot write {path}: name it .mp4, .mov or .mkv")
-        find_ffmpeg()
+        if self.fps <= 0 or self.width < 1 or self.height < 1:
+            raise ValueError(f"impossible video: {size} at {fps} frames per second")
+        self._codec = choose_codec(self.path, codec, crf)
         check_writable(self.path)
         self._crf = crf
         self._tags = container_arguments(self.path, metadata or {})
@@ -96,11 +87,14 @@ class VideoWriter:
         if self._audio_from is not None and not self._audio_from.is_dir():  # a folder of frames is silent
             read_head(self._audio_from, "sound")
             self._audio = probe(self._audio_from).audio
-        self.frame_count = 0
         self._undo = contextlib.ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stderr: IO[bytes] | None = None
+        self._pipe: FramePipe | None = None
         self._whole = self._encoded = self.path
+
+    @property
+    def frame_count(self) -> int:
+        """Frames written so far."""
+        return 0 if self._pipe is None else self._pipe.frame_count
 
     def __enter__(self) -> "VideoWriter":
         """Start ffmpeg."""
@@ -109,10 +103,14 @@ class VideoWriter:
             if self._audio is not None:
                 self._encoded = partial_path(self.path.resolve())
                 undo.callback(self._encoded.unlink, missing_ok=True)
-            # a file, not a pipe: complaints can never fill it up and stall ffmpeg
-            self._stderr = undo.enter_context(tempfile.TemporaryFile())
-            self._process = spawn(self._arguments(), stdin=subprocess.PIPE, stderr=self._stderr)
-            undo.callback(stop, self._process)
+            pipe = FramePipe(
+                self.path,
+                self.fps,
+                (self.width, self.height),
+                self._arguments(),
+                even=not self._codec.rgb,
+            )
+            self._pipe = undo.enter_context(pipe)
             self._undo = undo.pop_all()
         return self
 
@@ -121,21 +119,11 @@ class VideoWriter:
 
         Raises:
             ValueError: another shape or type.
-            FaceanimError: ffmpeg died (disk full, no libx264); the line has its own words.
+            FaceanimError: ffmpeg died (disk full); the line has its own words.
         """
-        if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
-            raise ValueError(
-                f"a frame is uint8 {(self.height, self.width, 3)}, not {frame.dtype} {frame.shape}"
-            )
-        if self._process is None or self._process.stdin is None:
+        if self._pipe is None:
             raise ValueError("write() belongs inside the with block")
-        if self.width % 2 or self.height % 2:
-            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
-        try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data.cast("B"))
-        except OSError as error:
-            raise self._failure() from error
-        self.frame_count += 1
+        self._pipe.write(frame)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -153,16 +141,8 @@ class VideoWriter:
             self._finish()
 
     def _finish(self) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        if self.frame_count == 0:
-            raise FaceanimError(f"cannot write {self.path}: there was no frame to write")
-        try:
-            self._process.stdin.close()
-        except OSError as error:
-            raise self._failure() from error
-        if self._process.wait() != 0:
-            raise self._failure()
+        assert self._pipe is not None
+        self._pipe.finish()
         if self._audio is not None and self._audio_from is not None:
             reason = add_sound(
                 self._encoded,
@@ -177,28 +157,17 @@ class VideoWriter:
                 logger.warning("%s stays silent: the sound of %s: %s", self.path, self._audio_from, reason)
                 self._encoded.replace(self._whole)
 
-    def _failure(self) -> FaceanimError:
-        """What killed ffmpeg, in its own words."""
-        assert self._process is not None
-        assert self._stderr is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)  # a broken pipe comes before the reason is written down
-        stop(self._process)
-        words = last_words(self._stderr, lines=3) or f"ffmpeg ended with code {self._process.returncode}"
-        return FaceanimError(f"cannot write {self.path}: {words}")
-
     def _arguments(self) -> list[str]:
+        """ffmpeg's output options."""
+        if self._codec.rgb:
+            colours = ["-pix_fmt", self._codec.pixels]
+        else:
+            colours = ["-vf", TO_YUV.format(pixels=self._codec.pixels), *COLOUR_TAGS]
+        hevc = self._codec.encoder == "libx265" and self.path.suffix.lower() in MP4_FAMILY
         return [
-            *("-loglevel", "error"),
-            *("-f", "rawvideo"),
-            *("-pix_fmt", "rgb24"),
-            *("-video_size", f"{self.width + self.width % 2}x{self.height + self.height % 2}"),
-            *("-framerate", str(self.fps)),
-            *("-i", "pipe:0"),
-            *("-vf", TO_YUV),
-            *("-c:v", "libx264"),
-            *("-crf", str(self._crf)),
-            *COLOUR_TAGS,
+            *colours,
+            *self._codec.arguments(self._crf),
+            *(("-tag:v", "hvc1") if hevc else ()),  # Apple's players refuse the default, hev1
             *self._tags,
             file_url(self._encoded),
         ]

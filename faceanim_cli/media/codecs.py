@@ -1,0 +1,109 @@
+"""Video codecs: what each asks of ffmpeg, and which files take it."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from faceanim_cli.errors import UsageError
+from faceanim_cli.media.ffmpeg import find_ffmpeg, run
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How ffmpeg is asked for one codec."""
+
+    encoder: str
+    crf: int | None = None
+    """The default quality, about visually lossless in each codec's own scale; None where there is none."""
+    worst_crf: int = 51
+    pixels: str = "yuv420p"
+    options: tuple[str, ...] = ()
+    lossless: tuple[str, ...] = ()
+    """Options that make crf 0 lossless, where the number alone does not."""
+    rgb: bool = False
+    """Keeps RGB as it is; the others get limited-range BT.709."""
+
+    def arguments(self, crf: int | None) -> list[str]:
+        """ffmpeg's output options; ``crf`` None is the default."""
+        quality = self.crf if crf is None else crf
+        arguments = ["-c:v", self.encoder, *self.options]
+        if quality == 0 and self.lossless:
+            return [*arguments, *self.lossless]
+        return arguments if quality is None else [*arguments, "-crf", str(quality)]
+
+
+CODECS = {
+    "h264": Codec("libx264", 18),
+    "hevc": Codec(
+        "libx265",
+        20,
+        options=("-x265-params", "log-level=error"),
+        lossless=("-x265-params", "log-level=error:lossless=1"),
+    ),
+    # -b:v 0 makes crf a quality and not a cap; at these speeds encoding keeps up with the networks
+    "vp9": Codec(
+        "libvpx-vp9",
+        24,
+        worst_crf=63,
+        options=("-b:v", "0", "-row-mt", "1", "-cpu-used", "4"),
+        lossless=("-lossless", "1"),
+    ),
+    "av1": Codec(
+        "libsvtav1", 24, worst_crf=63, options=("-preset", "8"), lossless=("-svtav1-params", "lossless=1")
+    ),
+    "prores": Codec("prores_ks", pixels="yuv422p10le", options=("-profile:v", "hq", "-vendor", "apl0")),
+    "ffv1": Codec("ffv1", pixels="bgr0", rgb=True),  # lossless
+}
+ALIASES = {"h265": "hevc", "x264": "h264", "x265": "hevc", "avc": "h264"}
+
+# By suffix, the codecs that players of such files understand; the first is the default.
+CONTAINERS = {
+    ".mp4": ("h264", "hevc", "av1", "vp9"),
+    ".m4v": ("h264", "hevc"),
+    ".mov": ("h264", "hevc", "prores"),
+    ".mkv": ("h264", "hevc", "av1", "vp9", "prores", "ffv1"),
+    ".webm": ("vp9", "av1"),
+}
+MP4_FAMILY = frozenset({".mp4", ".m4v", ".mov"})
+
+
+def choose_codec(path: Path, name: str | None = None, crf: int | None = None) -> Codec:
+    """The codec called ``name`` for the file ``path``; None is the default of its container.
+
+    Raises:
+        UsageError: an unknown codec or container, two that do not go together, a ``crf`` beyond the codec's
+            range, or an ffmpeg that lacks the encoder; the line names what there is.
+    """
+    taken = CONTAINERS.get(path.suffix.lower())
+    if taken is None:
+        raise UsageError(f"cannot write {path}: name it {", ".join(CONTAINERS)}")
+    asked = taken[0] if name is None else ALIASES.get(name.lower(), name.lower())
+    if asked not in CODECS:
+        raise UsageError(f"--codec {name}: unknown; a {path.suffix} file takes {', '.join(taken)}")
+    if asked not in taken:
+        holders = ", ".join(suffix for suffix, codecs in CONTAINERS.items() if asked in codecs)
+        raise UsageError(
+            f"--codec {name}: a {path.suffix} file takes {', '.join(taken)}; {name} goes into {holders}"
+        )
+    codec = CODECS[asked]
+    if crf is not None and codec.crf is None:
+        raise UsageError(f"--crf {crf}: {asked} has no such quality; leave it out")
+    if crf is not None and not 0 <= crf <= codec.worst_crf:
+        raise UsageError(f"--crf {crf}: {asked} has 0 (lossless) to {codec.worst_crf}")
+    if codec.encoder not in encoders(find_ffmpeg()):
+        there = [other for other in taken if CODECS[other].encoder in encoders(find_ffmpeg())]
+        raise UsageError(
+            f"this ffmpeg has no {codec.encoder} and cannot write {asked}; "
+            + (f"use --codec {', '.join(there)}, or " if there else "")
+            + "pip install imageio-ffmpeg and unset IMAGEIO_FFMPEG_EXE"
+        )
+    return codec
+
+
+@lru_cache(maxsize=4)
+def encoders(ffmpeg: str) -> frozenset[str]:
+    """Names of all video and sound encoders of the ffmpeg at that path."""
+    del ffmpeg  # the key of the cache: run() finds the same one
+    _, out, _ = run(["-encoders"])
+    return frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\S+)", out, re.MULTILINE))

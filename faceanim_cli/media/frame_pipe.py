@@ -1,0 +1,123 @@
+"""Raw frames into an ffmpeg that encodes them as they come."""
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from faceanim_cli.errors import FaceanimError
+from faceanim_cli.media.ffmpeg import last_words, spawn, stop
+
+Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+class FramePipe:
+    """A context manager around one running ffmpeg; ``finish`` ends it in order, leaving the block kills it.
+
+    Args:
+        path: the output that the user named, for messages.
+        fps: exact frames per second.
+        size: (width, height) of the frames, pixels.
+        arguments: ffmpeg's output options and the file to write.
+        even: pad odd widths and heights by one pixel that repeats the last column or row: yuv420p cannot hold
+            them, and so nothing of the picture is lost.
+    """
+
+    def __init__(
+        self, path: Path, fps: Fraction, size: tuple[int, int], arguments: Sequence[str], *, even: bool
+    ) -> None:
+        self.path, self.fps = path, fps
+        self.width, self.height = size
+        self.frame_count = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self._padding = (size[1] % 2, size[0] % 2) if even else (0, 0)
+        self._arguments = arguments
+        self._stderr: IO[bytes] | None = None
+
+    def __enter__(self) -> "FramePipe":
+        """Start ffmpeg."""
+        high, wide = self._padding
+        raw = [
+            *("-f", "rawvideo"),
+            *("-pix_fmt", "rgb24"),
+            *("-video_size", f"{self.width + wide}x{self.height + high}"),
+            *("-framerate", str(self.fps)),
+            *("-i", "pipe:0"),
+        ]
+        # a file, not a pipe: complaints can never fill it up and stall ffmpeg
+        self._stderr = tempfile.TemporaryFile()
+        try:
+            self.process = spawn(
+                ["-loglevel", "error", *raw, *self._arguments], stdin=subprocess.PIPE, stderr=self._stderr
+            )
+        except BaseException:
+            self._stderr.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            stop(self.process)
+        if self._stderr is not None:
+            self._stderr.close()
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame: uint8 RGB (H, W, 3) in [0, 255], of the size that was announced.
+
+        Raises:
+            ValueError: another shape or type.
+            FaceanimError: ffmpeg died (disk full); the line has its own words.
+        """
+        check_frame(frame, self.width, self.height)
+        if self.process is None or self.process.stdin is None:
+            raise ValueError("write() belongs inside the with block")
+        high, wide = self._padding
+        if high or wide:
+            frame = np.pad(frame, ((0, high), (0, wide), (0, 0)), mode="edge")
+        try:
+            self.process.stdin.write(np.ascontiguousarray(frame).data.cast("B"))
+        except OSError as error:
+            raise self._failure() from error
+        self.frame_count += 1
+
+    def finish(self) -> None:
+        """Wait until ffmpeg has encoded and closed its file.
+
+        Raises:
+            FaceanimError: ffmpeg failed, or no frame was written.
+        """
+        assert self.process is not None
+        assert self.process.stdin is not None
+        if self.frame_count == 0:
+            raise FaceanimError(f"cannot write {self.path}: there was no frame to write")
+        try:
+            self.process.stdin.close()
+        except OSError as error:
+            raise self._failure() from error
+        if self.process.wait() != 0:
+            raise self._failure()
+
+    def _failure(self) -> FaceanimError:
+        """What killed ffmpeg, in its own words."""
+        assert self.process is not None
+        assert self._stderr is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)  # a broken pipe comes before the reason is written down
+        stop(self.process)
+        words = last_words(self._stderr, lines=3) or f"ffmpeg ended with code {self.process.returncode}"
+        return FaceanimError(f"cannot write {self.path}: {words}")
+
+
+def check_frame(frame: Frame, width: int, height: int) -> None:
+    """Raises ValueError unless ``frame`` is uint8 (height, width, 3)."""
+    if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
+        raise ValueError(f"a frame is uint8 {(height, width, 3)}, not {frame.dtype} {frame.shape}")

@@ -1,0 +1,146 @@
+"""What a result is written as, chosen by its name: a video, a GIF, an animated WebP, a folder of PNGs."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.media.codecs import CONTAINERS, choose_codec
+from faceanim_cli.media.frame_folder_writer import FrameFolderWriter
+from faceanim_cli.media.frame_pipe import Frame
+from faceanim_cli.media.input_file import read_head
+from faceanim_cli.media.output_file import check_writable
+from faceanim_cli.media.picture_writer import GifWriter, PictureWriter, WebpWriter
+from faceanim_cli.media.probe import probe
+from faceanim_cli.media.video_writer import VideoWriter
+
+PICTURES: dict[str, type[PictureWriter]] = {".gif": GifWriter, ".webp": WebpWriter}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How frames become a file. None leaves it to the format."""
+
+    codec: str | None = None
+    """A name of ``codecs.py``: h264, hevc, vp9, av1, prores, ffv1."""
+    crf: int | None = None
+    """Quality in the codec's own scale, 0 (lossless) to 51 or 63."""
+
+
+class FrameWriter(Protocol):
+    """What every output offers; see ``VideoWriter`` for the meaning of each. The block writes it whole."""
+
+    path: Path
+    fps: Fraction
+
+    @property
+    def frame_count(self) -> int: ...
+    def write(self, frame: Frame) -> None: ...
+    def __enter__(self) -> "FrameWriter": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_output(
+    path: str | os.PathLike[str],
+    fps: Fraction,
+    size: tuple[int, int],
+    *,
+    audio_from: str | os.PathLike[str] | None = None,
+    encoding: Encoding | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> FrameWriter:
+    """A writer for ``path``: .mp4, .m4v, .mov, .mkv, .webm, .gif, .webp, or a folder (no suffix).
+
+    Args:
+        path: file or folder. Whatever is there is replaced when the new one is whole; a folder only if it
+            holds nothing but numbered frames.
+        fps: exact frames per second.
+        size: (width, height) of the frames, pixels.
+        audio_from: where the sound is taken from; videos only, the others stay silent.
+        encoding: codec and quality; None is the format's own.
+        metadata: tags, kept in every format.
+
+    Raises:
+        UsageError: the name, codec, quality or rate does not go together, or the place cannot be written.
+        UnreadableInputError: ``audio_from`` is missing or no media file.
+    """
+    path, encoding = Path(path), encoding or Encoding()
+    check_output(path, encoding, fps)
+    if path.suffix.lower() in CONTAINERS:
+        return VideoWriter(
+            path,
+            fps,
+            size,
+            audio_from=audio_from,
+            codec=encoding.codec,
+            crf=encoding.crf,
+            metadata=metadata,
+        )
+    if path.suffix.lower() in PICTURES:
+        return PICTURES[path.suffix.lower()](path, fps, size, crf=encoding.crf, metadata=metadata)
+    return FrameFolderWriter(path, fps, size, metadata=metadata)
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    encoding: Encoding | None = None,
+    fps: Fraction | None = None,
+    sound: str | os.PathLike[str] | None = None,
+) -> None:
+    """All that can be said before any input is read; ``fps`` and ``sound`` where they were asked for.
+
+    Raises:
+        UsageError: as ``open_output``, or sound for what is silent.
+        UnreadableInputError: there is no sound in ``sound``.
+    """
+    path, encoding = Path(path), encoding or Encoding()
+    suffix = path.suffix.lower()
+    if suffix in CONTAINERS:
+        choose_codec(path, encoding.codec, encoding.crf)
+        check_writable(path)
+    else:
+        kind = _silent_kind(path)
+        if encoding.codec is not None:
+            raise UsageError(f"--codec {encoding.codec}: {kind} has none to choose; write .mp4 or .mkv")
+        if sound is not None:
+            raise UsageError(f"--audio {sound}: {kind} is silent; write .mp4, .mov, .mkv or .webm")
+        if suffix in PICTURES:
+            PICTURES[suffix].check(path, fps, encoding.crf)
+            check_writable(path)
+        else:
+            if encoding.crf is not None:
+                raise UsageError(f"--crf {encoding.crf}: {kind} is lossless; leave it out")
+            FrameFolderWriter.check(path)
+    if sound is not None:
+        _check_sound(Path(sound))
+
+
+def playable_rate(path: str | os.PathLike[str], fps: Fraction) -> Fraction:
+    """The rate to write ``path`` at: ``fps``, or a whole fraction of it where the format plays no faster."""
+    writer = PICTURES.get(Path(path).suffix.lower())
+    return fps if writer is None else fps / max(1, math.ceil(fps / writer.max_fps))
+
+
+def _silent_kind(path: Path) -> str:
+    """What ``path`` is, for messages."""
+    if path.suffix.lower() in PICTURES:
+        return f"a {path.suffix} file"
+    if path.suffix and not path.is_dir():
+        raise UsageError(
+            f"cannot write {path}: name it .mp4, .mov, .mkv, .webm, .gif or .webp, or give a folder's name "
+            "(no dot) for PNGs"
+        )
+    return "a folder of PNGs"
+
+
+def _check_sound(path: Path) -> None:
+    read_head(path, "sound")
+    if probe(path).audio is None:
+        raise UnreadableInputError(f"cannot take the sound of {path}: there is none in it; name another file")
