@@ -1,5 +1,6 @@
 """One animation from files to a file: photo and driver in, video out, frames streaming through."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,18 @@ from pathlib import Path
 from faceanim_cli import __version__
 from faceanim_cli.animation.animator import Animator, Crop
 from faceanim_cli.animation.pipeline import Pipeline
+from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
-from faceanim_cli.media import VideoWriter, check_writable, open_video, read_photo
+from faceanim_cli.media import (
+    FrameSource,
+    open_output,
+    open_video,
+    playable_rate,
+    read_photo,
+)
 from faceanim_cli.weights.records import hash_file
+
+logger = logging.getLogger(__name__)
 
 DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
 
@@ -32,28 +42,31 @@ def animate_file(
     *,
     photo_crop: Crop = "auto",
     driver_crop: Crop = "auto",
-    crf: int = 18,
+    rendering: Rendering | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> AnimationResult:
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
 
-    Frame count, exact frame rate and sound are the driver's. The driver is read twice: a few frames a second
-    to find the face, then all of them. Decoding, inference and encoding run side by side.
+    Frame count, exact frame rate and sound are the driver's unless ``rendering`` says otherwise. The driver
+    is read twice: a few frames a second to find the face, then all of them. Decoding, inference and encoding
+    run side by side.
 
     Args:
         animator: used for as many jobs as you like; weights are loaded once.
-        photo, driver, output: paths; the driver is a video or a folder of frames.
+        photo, driver, output: paths; the driver is a video or a folder of frames; the output's name says what
+            is written, see ``media.open_output``.
         photo_crop, driver_crop: "auto", (x, y, w, h) in pixels, or None for files that are framed alike.
-        crf: quality of the encoding, 0 (lossless) to 51.
+        rendering: what the result shows and how it is written; None for the defaults.
         progress: called with the number of frames done and the number expected, if known.
 
     Raises:
-        UsageError: the output cannot be written. UnreadableInputError: photo or driver.
-        NoFaceError: no face in photo or driver.
+        UsageError: the output cannot be written, not so, or is an input.
+        UnreadableInputError: photo or driver. NoFaceError: no face in photo or driver.
     """
-    check_writable(output)
+    rendering = rendering or Rendering()
+    rendering.check(output, photo, driver)
     picture = read_photo(photo)
-    with Pipeline() as pipeline, open_video(driver) as video:
+    with Pipeline() as pipeline, _open_driver(driver, output, rendering) as video:
         animator.set_photo(picture, photo_crop, name=str(photo))
         size = (video.width, video.height)
         crop: Box | None = None
@@ -69,9 +82,14 @@ def animate_file(
         boxes = None if track is None else (track.box_at(index) for index in range(2**62))
         done = 0
         shape = (animator.size, animator.size)
-        sound = driver if video.has_audio else None
-        with VideoWriter(
-            output, video.fps, shape, audio_from=sound, crf=crf, metadata=provenance(animator)
+        sound = driver if video.has_audio and rendering.audio == "driver" else rendering.sound
+        with open_output(
+            output,
+            video.fps,
+            shape,
+            audio_from=sound,
+            encoding=rendering.encoding,
+            metadata=provenance(animator),
         ) as writer:
             frames = pipeline.stage("decode", video)
             for frame in pipeline.stage("infer", animator.animate(frames, crop=crop, faces=boxes)):
@@ -80,6 +98,18 @@ def animate_file(
                 if progress is not None:
                     progress(done, expected)
         return AnimationResult(output, done, float(video.fps), 0 if track is None else track.misses)
+
+
+def _open_driver(driver: Path, output: Path, rendering: Rendering) -> FrameSource:
+    """The driver at the rate of the result."""
+    video = open_video(driver, rendering.fps)
+    rate = playable_rate(output, video.fps)
+    if rate == video.fps:
+        return video
+    logger.warning(
+        "%s: such a file cannot play %g frames per second; it gets %g", output, video.fps, float(rate)
+    )
+    return open_video(driver, rate)
 
 
 def provenance(animator: Animator) -> dict[str, str]:

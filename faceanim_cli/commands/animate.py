@@ -18,7 +18,12 @@ def animate(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The video to write: .mp4, .mov or .mkv.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="What to write: .mp4, .mov, .mkv, .webm, .gif, .webp, or a folder's name for PNGs.",
+            show_default=False,
+        ),
     ],
     options: AnimationOptions,
     quiet: Quiet = False,
@@ -26,15 +31,15 @@ def animate(
 ) -> None:
     """Animate PHOTO as the face in DRIVER moves.
 
-    Frame rate, length and sound are the driver's. The file's metadata says that it is AI-generated.
+    Frame rate, length and sound are the driver's unless you say otherwise. The file's metadata says that it
+    is AI-generated.
 
     The shipped weights are licensed CC BY-NC 4.0 (not for commercial use); the code is Apache-2.0. Animate
     people who have agreed to it.
     """
-    from faceanim_cli.media import check_writable  # noqa: PLC0415 (OpenCV takes time to import)
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
-    check_writable(output)
+    options.rendering().check(output, photo, driver)
     show_progress(not quiet)
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:

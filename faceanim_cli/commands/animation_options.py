@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceanim_cli.commands.options import parse_crop
+from faceanim_cli.commands.options import parse_audio, parse_crop, parse_fps
 from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
 from faceanim_cli.console import ProgressCallback
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
     from faceanim_cli.animation.job import AnimationResult
+    from faceanim_cli.animation.rendering import Rendering
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,29 @@ class AnimationOptions:
         str | None,
         typer.Option(metavar="X,Y,W,H", help="The driver's frame in pixels, instead of detection."),
     ] = None
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the encoding, 0 is lossless.")] = 18
+    fps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Frames per second, 25 or exactly 30000/1001 (default: the driver's; for a folder of frames "
+            "25).",
+        ),
+    ] = None
+    audio: Annotated[str, typer.Option(metavar="driver|none|FILE", help="Whose sound the result has.")] = (
+        "driver"
+    )
+    codec: Annotated[
+        str | None,
+        typer.Option(help="h264, hevc, vp9, av1, prores or ffv1 (default: h264, in .webm vp9)."),
+    ] = None
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=63,
+            help="Quality of the encoding, 0 is lossless (default: visually lossless, 18 for h264).",
+        ),
+    ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto"
     offline: Offline = False
@@ -62,6 +85,7 @@ class AnimationOptions:
         """Refuse, before anything is read or loaded, what cannot be."""
         parse_crop(self.crop)
         parse_crop(self.driver_crop)
+        parse_fps(self.fps)
 
     def weights_file(self) -> Path:
         """The weights on this machine, fetched if need be; a person on the terminal is asked about terms."""
@@ -88,6 +112,13 @@ class AnimationOptions:
             size=self.size,
         )
 
+    def rendering(self) -> "Rendering":
+        """What the result shows and how it is written."""
+        from faceanim_cli.animation.rendering import Rendering  # noqa: PLC0415
+        from faceanim_cli.media import Encoding  # noqa: PLC0415
+
+        return Rendering(Encoding(self.codec, self.crf), parse_fps(self.fps), parse_audio(self.audio))
+
     def animate(
         self,
         animator: "Animator",
@@ -106,6 +137,6 @@ class AnimationOptions:
             output,
             photo_crop=parse_crop(self.crop) or "auto",
             driver_crop=parse_crop(self.driver_crop) or "auto",
-            crf=self.crf,
+            rendering=self.rendering(),
             progress=progress,
         )

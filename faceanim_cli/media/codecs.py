@@ -77,7 +77,7 @@ def choose_codec(path: Path, name: str | None = None, crf: int | None = None) ->
     """
     taken = CONTAINERS.get(path.suffix.lower())
     if taken is None:
-        raise UsageError(f"cannot write {path}: name it {", ".join(CONTAINERS)}")
+        raise UsageError(f"cannot write {path}: name it {', '.join(CONTAINERS)}")
     asked = taken[0] if name is None else ALIASES.get(name.lower(), name.lower())
     if asked not in CODECS:
         raise UsageError(f"--codec {name}: unknown; a {path.suffix} file takes {', '.join(taken)}")

@@ -10,8 +10,9 @@ import pytest
 
 from faceanim_cli import Animator
 from faceanim_cli.animation.job import animate_file
+from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
-from faceanim_cli.media import VideoReader, VideoWriter, write_photo
+from faceanim_cli.media import VideoReader, VideoWriter, open_video, write_photo
 from faceanim_cli.media.ffmpeg import run
 
 MakeDriver = Callable[..., Path]
@@ -66,6 +67,55 @@ def test_the_drivers_sound_is_kept(
     video = VideoReader(out)
     assert video.has_audio
     assert video.duration == pytest.approx(1.0, abs=0.04)
+
+
+@pytest.mark.parametrize(("audio", "heard"), [("none", False), ("driver", True), ("file", True)])
+def test_whose_sound_is_chosen(
+    animator: Animator,
+    photo: Path,
+    make_driver: MakeDriver,
+    beep: Path,
+    tmp_path: Path,
+    audio: str,
+    heard: bool,
+) -> None:
+    driver = make_driver(frames=5, audio=None if audio == "file" else beep)
+    rendering = Rendering(audio=beep if audio == "file" else audio)
+    animate_file(animator, photo, driver, tmp_path / "out.mp4", rendering=rendering)
+    assert VideoReader(tmp_path / "out.mp4").has_audio == heard
+
+
+@pytest.mark.parametrize("name", ["out.webm", "out.gif", "out.webp", "frames"])
+def test_the_name_says_what_is_written(
+    animator: Animator, photo: Path, make_driver: MakeDriver, beep: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / name
+    result = animate_file(animator, photo, make_driver(frames=5, audio=beep), out)
+    assert result.frames == 5
+    assert np.array(list(open_video(out))).shape == (5, 64, 64, 3)
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(Fraction(10), 4), (Fraction(30000, 1001), 12)])
+def test_another_rate_lasts_as_long(
+    animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path, fps: Fraction, frames: int
+) -> None:
+    out = tmp_path / "out.mp4"
+    result = animate_file(animator, photo, make_driver(frames=10), out, rendering=Rendering(fps=fps))
+    video = VideoReader(out)
+    assert (video.fps, sum(1 for _ in video)) == (fps, result.frames) == (fps, frames)
+
+
+def test_a_driver_too_fast_for_a_gif_is_slowed_down_not_stretched(
+    animator: Animator,
+    photo: Path,
+    make_driver: MakeDriver,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    driver = make_driver(frames=24, fps=Fraction(120))
+    result = animate_file(animator, photo, driver, tmp_path / "out.gif")
+    assert (result.fps, result.frames) == (40, 8)
+    assert "it gets 40" in caplog.text
 
 
 def test_the_file_says_that_it_is_generated_and_by_what(

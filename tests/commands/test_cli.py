@@ -92,6 +92,15 @@ def test_a_photo_without_a_face_exits_3_and_a_crop_helps(
         (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--crop", "1,2,3"), 2, "1,2,3"),
         (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--crop", "0,0,-5,9"), 2, "above 0"),
         (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--device", "floppy"), 2, "floppy"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--fps", "fast"), 2, "fast"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--fps", "1/0"), 2, "1/0"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--codec", "theora"), 2, "h264, hevc"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.webm", "--codec", "h264"), 2, "vp9, av1"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.gif", "--audio", "song.mp3"), 2, "silent"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--audio", "missing.mp3"), 5, "missing.mp3"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--audio", "PHOTO"), 5, "none in it"),
+        (("animate", "PHOTO", "DRIVER", "-o", "DRIVER"), 2, "it is an input"),
+        (("animate", "PHOTO", "DRIVER", "-o", "PHOTO"), 2, "it is an input"),
         (("animate", "PHOTO"), 2, ""),
         (("levitate",), 2, "levitate"),
     ],
@@ -163,7 +172,7 @@ def test_an_interrupted_animation_leaves_nothing(
 def test_a_fault_of_ours_is_one_line_unless_debugging(
     run: Run, monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("faceanim_cli.media.check_writable", lambda _: 1 / 0)
+    monkeypatch.setattr("faceanim_cli.animation.rendering.check_output", lambda *_: 1 / 0)
     code, _, stderr = run("animate", photo, photo, "-o", tmp_path / "o.mp4")
     assert code == 1
     assert "ZeroDivisionError" in stderr

@@ -1,0 +1,39 @@
+"""Values of options, as people type them."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import typer
+
+from faceanim_cli.commands.options import parse_audio, parse_fps
+
+
+@pytest.mark.parametrize(
+    ("text", "fps"),
+    [
+        ("25", 25),
+        ("12.5", Fraction(25, 2)),
+        ("30000/1001", Fraction(30000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        ("23.976", Fraction(24000, 1001)),
+        ("59.94", Fraction(60000, 1001)),
+        ("240", 240),
+        (None, None),
+    ],
+)
+def test_frame_rates_are_exact(text: str | None, fps: Fraction | None) -> None:
+    assert parse_fps(text) == fps
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fast", "0", "-25", "1/0", "25/00", "1e9", "241", "0.5", "nan", "25 fps"]
+)
+def test_impossible_frame_rates_are_named(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="30000/1001"):
+        parse_fps(text)
+
+
+def test_sound_is_a_word_or_a_file() -> None:
+    assert (parse_audio("driver"), parse_audio("none")) == ("driver", "none")
+    assert parse_audio("song.mp3") == Path("song.mp3")
