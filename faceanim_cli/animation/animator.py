@@ -26,7 +26,7 @@ from faceanim_cli.faces import (
 )
 from faceanim_cli.motion.transfer import relative_motion
 from faceanim_cli.weights.checkpoint import load_checkpoint
-from faceanim_cli.weights.inspect import load_weights
+from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, PhotoCode
 from faceanim_models.blocks import fold_batch_norms

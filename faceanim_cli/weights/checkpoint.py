@@ -6,7 +6,6 @@ settings dataclass), and free text such as ``licence`` and ``trained``.
 
 import dataclasses
 import json
-import struct
 import types
 import typing
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from torch import nn
 
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.media.output_file import whole_file
+from faceanim_cli.weights.metadata import FORMAT, read_metadata
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
@@ -31,7 +31,6 @@ from faceanim_models import (
     PatchDiscriminatorSettings,
 )
 
-FORMAT = "1"
 NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyType(
     {
         "animation": (AnimationModel, AnimationSettings),
@@ -91,8 +90,11 @@ def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
         network = kind(settings_from_json(settings_type, json.loads(metadata["settings"])))
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # what wrong settings lead to
         raise WeightsError(f"{path}: its settings do not rebuild a {name} network: {error}") from error
-    with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: a damaged safetensors file ({error}); fetch it again") from error
     load_tensors(network, tensors, path)
     return network.float().eval()
 
@@ -119,28 +121,6 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, torch.Tensor], path: 
     if faults:
         raise WeightsError(f"{path}: does not fit {type(network).__name__}: {'; '.join(faults)}")
     network.load_state_dict(tensors)
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """A checkpoint's metadata, without reading its tensors.
-
-    Raises:
-        WeightsError: missing, not safetensors, or not one of ours.
-    """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-    except (SafetensorError, OSError, struct.error) as error:
-        raise WeightsError(f"{path}: not a safetensors file ({error}); fetch it again") from error
-    if (
-        metadata.get("faceanim") != FORMAT
-        or metadata.get("network") not in NETWORKS
-        or "settings" not in metadata
-    ):
-        raise WeightsError(f"{path}: a safetensors file, but not one that faceanim wrote")
-    return metadata
 
 
 def settings_from_json(kind: type[Any], values: Mapping[str, Any]) -> Any:

@@ -1,17 +1,16 @@
-"""Any supported weights file: what it holds, and the network in it."""
+"""What any supported weights file holds: its header or its opcodes tell, without torch."""
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import WeightsError
-from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata
 from faceanim_cli.weights.file_kind import file_kind, safetensors_header
-from faceanim_cli.weights.first_order import first_order_settings, first_order_tensors, load_first_order
-from faceanim_cli.weights.torch_file import read_torch_shapes
-from faceanim_models import AnimationModel, FirstOrderModel
+from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
+from faceanim_cli.weights.metadata import read_metadata
+from faceanim_cli.weights.torch_shapes import read_torch_shapes
 
 # Numbers in a state dict that are not learned: batch statistics, the vectors of spectral normalisation, and
 # the blur of first-order-model.
@@ -23,7 +22,7 @@ class WeightsDescription:
     """What a weights file holds, read without building its network."""
 
     kind: str  # what the file is: "faceanim checkpoint", "first-order-model checkpoint", ...
-    network: str  # a name of ``checkpoint.NETWORKS``: animation, first-order, super-resolution, ...
+    network: str  # a name of ``metadata.NETWORK_NAMES``: animation, first-order, super-resolution, ...
     parameters: int  # numbers that the network learned, without buffers
     bytes: int  # the file's size
     sha256: str | None  # filled in by those who hash it: hashing 751 MB takes longer than all the rest
@@ -52,24 +51,11 @@ def describe(path: Path) -> WeightsDescription:
         return WeightsDescription(
             name, metadata["network"], _parameters(shapes), size, None, metadata.get("licence"), settings
         )
-    tensors = first_order_tensors(read_torch_shapes(path), path)
-    settings = asdict(first_order_settings(tensors, path))
+    tensors = first_order_parts(read_torch_shapes(path), path)
+    settings = first_order_sizes(tensors, path)
     name = "first-order-model checkpoint" + (", before torch 1.6" if kind == "torch legacy" else "")
     shapes = {key: list(value.shape) for key, value in tensors.items()}
     return WeightsDescription(name, "first-order", _parameters(shapes), size, None, None, settings)
-
-
-def load_weights(path: Path) -> AnimationModel | FirstOrderModel:
-    """The network that animates, from a file of ours or of first-order-model's; float32, evaluation mode.
-
-    Raises:
-        WeightsError: not such a file, named for what it is, or one that does not fit its network.
-    """
-    network = load_checkpoint(path) if file_kind(path) == "safetensors" else load_first_order(path)
-    if not isinstance(network, AnimationModel | FirstOrderModel):
-        name = read_metadata(path)["network"]
-        raise WeightsError(f"{path}: holds a {name} network where animation weights are needed")
-    return network
 
 
 def _parameters(shapes: Mapping[str, list[int]]) -> int:

@@ -10,9 +10,11 @@ from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.weights.catalogue import CATALOGUE, CatalogueEntry
 from faceanim_cli.weights.file_kind import file_kind
 from faceanim_cli.weights.hub import cached_file, delete_cached, source_url
+from faceanim_cli.weights.inspect import describe
 from faceanim_cli.weights.records import (
     added_path,
     assets_folder,
+    converted_path,
     forget_sha256,
     hash_file,
     record_sha256,
@@ -22,6 +24,7 @@ from faceanim_cli.weights.records import (
 from faceanim_cli.weights.resolve import local_files, parse_repository
 
 CACHED = re.compile(r"models--(?P<user>.+?)--(?P<repo>.+)")  # a repository's folder in the Hub's cache
+UNTOLD_FIRST_ORDER = "not stated; first-order-model's own checkpoints: CC BY-NC 4.0 on their page"
 HASH_AT_ONCE = 200_000_000  # bytes that are hashed in a blink; above, only a hash on record is told
 
 
@@ -193,8 +196,6 @@ def _converted_copies(paths: list[Path]) -> list[Path]:
     """The slim copies that loading first-order-model's checkpoints leaves."""
     if not assets_folder("converted").is_dir():
         return []
-    from faceanim_cli.weights.first_order import converted_path  # noqa: PLC0415 (imports torch)
-
     return [copy for copy in map(converted_path, paths) if copy.is_file()]
 
 
@@ -215,12 +216,14 @@ def _from_catalogue(entry: CatalogueEntry) -> WeightsInfo:
 
 
 def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
-    from faceanim_cli.weights.inspect import describe  # noqa: PLC0415 (imports torch)
-
     content = describe(path)
     digest = recorded_sha256(path)
     if digest is None and content.bytes <= HASH_AT_ONCE:
         digest = hash_file(path)
+    entry = next((e for e in CATALOGUE.values() if digest is not None and e.sha256 == digest), None)
+    licence = content.licence or known.licence or (None if entry is None else entry.licence)
+    if licence is None and content.network == "first-order":
+        licence = UNTOLD_FIRST_ORDER
     return dataclasses.replace(
         known,
         kind=content.kind,
@@ -228,7 +231,7 @@ def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
         parameters=content.parameters,
         bytes=content.bytes,
         sha256=digest or known.sha256,
-        licence=content.licence or known.licence,
+        licence=licence,
         settings=content.settings,
     )
 

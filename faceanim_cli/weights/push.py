@@ -7,9 +7,9 @@ from pathlib import Path
 
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.weights.catalogue import REPO_FILENAMES
-from faceanim_cli.weights.checkpoint import read_metadata
 from faceanim_cli.weights.hub import is_offline
 from faceanim_cli.weights.inspect import WeightsDescription, describe
+from faceanim_cli.weights.metadata import read_metadata
 from faceanim_cli.weights.records import hash_file
 from faceanim_cli.weights.resolve import parse_repository
 

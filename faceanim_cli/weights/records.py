@@ -1,5 +1,6 @@
 """What is remembered about weights between runs: hashes that were checked, licences that were accepted, files
-that were added by hand. It lies in the Hub client's folder for assets, ``$HF_HOME/assets/faceanim/weights``.
+that were added by hand, slim copies of checkpoints. It lies in the Hub client's folder for assets,
+``$HF_HOME/assets/faceanim/weights``.
 """
 
 import contextlib
@@ -26,6 +27,15 @@ def assets_folder(*parts: str) -> Path:
 def added_path(entry: CatalogueEntry) -> Path:
     """Where ``weights add`` puts an entry's file, and where one put by hand is found too."""
     return assets_folder("added", entry.name, entry.sources[0].basename)
+
+
+def converted_path(path: Path) -> Path:
+    """Where the slim copy of a first-order-model checkpoint lies, or would.
+
+    Its name is made of the checkpoint's path, size and time: a checkpoint that changes is converted anew.
+    """
+    stamp = " ".join(map(str, _stamp(path)))
+    return assets_folder("converted", f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}.safetensors")
 
 
 def hash_file(path: Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from faceanim_cli import __version__
 from faceanim_cli.media import VideoReader, write_photo
+from faceanim_cli.weights.shipped import ANIMATION, shipped_weights
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -28,14 +29,15 @@ def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
     return path
 
 
-def test_version_and_help_do_not_import_torch() -> None:
+def test_version_help_and_what_weights_are_do_not_import_torch() -> None:
     code = (
         "import sys; from faceanim_cli.app import main\n"
         "try: main()\nexcept SystemExit: print('torch' in sys.modules)"
     )
-    for option in ("--version", "--help"):
+    shipped = shipped_weights(ANIMATION)
+    for arguments in (["--version"], ["--help"], ["weights", "info", str(shipped)]):
         done = subprocess.run(
-            [sys.executable, "-c", code, option], capture_output=True, text=True, check=True
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "False"
     assert (

@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 
 from faceanim_cli.commands.weights import confirm_on_terminal
 from faceanim_cli.weights import manage, resolve
 from faceanim_cli.weights.catalogue import CatalogueEntry, HubSource
+from faceanim_models import FirstOrderModel, FirstOrderSettings
 from tests.hub_server import COMMIT, Hub, run_hub
 
 Run = Callable[..., tuple[int, str, str]]
@@ -95,7 +97,7 @@ def test_what_is_added_is_found_checked_and_removed(run: Run, by_hand: Path) -> 
 
 
 def test_converted_copies_go_too(run: Run, by_hand: Path) -> None:
-    from faceanim_cli.weights.first_order import converted_path
+    from faceanim_cli.weights.records import converted_path
 
     copy = converted_path(Path(run("add", by_hand)[1].strip()))
     copy.parent.mkdir()
@@ -143,6 +145,23 @@ def test_info(run: Run, rigid_weights_file: Path) -> None:
     code, _, err = run("info", "nothing")
     assert code == 4
     assert "faces" in err
+
+
+def test_info_on_first_order_models_files_tells_their_licence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = FirstOrderSettings(4, 4, (4, 6), (5, 6), generator_widths=(4, 6), residual_blocks=1)
+    network = FirstOrderModel(settings)
+    path = tmp_path / "vox-cpk.pth.tar"
+    torch.save({part: getattr(network, part).state_dict() for part in ("generator", "kp_detector")}, path)
+    known = json.loads(run("info", path, "--json")[1])
+    assert known["settings"]["num_keypoints"] == 4
+    assert known["licence"].startswith("not stated")
+    assert "CC BY-NC 4.0" in known["licence"]
+    # One of the catalogue under another name is told by its hash.
+    entry = dataclasses.replace(ENTRY, sha256=known["sha256"])
+    monkeypatch.setattr(manage, "CATALOGUE", {entry.name: entry})
+    assert json.loads(run("info", path, "--json")[1])["licence"] == "MIT"
 
 
 def test_shipped_weights_stay(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

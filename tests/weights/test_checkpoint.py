@@ -12,6 +12,7 @@ from torch import nn
 from faceanim_cli.errors import FaceanimError, WeightsError
 from faceanim_cli.weights import checkpoint
 from faceanim_cli.weights.checkpoint import load_checkpoint, load_tensors, read_metadata, save_checkpoint
+from faceanim_cli.weights.metadata import NETWORK_NAMES
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
@@ -53,6 +54,10 @@ def rewrite(path, change=lambda tensors: None, **metadata):
     tensors, old = load_file(path), read_metadata(path)
     change(tensors)
     save_file(tensors, path, {**old, **metadata})
+
+
+def test_every_network_has_its_name_in_the_metadata_too():
+    assert set(checkpoint.NETWORKS) == set(NETWORK_NAMES)
 
 
 class TestRoundTrip:

@@ -16,8 +16,9 @@ from faceanim_cli.animation import animator as animator_module
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.motion.transfer import FirstOrderTransfer, hull_area
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from faceanim_cli.weights.first_order import convert_first_order, converted_path, import_first_order
-from faceanim_cli.weights.inspect import load_weights
+from faceanim_cli.weights.first_order import convert_first_order, import_first_order
+from faceanim_cli.weights.load import load_weights
+from faceanim_cli.weights.records import converted_path
 from faceanim_models import (
     FaceSuperResolver,
     FaceSuperResolverSettings,

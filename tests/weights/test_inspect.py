@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.checkpoint import save_checkpoint
-from faceanim_cli.weights.inspect import describe, load_weights
+from faceanim_cli.weights.inspect import describe
+from faceanim_cli.weights.load import load_weights
 from faceanim_models import (
     AnimationModel,
     FaceSuperResolver,
@@ -276,7 +277,7 @@ class TestDescribe:
         seen = describe(path)
         assert seen.kind == "first-order-model checkpoint" + ("" if zipped else ", before torch 1.6")
         assert (seen.network, seen.licence, seen.parameters) == ("first-order", None, parameters)
-        assert seen.settings == vars(FIRST_ORDER)
+        assert FirstOrderSettings(**seen.settings) == FIRST_ORDER
         json.dumps(seen.settings)
 
     def test_parameters_and_shared_storages(self, tmp_path):
