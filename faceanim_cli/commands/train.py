@@ -43,6 +43,9 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Adam's, after the warm-up (default: 2e-4; sr: 1e-3).")
     ] = None,
+    adversarial: Annotated[
+        float, typer.Option(min=0, help="Weight of the discriminator's say, Eq. 5; 0: there is none.")
+    ] = 0.0,
     max_steps: Annotated[int, typer.Option(min=1, help="Stop after this many steps.")] = 100_000,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop after this time; the learning rate is laid out for it.")
@@ -61,6 +64,7 @@ def train(
     torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA.
     """
     from faceanim_cli.training.motion import TrainingSettings, train_motion  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.training.motion_losses import LossWeights  # noqa: PLC0415
     from faceanim_cli.training.super_resolution import (  # noqa: PLC0415
         SuperResolutionSettings,
         train_super_resolution,
@@ -95,6 +99,7 @@ def train(
     if stage is Stage.SR:
         train_super_resolution(SuperResolutionSettings(**common), report=show)
     else:
-        train_motion(TrainingSettings(cache=cache, **common), report=show)
+        losses = LossWeights(adversarial=adversarial)
+        train_motion(TrainingSettings(cache=cache, losses=losses, **common), report=show)
     best = out / "best.safetensors"  # written where there are validation people to be best on
     typer.echo(best if best.is_file() else out / "last.safetensors")

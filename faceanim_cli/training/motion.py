@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,7 @@ from faceanim_cli.data.landmarks import DENSE_ANCHORS
 from faceanim_cli.data.pairs import PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.media.output_file import whole_file
+from faceanim_cli.training.adversarial import DiscriminatorObjective, face_corners, generator_terms, windows
 from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_cli.training.run import (
@@ -44,7 +45,11 @@ from faceanim_models import (
     DenseMotionSettings,
     GeneratorSettings,
     KeypointDetectorSettings,
+    PatchDiscriminator,
+    PatchDiscriminatorSettings,
 )
+
+SHIPPED_DISCRIMINATOR = PatchDiscriminatorSettings((32, 64, 128, 256))  # takes 5 % of a step
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +68,9 @@ class TrainingSettings:
     learning_rate: float = 2e-4
     warm_up: int = 200  # steps
     clip_gradients: float = 5.0  # norm
+    losses: LossWeights = field(default_factory=LossWeights)
+    discriminator: PatchDiscriminatorSettings = SHIPPED_DISCRIMINATOR
+    discriminator_side: int = 128  # pixels of the window on the face that it judges
     ema: float = 0.999
     max_steps: int = 100_000
     max_minutes: float | None = None
@@ -106,9 +114,8 @@ def train_motion(
     settings.out.mkdir(parents=True, exist_ok=True)
     cache = settings.cache or settings.out / "cache"
     if main:
-        plain = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(settings).items()}
         with whole_file(settings.out / "settings.json") as partial:
-            partial.write_text(json.dumps(plain, indent=2))
+            partial.write_text(json.dumps(asdict(settings), indent=2, default=str))
 
     # Decoding runs clips side by side anyway. And a loader process forked after OpenCV's own threads have run
     # would wait for them for ever if it set their number itself.
@@ -123,9 +130,17 @@ def train_motion(
 
     model = _build(settings)
     ema = AveragedModel(model, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
-    objective = MotionObjective(model, PerceptualLoss(settings.perceptual), LossWeights())
+    objective = MotionObjective(model, PerceptualLoss(settings.perceptual), settings.losses)
     objective = objective.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, betas=(0.5, 0.999), fused=True)
+    # The discriminator has weights, an optimizer and a DistributedDataParallel of its own: two players.
+    adversarial = settings.losses.adversarial > 0
+    side = min(settings.discriminator_side, settings.size)
+    judge = DiscriminatorObjective(PatchDiscriminator(settings.discriminator))
+    judge = judge.to(memory_format=torch.channels_last)
+    judge_optimizer = torch.optim.Adam(
+        judge.parameters(), settings.learning_rate, betas=(0.5, 0.999), fused=True
+    )
     step, progress, best = 0, 0.0, -math.inf
     state_file = settings.out / "state.pt"
     if state_file.is_file():
@@ -134,12 +149,16 @@ def train_motion(
             model.load_state_dict(state["model"])
             ema.load_state_dict(state["ema"])
             optimizer.load_state_dict(state["optimizer"])
+            if adversarial and "discriminator" in state:  # else it joins here
+                judge.load_state_dict(state["discriminator"])
+                judge_optimizer.load_state_dict(state["discriminator_optimizer"])
         except (RuntimeError, ValueError) as error:
             raise WeightsError(f"{state_file}: of another architecture; choose another --out") from error
         step, progress, best = state["step"], state["progress"], state["best"]
         report(f"going on from step {step} of {state_file}")
     ema.to(fabric.device)
     wrapped, optimizer = fabric.setup(objective, optimizer)
+    wrapped_judge, judge_optimizer = fabric.setup(judge, judge_optimizer)
 
     world, rank, batch = fabric.world_size, fabric.global_rank, settings.batch
     total = settings.max_steps * batch * world
@@ -182,6 +201,9 @@ def train_motion(
                 save("best")
         save("last")
         state = {"model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+        if adversarial:
+            state["discriminator"] = judge.state_dict()
+            state["discriminator_optimizer"] = judge_optimizer.state_dict()
         with whole_file(state_file) as partial:
             torch.save({**state, "step": step, "progress": progress, "best": best}, partial)
 
@@ -199,19 +221,39 @@ def train_motion(
         rate = (
             settings.learning_rate * min(1.0, (step + 1) / settings.warm_up) * learning_rate_factor(progress)
         )
-        for group in optimizer.param_groups:
+        for group in (*optimizer.param_groups, *judge_optimizer.param_groups):
             group["lr"] = rate
         pairs_of_step = {
             k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in item.items()
         }
         with torch.autocast(fabric.device.type, torch.bfloat16, enabled=settings.bf16):
-            loss, terms = wrapped(pairs_of_step)
+            loss, terms, generated = wrapped(pairs_of_step)
+            if adversarial:
+                driving = pairs_of_step["driving"]
+                corners = face_corners(pairs_of_step["driving_points"], settings.size, side)
+                real, fake = windows(driving, corners, side), windows(generated, corners, side)
+                asked = generator_terms(judge.discriminator, real, fake)
+                w = settings.losses
+                loss = loss + w.adversarial * asked["adversarial"]  # Eq. 6
+                loss = loss + w.adversarial * w.feature_matching * asked["feature_matching"]
+                terms |= {name: term.detach() for name, term in asked.items()}
         check_finite(loss, terms, settings.out, step)
         fabric.backward(loss)
         fabric.clip_gradients(wrapped, optimizer, max_norm=settings.clip_gradients, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad()
         ema.update_parameters(model)
+        if adversarial:
+            with torch.autocast(fabric.device.type, torch.bfloat16, enabled=settings.bf16):
+                judge_loss = wrapped_judge(real, fake.detach())
+            terms["discriminator"] = judge_loss.detach()
+            check_finite(judge_loss, terms, settings.out, step)
+            fabric.backward(judge_loss)
+            fabric.clip_gradients(
+                wrapped_judge, judge_optimizer, max_norm=settings.clip_gradients, error_if_nonfinite=False
+            )
+            judge_optimizer.step()
+            judge_optimizer.zero_grad()
         step += 1
 
         if main:

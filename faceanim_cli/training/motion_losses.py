@@ -24,6 +24,8 @@ class LossWeights:
     pixels_repainted: float = 2.0  # L1 on R: painted well everywhere, it is taken where it beats the warp
     repaint: float = 0.0  # mean of the mask M; even a little shuts M for good while R is still poor
     expression: float = 6.0  # how much more a pixel counts at eyes and mouth
+    adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
+    feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
 
 
 class MotionObjective(nn.Module):
@@ -40,8 +42,12 @@ class MotionObjective(nn.Module):
         self.model, self.perceptual, self.weights = model, perceptual, weights
         self.expressive = list(expressive(model.settings.anchors))
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, a scalar, and its terms by name, unweighted. For ``batch`` see ``PairDataset``."""
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss, a scalar; its terms by name, unweighted; and I_t, (B, 3, H, W).
+
+        For ``batch`` see ``PairDataset``. What a discriminator says of I_t comes on top, from
+        :mod:`faceanim_cli.training.adversarial`.
+        """
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         boxes = torch.cat((batch["source_box"], batch["driving_box"]))
@@ -67,7 +73,7 @@ class MotionObjective(nn.Module):
             terms["perceptual"] = self.perceptual(generated.image, target)
             terms["perceptual_warped"] = self.perceptual(generated.warped, target)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
-        return loss, {name: term.detach() for name, term in terms.items()}
+        return loss, {name: term.detach() for name, term in terms.items()}, generated.image
 
     def _expression_map(self, points: Tensor, like: Tensor) -> Tensor:
         """(B, 1, H, W) in [0, 1]: near 1 at eyes and mouth."""

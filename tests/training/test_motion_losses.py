@@ -38,7 +38,7 @@ def still_pairs(pairs):
 
 class TestTerms:
     def test_are_finite_and_named(self, model, pairs, features):
-        loss, terms = MotionObjective(model, PerceptualLoss(features), LossWeights())(pairs)
+        loss, terms, _ = MotionObjective(model, PerceptualLoss(features), LossWeights())(pairs)
         assert set(terms) == TERMS | {"perceptual", "perceptual_warped"}
         assert loss.ndim == 0
         assert all(term.isfinite() and term >= 0 and not term.requires_grad for term in terms.values())
@@ -47,12 +47,12 @@ class TestTerms:
     @pytest.mark.parametrize("name", sorted(TERMS))
     def test_each_counts_by_its_weight(self, model, pairs, name):
         nothing = dict.fromkeys((field.name for field in dataclasses.fields(LossWeights)), 0.0)
-        loss, terms = objective_of(model, **{**nothing, name: 3.0})(pairs)
+        loss, terms, _ = objective_of(model, **{**nothing, name: 3.0})(pairs)
         assert terms[name] > 0
         assert loss.item() == pytest.approx(3 * terms[name].item(), rel=1e-5)
 
     def test_still_is_zero_without_motion(self, model, still_pairs):
-        _, terms = objective_of(model)(still_pairs)
+        _, terms, _ = objective_of(model)(still_pairs)
         assert terms["still"] < 1e-5
         assert terms["pixels_warped"] < 1e-4
 
@@ -67,13 +67,13 @@ class TestTerms:
         exact = (torch.rand(4, 1, 1) < 0.5).float().mean().item()
         assert 0 < exact < 1
         torch.manual_seed(0)  # pairs that move by the landmarks shift by 0.3, the others not at all
-        _, terms = objective_of(model)(still_pairs)
+        _, terms, _ = objective_of(model)(still_pairs)
         assert terms["still"].item() == pytest.approx(0.3 * exact, rel=1e-3)
 
     def test_motion_where_the_frames_differ_is_free(self, model, pairs):
         pairs["source"] = torch.zeros(4, 3, SIZE, SIZE)
         pairs["driving"] = torch.full((4, 3, SIZE, SIZE), 0.2)  # ten times the tolerance
-        _, terms = objective_of(model)(pairs)
+        _, terms, _ = objective_of(model)(pairs)
         assert terms["still"] < 1e-6
 
     def test_keypoints_is_the_mean_distance_of_each_coordinate(self, model, pairs):
@@ -81,7 +81,7 @@ class TestTerms:
         for role in ("source", "driving"):
             pairs[f"{role}_box"] = torch.full((4, 4), math.nan)
             pairs[f"{role}_points"] = torch.tensor([0.3, -0.1]).expand(4, K, 2)
-        _, terms = objective_of(model)(pairs)
+        _, terms, _ = objective_of(model)(pairs)
         assert terms["keypoints"].item() == pytest.approx(0.2, abs=1e-5)  # |0.3| and |-0.1|
 
     def test_pixels_of_a_uniform_error_is_that_error(self, model, pairs):
@@ -89,7 +89,7 @@ class TestTerms:
         show_the_warp(model)
         pairs["source"] = torch.full((4, 3, SIZE, SIZE), 0.25)
         pairs["driving"] = torch.full((4, 3, SIZE, SIZE), 0.75)
-        _, terms = objective_of(model)(pairs)
+        _, terms, _ = objective_of(model)(pairs)
         assert terms["pixels"].item() == pytest.approx(0.5, rel=1e-4)
         assert terms["pixels_warped"].item() == pytest.approx(0.5, rel=1e-4)
 
@@ -99,7 +99,7 @@ class TestTerms:
             model.generator.head.bias[:12] = math.atanh(0.5)  # R = E + 0.5
         pairs["source"] = torch.full((4, 3, SIZE, SIZE), 0.25)
         pairs["driving"] = torch.full((4, 3, SIZE, SIZE), 0.75)
-        _, terms = objective_of(model)(pairs)
+        _, terms, _ = objective_of(model)(pairs)
         assert terms["pixels_repainted"] < 1e-4
         assert terms["pixels"].item() == pytest.approx(0.5, rel=1e-4)
 
@@ -107,7 +107,7 @@ class TestTerms:
         show_the_warp(model)
         with torch.no_grad():
             model.generator.head.bias[12:] = -1.0
-        _, terms = objective_of(model)(pairs)
+        _, terms, _ = objective_of(model)(pairs)
         assert terms["repaint"].item() == pytest.approx(1 / (1 + math.e), rel=1e-4)
 
     def test_an_error_at_the_mouth_counts_more_than_one_in_the_background(self, model, still_pairs):
@@ -135,7 +135,7 @@ class TestGradients:
         nn.init.normal_(
             model.generator.head.weight, 0, 0.1
         )  # zero at the start: nothing before it learns at once
-        loss, _ = objective_of(model)(pairs)
+        loss, _, _ = objective_of(model)(pairs)
         loss.backward()
         for part in (model.keypoint_detector, model.dense_motion, model.generator):
             dead = [
@@ -148,7 +148,7 @@ class TestGradients:
     def test_the_detector_learns_from_the_picture_too(self, model, pairs):
         # without the landmarks' term, only what moves by detected keypoints can teach it
         torch.manual_seed(0)  # not all pairs move by the landmarks
-        loss, _ = objective_of(model, keypoints=0.0)(pairs)
+        loss, _, _ = objective_of(model, keypoints=0.0)(pairs)
         loss.backward()
         assert model.keypoint_detector.heatmaps.weight.grad.abs().sum() > 0
 
@@ -160,7 +160,7 @@ class TestGradients:
         losses = []
         for _ in range(15):
             torch.manual_seed(0)
-            loss, _ = objective_of(model)(pairs)
+            loss, _, _ = objective_of(model)(pairs)
             losses.append(loss.item())
             optimizer.zero_grad()
             loss.backward()

@@ -14,7 +14,8 @@ from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsErro
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
 from faceanim_cli.training.motion import TrainingSettings, train_motion
-from faceanim_cli.training.run import learning_rate_factor, moving_average
+from faceanim_cli.training.motion_losses import LossWeights
+from faceanim_cli.training.run import LossReport, learning_rate_factor, moving_average
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import AnimationModel, PatchDiscriminator, PatchDiscriminatorSettings
 from tests.training.conftest import SIZE, K, squeezenet_file, tiny_settings
@@ -99,6 +100,16 @@ def run(data, features, tmp_path):
 
 def state_of(folder):
     return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+
+
+def report_every_step(monkeypatch):
+    """The names of the terms of each step, as they come."""
+    seen = []
+    add = LossReport.add
+    monkeypatch.setattr(
+        LossReport, "add", lambda self, terms, *rest: (seen.append(list(terms)), add(self, terms, *rest))
+    )
+    return seen
 
 
 class TestRun:
@@ -195,6 +206,35 @@ class TestRun:
         data = write_data(tmp_path / "data", [("anna", "train", 4), ("vera", "val", 5)])
         run(data=data, cache=None, max_steps=1)
         assert (tmp_path / "run" / "last.safetensors").is_file()
+
+
+class TestAdversary:
+    def test_discriminator_is_trained_saved_and_gone_on_with(self, run, tmp_path, monkeypatch):
+        lines = report_every_step(monkeypatch)
+        with_adversary = {"losses": LossWeights(adversarial=0.1), "discriminator_side": 32}
+        run(**with_adversary, max_steps=1)
+        one = state_of(tmp_path / "run")
+        run(**with_adversary, max_steps=3)
+        three = state_of(tmp_path / "run")
+        assert {int(entry["step"]) for entry in three["discriminator_optimizer"]["state"].values()} == {3}
+        weight = "discriminator.score.parametrizations.weight.original"
+        assert not torch.equal(one["discriminator"][weight], three["discriminator"][weight])
+        assert {"adversarial", "feature_matching", "discriminator"} <= set(lines[-1])
+
+    def test_joins_a_run_that_began_without_one(self, run, tmp_path):
+        run(max_steps=1)
+        assert "discriminator" not in state_of(tmp_path / "run")
+        run(max_steps=2, losses=LossWeights(adversarial=0.1))
+        assert {
+            int(entry["step"])
+            for entry in state_of(tmp_path / "run")["discriminator_optimizer"]["state"].values()
+        } == {1}
+
+    def test_changes_what_the_generator_learns(self, run, tmp_path):
+        for name, weight in (("without", 0.0), ("with", 5.0)):
+            run(out=tmp_path / name, losses=LossWeights(adversarial=weight), max_steps=2)
+        a, b = (state_of(tmp_path / name)["model"]["generator.head.weight"] for name in ("without", "with"))
+        assert not torch.allclose(a, b)
 
 
 class TestStopping:
