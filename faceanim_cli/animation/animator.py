@@ -29,7 +29,7 @@ from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, PhotoCode
-from faceanim_models.blocks import fold_batch_norms
+from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
@@ -227,6 +227,7 @@ class Animator:
 
     def _ready(self, network: Network) -> Network:
         ready: Network = fold_batch_norms(network).to(self.device).to(memory_format=torch.channels_last)
+        cast_convolutions(ready, self.dtype)
         return ready
 
     @contextmanager

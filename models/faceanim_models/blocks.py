@@ -155,3 +155,16 @@ def fold_batch_norms(network: M) -> M:
         if isinstance(module, EnlargingBlock):
             module.merge()
     return network
+
+
+def cast_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights of convolutions in ``dtype``, in place, for inference under autocast in that type.
+
+    Autocast alone would cast them in every call. Parts that say ``full_precision`` keep theirs.
+    """
+    if getattr(network, "full_precision", False):
+        return
+    if isinstance(network, nn.Conv2d | nn.ConvTranspose2d):
+        network.to(dtype)
+    for child in network.children():
+        cast_convolutions(child, dtype)

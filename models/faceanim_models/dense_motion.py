@@ -9,12 +9,14 @@ from torch.nn import functional as F
 
 from faceanim_models.blocks import UNet
 from faceanim_models.geometry import (
+    channels_last,
     fit_similarity,
     gaussian_heatmaps,
     identity_grid,
     in_full_precision,
     resize_grid,
     warp,
+    working_type,
 )
 
 
@@ -82,7 +84,8 @@ class DenseMotionNetwork(nn.Module):
         # One photo sampled by all candidates at once: they lie below one another in one tall grid.
         tall = grids.reshape(batch, candidates * size, size, 2)
         views = warp(thumbnail, tall).unflatten(2, (candidates, size)).flatten(1, 2)  # (B, 3 N, size, size)
-        features = self.unet(torch.cat((views, heatmaps - was), dim=1))
+        seen = torch.cat((views, heatmaps - was), dim=1)
+        features = self.unet(channels_last(seen.to(working_type(seen))))
 
         own, shared = self.locality[:, None, None] * heatmaps, self.candidates - self.settings.num_keypoints
         mixture = (self.mixture(features).float() + F.pad(own, (0, 0, 0, 0, shared, 0))).softmax(dim=1)

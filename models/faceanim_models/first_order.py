@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from faceanim_models.animation_model import Keypoints, PhotoCode
 from faceanim_models.blocks import ConvBlock, EnlargingBlock
-from faceanim_models.geometry import gaussian_heatmaps, identity_grid
+from faceanim_models.geometry import gaussian_heatmaps, identity_grid, sample_at
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class HourglassKeypointDetector(nn.Module):
     Always in float32: heatmap logits are divided by a temperature of 0.1, and in half precision keypoints
     would tremble from frame to frame.
     """
+
+    full_precision = True
 
     def __init__(self, settings: FirstOrderSettings) -> None:
         super().__init__()
@@ -301,9 +303,7 @@ def deform(image: Tensor, grid: Tensor) -> Tensor:
 
 def sample(image: Tensor, grid: Tensor) -> Tensor:
     """Bilinear sampling in float32, black beyond the edge; the result has the type of ``image``."""
-    with torch.autocast(image.device.type, enabled=False):
-        sampled = F.grid_sample(image.float(), grid.float(), padding_mode="zeros", align_corners=True)
-    return sampled.to(image.dtype)
+    return sample_at(image, grid, "zeros")
 
 
 def scaled(image: Tensor, height: int, width: int) -> Tensor:

@@ -25,14 +25,106 @@ def warp(image: Tensor, grid: Tensor) -> Tensor:
     Returns (B, C, h, w) in the type of ``image``. Beyond the edge the edge pixel is repeated. Sampled
     in float32: in half precision the positions alone would be off by up to half a pixel.
     """
+    return sample_at(image, grid, "border")
+
+
+def sample_at(image: Tensor, grid: Tensor, padding_mode: str) -> Tensor:
+    """``grid_sample`` in float32, bilinear, corners aligned; the result has the type of ``image``.
+
+    Args:
+        image: (B, C, H, W).
+        grid: (B, h, w, 2), x and y in [-1, 1].
+        padding_mode: beyond the edge, ``border`` repeats the edge pixel and ``zeros`` is black.
+    """
     with in_full_precision(image):
-        sampled = F.grid_sample(image.float(), grid.float(), padding_mode="border", align_corners=True)
+        if _by_rows(image, grid):
+            sampled = sample_rows(image[0].float(), grid.float(), padding_mode)
+        else:
+            sampled = F.grid_sample(
+                image.float(), grid.float(), padding_mode=padding_mode, align_corners=True
+            )
     return sampled.to(image.dtype)
+
+
+def _by_rows(image: Tensor, grid: Tensor) -> bool:
+    """Whether :func:`sample_rows` does it: one image for the whole batch, many channels, nothing to train."""
+    one = len(image) == 1 or image.stride(0) == 0
+    trained = torch.is_grad_enabled() and (image.requires_grad or grid.requires_grad)
+    suits = image.device.type == "cpu" and image.shape[1] >= 16 and min(image.shape[2:]) >= 2
+    return one and suits and not trained
+
+
+def sample_rows(image: Tensor, grid: Tensor, padding_mode: str) -> Tensor:
+    """:func:`sample_at` of one image, all channels of a pixel at a time, on a CPU.
+
+    With channels last a pixel's channels are a row of a table, and a sample is the weighted sum of four rows,
+    which torch has as ``embedding_bag``: from 16 channels on twice to five times as fast as ``grid_sample``,
+    and the result lies in memory as convolutions want it.
+
+    Args:
+        image: (C, H, W), float32, H and W at least 2.
+        grid: (B, h, w, 2), float32.
+        padding_mode: as in :func:`sample_at`.
+
+    Returns:
+        (B, C, h, w), channels last.
+    """
+    height, width = image.shape[-2:]
+    left, from_left, from_right = _neighbours(grid[..., 0], width, padding_mode)
+    top, from_top, from_bottom = _neighbours(grid[..., 1], height, padding_mode)
+    first = (top * width + left).to(torch.int32)
+    rows = torch.stack((first, first + 1, first + width, first + width + 1), dim=-1)
+    weights = torch.stack(
+        (from_top * from_left, from_top * from_right, from_bottom * from_left, from_bottom * from_right),
+        dim=-1,
+    )
+    sampled = F.embedding_bag(
+        rows.view(-1, 4),
+        image.permute(1, 2, 0).reshape(height * width, -1),
+        mode="sum",
+        per_sample_weights=weights.view(-1, 4),
+    )
+    return sampled.view(*grid.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def _neighbours(places: Tensor, size: int, padding_mode: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The pixel before each place in [-1, 1] of an axis; its weight, and that of the pixel after it.
+
+    The pixel is never the last of the ``size``. Weights are 0 for both where neither is next to the place.
+    """
+    at = (places + 1) * ((size - 1) / 2)
+    if padding_mode == "border":
+        at.clamp_(0, size - 1)
+    # What is not a number samples as such, but needs a pixel.
+    near = at.floor().nan_to_num_(0.0).clamp_(0, size - 2)
+    past = at - near
+    return near, (1 - past.abs()).clamp_min_(0), (1 - (past - 1).abs()).clamp_min_(0)
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """(B, C, H, W) with the channels of a pixel side by side in memory, as convolutions want it.
+
+    torch does that number by number; the transposition of a matrix, which it does in blocks, is three times
+    as fast on a CPU.
+    """
+    if maps.device.type != "cpu" or not maps.is_contiguous() or torch.is_grad_enabled():
+        return maps.contiguous(memory_format=torch.channels_last)
+    batch, channels, height, width = maps.shape
+    rows = maps.new_empty(batch, height * width, channels)
+    for row, planes in zip(rows, maps.flatten(2), strict=True):
+        row.copy_(planes.T)
+    return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def in_full_precision(like: Tensor) -> AbstractContextManager[object]:
     """Switches autocast off for the device of ``like``: positions do not survive 8 bits of mantissa."""
     return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
+
+
+def working_type(like: Tensor) -> torch.dtype:
+    """What convolutions compute in on the device of ``like``: autocast's type, or that of ``like``."""
+    kind = like.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:
@@ -61,6 +153,8 @@ def _tent_weights(before: int, after: int, like: Tensor) -> Tensor:
 
 def resize_grid(grid: Tensor, height: int, width: int) -> Tensor:
     """Resize a sampling grid (B, h, w, 2) to (B, height, width, 2). Grids are smooth: no low-pass."""
+    if grid.shape[1:3] == (height, width):
+        return grid
     moved = F.interpolate(grid.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
     return moved.permute(0, 2, 3, 1)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from faceanim_models import KeypointDetector, KeypointDetectorSettings
-from faceanim_models.blocks import UNet, UpBlock, fold_batch_norms
+from faceanim_models.blocks import UNet, UpBlock, cast_convolutions, fold_batch_norms
 from tests.models.conftest import randomise_norms
 
 
@@ -69,3 +69,27 @@ class TestFolding:
         settings = KeypointDetectorSettings(3, encoder=encoder, input_size=32, stages=2, widths=(8, 8))
         images = torch.rand(2, 3, 40, 40)
         self.check(KeypointDetector(settings), lambda network: [network(images)])
+
+
+def test_convolutions_keep_their_weights_in_the_type_they_compute_in(model, photo):
+    driving = torch.rand(1, 4, 2) - 0.5
+    cast = fold_batch_norms(model)
+    cast_convolutions(cast, torch.bfloat16)
+    kinds = {type(module): module.weight.dtype for module in cast.modules() if hasattr(module, "weight")}
+    assert set(kinds.values()) == {torch.bfloat16}
+    assert cast.dense_motion.locality.dtype == torch.float32  # no convolution's
+
+    def run(network):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            return network(network.encode_photo(photo), driving)[0].image
+
+    # autocast rounds the same weights, in every call
+    assert torch.equal(run(cast), run(fold_batch_norms(model)))
+
+
+def test_what_needs_full_precision_keeps_it():
+    network = nn.ModuleDict({"free": nn.Conv2d(3, 4, 3), "kept": nn.Sequential(nn.Conv2d(3, 4, 3))})
+    network["kept"].full_precision = True
+    cast_convolutions(network, torch.bfloat16)
+    assert network["free"].weight.dtype == torch.bfloat16
+    assert network["kept"][0].weight.dtype == torch.float32

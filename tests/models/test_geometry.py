@@ -9,13 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.transform import SimilarityTransform, estimate_transform
+from torch.nn import functional as F
 
 from faceanim_models.geometry import (
+    channels_last,
     fit_similarity,
     gaussian_heatmaps,
     identity_grid,
     resize,
     resize_grid,
+    sample_at,
+    sample_rows,
     warp,
 )
 
@@ -213,3 +217,55 @@ class TestSimilarity:
         target = source + torch.tensor([-1.5, -1.2])
         linear, shift = fit_similarity(source, target)
         np.testing.assert_allclose(apply(linear, shift, source[0].numpy()), target[0], atol=1e-4)
+
+
+class TestSampling:
+    """``sample_at`` is ``grid_sample``, whichever way it goes."""
+
+    @staticmethod
+    def grid(extent: float) -> torch.Tensor:
+        torch.manual_seed(3)
+        exact = identity_grid(5, 4, like=torch.zeros(1)).expand(3, -1, -1, -1)  # pixels themselves, edges too
+        return torch.cat((extent * (2 * torch.rand(3, 5, 4, 2) - 1), exact), dim=2)
+
+    @pytest.mark.parametrize("padding", ["border", "zeros"])
+    @pytest.mark.parametrize("extent", [0.9, 1.4, 30.0])
+    @pytest.mark.parametrize("size", [(5, 4), (2, 7)])
+    def test_rows_of_channels(self, padding: str, extent: float, size: tuple[int, int]) -> None:
+        image, grid = torch.rand(1, 24, *size), self.grid(extent)
+        expected = F.grid_sample(image.expand(3, -1, -1, -1), grid, padding_mode=padding, align_corners=True)
+        torch.testing.assert_close(sample_rows(image[0], grid, padding), expected, rtol=0, atol=2e-6)
+        torch.testing.assert_close(
+            sample_at(image.expand(3, -1, -1, -1), grid, padding), expected, rtol=0, atol=2e-6
+        )
+
+    def test_what_is_not_a_number_stays_in_its_place(self) -> None:
+        grid = self.grid(0.9)
+        grid[1, 2, 3] = float("nan")
+        sampled = sample_at(torch.rand(1, 24, 5, 4), grid, "border")
+        assert sampled[1, :, 2, 3].isnan().all()
+        assert int(sampled.isnan().sum()) == 24
+
+    def test_gradients_reach_image_and_grid(self) -> None:
+        image, grid = torch.rand(1, 24, 5, 4, requires_grad=True), self.grid(0.9).requires_grad_()
+        sample_at(image.expand(3, -1, -1, -1), grid, "border").square().sum().backward()
+        assert image.grad is not None and image.grad.abs().sum() > 0
+        assert grid.grad is not None and grid.grad.abs().sum() > 0
+
+    def test_half_precision_comes_back_as_it_went_in(self) -> None:
+        image = torch.rand(1, 24, 5, 4).bfloat16()
+        sampled = sample_at(image, self.grid(0.9), "border")
+        assert sampled.dtype == torch.bfloat16
+        expected = F.grid_sample(
+            image.float().expand(3, -1, -1, -1), self.grid(0.9), padding_mode="border", align_corners=True
+        )
+        torch.testing.assert_close(sampled.float(), expected, rtol=0, atol=4e-3)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_channels_last_moves_nothing_but_memory(grad: bool) -> None:
+    maps = torch.rand(2, 3, 4, 5)
+    with torch.set_grad_enabled(grad):
+        laid = channels_last(maps)
+    assert torch.equal(laid, maps)
+    assert laid.is_contiguous(memory_format=torch.channels_last)
