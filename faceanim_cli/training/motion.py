@@ -84,7 +84,11 @@ def shipped_architecture(size: int) -> AnimationSettings:
     """The settings of the shipped model."""
     k = len(DENSE_ANCHORS)
     return AnimationSettings(
-        KeypointDetectorSettings(k), DenseMotionSettings(k), GeneratorSettings(k), DENSE_ANCHORS, size
+        KeypointDetectorSettings(k),
+        DenseMotionSettings(k, photo_channels=4),
+        GeneratorSettings(k),
+        DENSE_ANCHORS,
+        size,
     )
 
 
@@ -128,9 +132,10 @@ def train_motion(
     if not train_clips:
         raise UnreadableInputError(f"{settings.data}: no readable clip with split 'train' in manifest.csv")
 
-    model = _build(settings)
+    perceptual = PerceptualLoss(settings.perceptual)
+    model = _build(settings, perceptual)
     ema = AveragedModel(model, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
-    objective = MotionObjective(model, PerceptualLoss(settings.perceptual), settings.losses)
+    objective = MotionObjective(model, perceptual, settings.losses)
     objective = objective.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, betas=(0.5, 0.999), fused=True)
     # The discriminator has weights, an optimizer and a DistributedDataParallel of its own: two players.
@@ -268,12 +273,17 @@ def train_motion(
     return scores
 
 
-def _build(settings: TrainingSettings) -> AnimationModel:
+def _build(settings: TrainingSettings, perceptual: PerceptualLoss) -> AnimationModel:
     if settings.init is None:
-        return AnimationModel(shipped_architecture(settings.size))
+        scratch = AnimationModel(shipped_architecture(settings.size))
+        if scratch.dense_motion.segmenter is not None:
+            scratch.dense_motion.segmenter.start_from_imagenet(perceptual.features.state_dict())
+        return scratch
     model = load_checkpoint(settings.init, expected="animation")
     assert isinstance(model, AnimationModel)
     if model.settings.anchors != DENSE_ANCHORS:
         raise WeightsError(f"{settings.init}: its keypoints are anchored to other landmarks than this run's")
     model.settings = replace(model.settings, image_size=settings.size)
+    if model.dense_motion.segmenter is not None:
+        model.dense_motion.segmenter.freeze_encoder()
     return model.train()

@@ -26,13 +26,14 @@ class LossWeights:
     expression: float = 6.0  # how much more a pixel counts at eyes and mouth
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
+    landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
 
 class MotionObjective(nn.Module):
     """Rebuild the driving frame from the source frame of the same clip (paper §3.3, Algorithm 1).
 
-    Half of the pairs move by the landmarks themselves, the other half by the detected keypoints: the motion
-    learns from exact points before the detector is any good, and the detector learns what helps the motion.
+    Some pairs move by the landmarks themselves, the others by the detected keypoints: the motion learns from
+    true points before the detector is any good, and the detector learns what helps the motion.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class MotionObjective(nn.Module):
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         boxes = torch.cat((batch["source_box"], batch["driving_box"]))
         detected = self.model.keypoint_detector(torch.cat((source, driving)), boxes)
-        exact = torch.rand(len(source), 1, 1, device=source.device) < 0.5
+        exact = torch.rand(len(source), 1, 1, device=source.device) < self.weights.landmark_motion
         points_s, points_d = torch.where(exact.repeat(2, 1, 1), truth, detected).chunk(2)
         generated, motion = self.model(self.model.encode_photo(source, points_s), points_d)
 

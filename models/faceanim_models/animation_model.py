@@ -41,6 +41,7 @@ class PhotoCode(NamedTuple):
     keypoints: Tensor  # (B, K, 2)
     features: list[Tensor]
     jacobians: Tensor | None = None  # (B, K, 2, 2), of first-order-model's keypoints
+    maps: Tensor | None = None  # (B, C, 2 size, 2 size): the dense motion network's HeadSegmenter's
 
     def expand(self, batch: int) -> "PhotoCode":
         """The code of one photo seen as a batch of ``batch``, without copying."""
@@ -54,6 +55,7 @@ class PhotoCode(NamedTuple):
             repeated(self.keypoints),
             [repeated(feature) for feature in self.features],
             None if self.jacobians is None else repeated(self.jacobians),
+            None if self.maps is None else repeated(self.maps),
         )
 
 
@@ -88,11 +90,17 @@ class AnimationModel(nn.Module):
         if keypoints is None:
             keypoints = self.keypoint_detector(photo, boxes)
         size = self.settings.motion.size
-        return PhotoCode(photo, resize(photo, size, size), keypoints, self.generator.encode(photo))
+        return PhotoCode(
+            photo,
+            resize(photo, size, size),
+            keypoints,
+            self.generator.encode(photo),
+            maps=self.dense_motion.encode(photo, keypoints),
+        )
 
     def forward(self, code: PhotoCode, keypoints: Tensor | Keypoints) -> tuple[Generated, DenseMotion]:
         """Frames that show the photo's person with the driving ``keypoints`` (B, K, 2)."""
         if isinstance(keypoints, Keypoints):
             keypoints = keypoints.points
-        motion = self.dense_motion(code.thumbnail, code.keypoints, keypoints)
+        motion = self.dense_motion(code.thumbnail, code.keypoints, keypoints, code.maps)
         return self.generator(code.photo, code.features, motion), motion

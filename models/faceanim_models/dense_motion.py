@@ -14,10 +14,12 @@ from faceanim_models.geometry import (
     gaussian_heatmaps,
     identity_grid,
     in_full_precision,
+    resize,
     resize_grid,
     warp,
     working_type,
 )
+from faceanim_models.head_segmenter import HeadSegmenter
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class DenseMotionSettings:
     sigma: float = 0.06  # of the keypoint heatmaps, in [-1, 1] units (about 2 pixels at 64)
     max_residual: float = 0.1  # the learned residual stays within this, in [-1, 1] units
     use_similarity: bool = True  # False: keypoints move without turning, and there is no head candidate
+    photo_channels: int = (
+        0  # maps of the photo's HeadSegmenter; 0: none, what is head shows in the views alone
+    )
 
 
 class DenseMotion(NamedTuple):
@@ -47,8 +52,8 @@ class DenseMotionNetwork(nn.Module):
     The candidates: identity (the background stays), the similarity fitted to all keypoint pairs (the
     head, its hair and its neck move as one), and one for each keypoint k,
     ``T_k(z) = s_k + A (z - d_k)``, with that similarity's linear part A. The similarity takes FOMM's
-    learned Jacobians' place (FOMM, eq. 4). A small learned residual, at twice the resolution, is
-    added to the mixture.
+    learned Jacobians' place (FOMM, eq. 4). The identity's share, and a small learned residual, come at twice
+    the resolution of the other shares.
     """
 
     def __init__(self, settings: DenseMotionSettings) -> None:
@@ -56,7 +61,14 @@ class DenseMotionNetwork(nn.Module):
         self.settings = settings
         k = settings.num_keypoints
         self.candidates = k + 1 + settings.use_similarity
-        self.unet = UNet(3 * self.candidates + k, settings.widths)
+        # Photo maps where they are, and as the head candidate moves them.
+        self.unet = UNet(3 * self.candidates + k + 2 * settings.photo_channels, settings.widths)
+        self.segmenter: HeadSegmenter | None = None
+        if settings.photo_channels:
+            self.segmenter = HeadSegmenter(k, settings.size, settings.photo_channels)
+            self.background = nn.Conv2d(settings.widths[0], 4, 3, padding=1)  # a finer edge: 2x2 pixels
+            for parameter in self.background.parameters():
+                nn.init.zeros_(parameter)
         self.mixture = nn.Conv2d(settings.widths[0], self.candidates, 3, padding=1)
         self.occlusion = nn.Conv2d(settings.widths[0], 1, 3, padding=1)
         self.residual = nn.Conv2d(settings.widths[0], 2 * 4, 3, padding=1)
@@ -68,12 +80,22 @@ class DenseMotionNetwork(nn.Module):
         # Lips and lids say little about where the head is: how much each keypoint counts is learned.
         self.rigidity = nn.Parameter(torch.zeros(k))
 
-    def forward(self, thumbnail: Tensor, source: Tensor, driving: Tensor) -> DenseMotion:
+    def encode(self, photo: Tensor, keypoints: Tensor) -> Tensor | None:
+        """Maps of the photo (B, 3, H, W), once: (B, photo_channels, 2 size, 2 size), or None without any."""
+        if self.segmenter is None:
+            return None
+        maps: Tensor = self.segmenter(photo, keypoints)
+        return maps
+
+    def forward(
+        self, thumbnail: Tensor, source: Tensor, driving: Tensor, photo_maps: Tensor | None = None
+    ) -> DenseMotion:
         """Dense motion from the driving frame's geometry back to the photo's.
 
         Args:
             thumbnail: the photo, (B, 3, size, size) in [0, 1].
             source, driving: keypoints of photo and driving frame, (B, K, 2).
+            photo_maps: what :meth:`encode` gave for the photo.
         """
         size = self.settings.size
         with in_full_precision(thumbnail):
@@ -84,17 +106,32 @@ class DenseMotionNetwork(nn.Module):
         # One photo sampled by all candidates at once: they lie below one another in one tall grid.
         tall = grids.reshape(batch, candidates * size, size, 2)
         views = warp(thumbnail, tall).unflatten(2, (candidates, size)).flatten(1, 2)  # (B, 3 N, size, size)
-        seen = torch.cat((views, heatmaps - was), dim=1)
-        features = self.unet(channels_last(seen.to(working_type(seen))))
+        inputs = [views, heatmaps - was]
+        if photo_maps is not None:
+            small = F.avg_pool2d(photo_maps, 2)
+            inputs += [small, warp(small, grids[:, 1])]
+        seen = torch.cat([x.to(working_type(x)) for x in inputs], dim=1)
+        features = self.unet(channels_last(seen))
 
         own, shared = self.locality[:, None, None] * heatmaps, self.candidates - self.settings.num_keypoints
-        mixture = (self.mixture(features).float() + F.pad(own, (0, 0, 0, 0, shared, 0))).softmax(dim=1)
-        grid = (mixture[..., None] * grids).sum(1)
+        logits = self.mixture(features).float() + F.pad(own, (0, 0, 0, 0, shared, 0))
+        moving = logits[:, 1:].softmax(dim=1)
+        grid = resize_grid((moving[..., None] * grids[:, 1:]).sum(1), 2 * size, 2 * size)
+        # Whether a pixel moves at all is settled at twice the resolution: a blurred edge between head and
+        # background would bend every line that runs into it.
+        still = resize(logits[:, :1] - logits[:, 1:].logsumexp(1, keepdim=True), 2 * size, 2 * size)
+        if photo_maps is not None:  # what the motion takes from the photo's head is head
+            still = still + F.pixel_shuffle(self.background(features).float(), 2)
+            still = still - warp(photo_maps[:, :1].float(), grid)
+        still = still.sigmoid()  # (B, 1, 2 size, 2 size)
+        weight = still[:, 0, ..., None]
         residual = (
             torch.tanh(F.pixel_shuffle(self.residual(features).float(), 2)) * self.settings.max_residual
         )
-        grid = resize_grid(grid, 2 * size, 2 * size) + residual.permute(0, 2, 3, 1)
+        grid = grid + weight * (identity_grid(2 * size, 2 * size, grid) - grid) + residual.permute(0, 2, 3, 1)
         occlusion = torch.sigmoid(self.occlusion(features).float())
+        share = F.avg_pool2d(still, 2)
+        mixture = torch.cat((share, (1 - share) * moving), dim=1)
         return DenseMotion(grid, occlusion, heatmaps, mixture)
 
     def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:

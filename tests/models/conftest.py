@@ -15,10 +15,10 @@ from faceanim_models import (
 SIZE = 64  # pixels of the pictures that tiny networks work on
 
 
-def tiny_settings(keypoints: int = 4) -> AnimationSettings:
+def tiny_settings(keypoints: int = 4, photo_channels: int = 0) -> AnimationSettings:
     return AnimationSettings(
         KeypointDetectorSettings(keypoints, input_size=32, stages=2, widths=(12, 8)),
-        DenseMotionSettings(keypoints, size=16, widths=(8, 12)),
+        DenseMotionSettings(keypoints, size=16, widths=(8, 12), photo_channels=photo_channels),
         GeneratorSettings(keypoints, widths=(8, 12, 16), photo_widths=(4, 6, 8)),
         image_size=SIZE,
     )
