@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from hypothesis import settings
 
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.media import VideoWriter
@@ -27,6 +28,10 @@ TINY = AnimationSettings(
     PAPER_ANCHORS,
     image_size=64,
 )
+
+# A busy machine is no fault of the code under test.
+settings.register_profile("faceanim", deadline=None)
+settings.load_profile("faceanim")
 
 
 @pytest.fixture(autouse=True, scope="session")

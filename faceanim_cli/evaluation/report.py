@@ -11,7 +11,13 @@ from faceanim_cli.evaluation.metrics import Column
 from faceanim_cli.evaluation.published import PUBLISHED
 from faceanim_cli.evaluation.runner import Evaluation
 from faceanim_cli.evaluation.scores import ClipScore, ScoreFolder
-from faceanim_cli.evaluation.tables import clip_table, difference_table, published_table, score_table
+from faceanim_cli.evaluation.tables import (
+    clip_table,
+    difference_table,
+    number,
+    published_table,
+    score_table,
+)
 from faceanim_cli.media import whole_file
 
 STYLE = """
@@ -153,7 +159,7 @@ def _strips(folder: ScoreFolder, evaluation: Evaluation, columns: Sequence[Colum
         path = folder.strip_path(row.clip)
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode()
-            value = f"{row.values[columns[0].name]:.{columns[0].decimals}f} {columns[0].unit}"
+            value = f"{number(row.values[columns[0].name], columns[0].decimals)} {columns[0].unit}"
             caption = html.escape(f"{name}: {row.clip}, {value}")
             parts.append(_figure(f'<img alt="{caption}" src="data:image/jpeg;base64,{data}">', caption))
     return "".join(parts)

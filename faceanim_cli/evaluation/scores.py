@@ -151,10 +151,10 @@ class ScoreFolder:
 
 
 def number_text(value: Any) -> Any:
-    """A number for a CSV cell: nothing for NaN, seven digits else."""
+    """A number for a CSV cell: nothing for NaN, else all digits, so that it is read back the very same."""
     if not isinstance(value, float):
         return value
-    return "" if math.isnan(value) else f"{value:.7g}"
+    return "" if math.isnan(value) else repr(float(value))
 
 
 def json_ready(value: Any) -> Any:

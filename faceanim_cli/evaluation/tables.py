@@ -101,12 +101,11 @@ def published_table(table: PublishedTable) -> Table:
 
 
 def interval_text(summary: Summary | None, column: Column, signed: bool = False) -> str:
-    """``22.90 [22.10, 23.71]``."""
+    """``22.90 [22.10, 23.71]``; signed ``+0.31 [-0.02, +0.64]``."""
     if summary is None or math.isnan(summary.mean):
         return "-"
-    sign = "+" if signed else ""
     middle, low, high = (
-        f"{value:{sign}.{column.decimals}f}" for value in (summary.mean, summary.low, summary.high)
+        number(value, column.decimals, signed) for value in (summary.mean, summary.low, summary.high)
     )
     return middle if not math.isfinite(summary.low) else f"{middle} [{low}, {high}]"
 
@@ -117,9 +116,13 @@ def heading(column: Column) -> str:
     return f"{column.name}{unit} {'↑' if column.better == 'higher' else '↓'}"
 
 
-def number(value: float, decimals: int) -> str:
-    """A number, or a dash for NaN."""
-    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
+def number(value: float, decimals: int, signed: bool = False) -> str:
+    """A number, or a dash for NaN. What rounds to zero has no sign: it is neither better nor worse."""
+    if math.isnan(value):
+        return "-"
+    if round(value, decimals) == 0:
+        return f"{0:.{decimals}f}"
+    return f"{value:{'+' if signed else ''}.{decimals}f}"
 
 
 def scored_clips(evaluation: Evaluation, subject: str) -> int:
