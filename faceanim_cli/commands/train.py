@@ -10,6 +10,13 @@ from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_ter
 from faceanim_cli.console import Debug
 
 
+class OptimizerChoice(str, Enum):
+    """How the weights follow the gradient."""
+
+    ADAM = "adam"
+    SWATS = "swats"
+
+
 class Stage(str, Enum):
     """The networks that are trained together."""
 
@@ -43,6 +50,9 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Adam's, after the warm-up (default: 2e-4; sr: 1e-3).")
     ] = None,
+    optimizer: Annotated[
+        OptimizerChoice, typer.Option(help="Adam, or SWATS: Adam that turns into SGD when its time has come.")
+    ] = OptimizerChoice.ADAM,
     adversarial: Annotated[
         float, typer.Option(min=0, help="Weight of the discriminator's say, Eq. 5; 0: there is none.")
     ] = 0.0,
@@ -100,6 +110,7 @@ def train(
         train_super_resolution(SuperResolutionSettings(**common), report=show)
     else:
         losses = LossWeights(adversarial=adversarial)
-        train_motion(TrainingSettings(cache=cache, losses=losses, **common), report=show)
+        settings = TrainingSettings(cache=cache, losses=losses, optimizer=optimizer.value, **common)
+        train_motion(settings, report=show)
     best = out / "best.safetensors"  # written where there are validation people to be best on
     typer.echo(best if best.is_file() else out / "last.safetensors")

@@ -31,9 +31,12 @@ from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_cli.training.run import (
     LossReport,
+    OptimizerName,
     StopOnSignal,
+    best_score,
     check_finite,
     learning_rate_factor,
+    make_optimizer,
     moving_average,
     quiet_worker,
 )
@@ -68,6 +71,7 @@ class TrainingSettings:
     learning_rate: float = 2e-4
     warm_up: int = 200  # steps
     clip_gradients: float = 5.0  # norm
+    optimizer: OptimizerName = "adam"
     losses: LossWeights = field(default_factory=LossWeights)
     discriminator: PatchDiscriminatorSettings = SHIPPED_DISCRIMINATOR
     discriminator_side: int = 128  # pixels of the window on the face that it judges
@@ -137,15 +141,13 @@ def train_motion(
     ema = AveragedModel(model, multi_avg_fn=moving_average(settings.ema), use_buffers=True)
     objective = MotionObjective(model, perceptual, settings.losses)
     objective = objective.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, betas=(0.5, 0.999), fused=True)
+    optimizer = make_optimizer(settings.optimizer, model, settings.learning_rate, report)
     # The discriminator has weights, an optimizer and a DistributedDataParallel of its own: two players.
     adversarial = settings.losses.adversarial > 0
     side = min(settings.discriminator_side, settings.size)
     judge = DiscriminatorObjective(PatchDiscriminator(settings.discriminator))
     judge = judge.to(memory_format=torch.channels_last)
-    judge_optimizer = torch.optim.Adam(
-        judge.parameters(), settings.learning_rate, betas=(0.5, 0.999), fused=True
-    )
+    judge_optimizer = make_optimizer(settings.optimizer, judge, settings.learning_rate, report)
     step, progress, best = 0, 0.0, -math.inf
     state_file = settings.out / "state.pt"
     if state_file.is_file():
@@ -159,7 +161,8 @@ def train_motion(
                 judge_optimizer.load_state_dict(state["discriminator_optimizer"])
         except (RuntimeError, ValueError) as error:
             raise WeightsError(f"{state_file}: of another architecture; choose another --out") from error
-        step, progress, best = state["step"], state["progress"], state["best"]
+        step, progress = state["step"], state["progress"]
+        best = best_score(settings.out)
         report(f"going on from step {step} of {state_file}")
     ema.to(fabric.device)
     wrapped, optimizer = fabric.setup(objective, optimizer)
@@ -188,13 +191,22 @@ def train_motion(
     losses = LossReport(report, batch * world, first_step=step)
     scores = None
 
-    def save(name: str) -> None:
+    def save(name: str, **notes: str) -> None:
         averaged = ema.module
         assert isinstance(averaged, AnimationModel)
-        save_checkpoint(settings.out / f"{name}.safetensors", averaged, notes={"trained": f"step {step}"})
+        notes["trained"] = f"step {step}"
+        save_checkpoint(settings.out / f"{name}.safetensors", averaged, notes=notes)
 
     def check() -> None:
         nonlocal scores, best
+        # Saved first, scored afterwards: who sent the signal may not wait for the scores.
+        state = {"model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+        if adversarial:
+            state["discriminator"] = judge.state_dict()
+            state["discriminator_optimizer"] = judge_optimizer.state_dict()
+        with whole_file(state_file) as partial:
+            torch.save({**state, "step": step, "progress": progress}, partial)
+        save("last")
         averaged = ema.module
         assert isinstance(averaged, AnimationModel)
         if val_clips:
@@ -203,14 +215,7 @@ def train_motion(
             report(f"step {step}: validation {scores}")
             if scores.psnr > best:
                 best = scores.psnr
-                save("best")
-        save("last")
-        state = {"model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
-        if adversarial:
-            state["discriminator"] = judge.state_dict()
-            state["discriminator_optimizer"] = judge_optimizer.state_dict()
-        with whole_file(state_file) as partial:
-            torch.save({**state, "step": step, "progress": progress, "best": best}, partial)
+                save("best", psnr=str(best))
 
     batches = cast(
         Iterable[dict[str, Tensor]], fabric.setup_dataloaders(loader, use_distributed_sampler=False)

@@ -6,14 +6,40 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.training.swats import SWATS
+from faceanim_cli.weights.metadata import read_metadata
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+OptimizerName: TypeAlias = Literal["adam", "swats"]
+
+BETAS = (0.5, 0.999)  # first-order-model's
+
+
+def make_optimizer(
+    name: OptimizerName, network: nn.Module, rate: float, report: Callable[[str], None]
+) -> Optimizer:
+    """Adam, or SWATS with a group for each network in ``network``; ``report`` is told of its switches."""
+    if name == "adam":
+        return torch.optim.Adam(network.parameters(), rate, betas=BETAS, fused=True)
+
+    def switched(group: str, steps: int, sgd_rate: float) -> None:
+        report(f"{group}: from Adam to SGD with rate {sgd_rate:.2e} after {steps} steps")
+
+    groups = [{"name": part, "params": list(child.parameters())} for part, child in network.named_children()]
+    return SWATS(groups, rate, betas=BETAS, on_switch=switched)
+
+
+def best_score(out: Path) -> float:
+    """The PSNR that ``best.safetensors`` of a run has to its credit; minus infinity without one."""
+    file = out / "best.safetensors"
+    return float(read_metadata(file).get("psnr", -math.inf)) if file.is_file() else -math.inf
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

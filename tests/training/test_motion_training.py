@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from scipy import ndimage
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
+from faceanim_cli.training import run as training_run
 from faceanim_cli.training.motion import TrainingSettings, train_motion
 from faceanim_cli.training.motion_losses import LossWeights
 from faceanim_cli.training.run import LossReport, learning_rate_factor, moving_average
+from faceanim_cli.training.swats import SWATS
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import AnimationModel, PatchDiscriminator, PatchDiscriminatorSettings
 from tests.training.conftest import SIZE, K, squeezenet_file, tiny_settings
@@ -125,7 +128,7 @@ class TestRun:
         assert any("2 clips of 2 people, 1 to validate on" in line for line in reports)
         state = state_of(out)
         assert state["step"] == 3
-        assert state["best"] == pytest.approx(scores.psnr)
+        assert float(read_metadata(out / "best.safetensors")["psnr"]) == scores.psnr
         first = {key: value.clone() for key, value in state["model"].items()}
         assert read_metadata(out / "last.safetensors")["trained"] == "step 3"
         model = load_checkpoint(out / "best.safetensors", expected="animation")
@@ -208,6 +211,24 @@ class TestRun:
         assert (tmp_path / "run" / "last.safetensors").is_file()
 
 
+class TestOptimizer:
+    def test_swats_switches_group_by_group_says_so_and_goes_on_after_a_stop(self, run, tmp_path, monkeypatch):
+        monkeypatch.setattr(training_run, "SWATS", partial(SWATS, tolerance=1e-4))
+        _, reports = run(optimizer="swats", max_steps=4)
+        groups = state_of(tmp_path / "run")["optimizer"]["param_groups"]
+        assert [group["name"] for group in groups] == ["keypoint_detector", "dense_motion", "generator"]
+        assert [group["steps"] for group in groups] == [4, 4, 4]
+        switched = {group["name"]: group["sgd_rate"] for group in groups if group["sgd_rate"] is not None}
+        assert switched
+        for name in switched:
+            assert sum(line.startswith(f"{name}: from Adam to SGD with rate ") for line in reports) == 1
+        _, reports = run(optimizer="swats", max_steps=6)
+        groups = state_of(tmp_path / "run")["optimizer"]["param_groups"]
+        assert [group["steps"] for group in groups] == [6, 6, 6]
+        assert {group["name"]: group["sgd_rate"] for group in groups if group["name"] in switched} == switched
+        assert not any(line.startswith(name) for line in reports for name in switched)
+
+
 class TestAdversary:
     def test_discriminator_is_trained_saved_and_gone_on_with(self, run, tmp_path, monkeypatch):
         lines = report_every_step(monkeypatch)
@@ -252,6 +273,17 @@ class TestStopping:
         monkeypatch.setattr(motion, "learning_rate_factor", interrupted)
         run(max_steps=1000)
         assert state_of(tmp_path / "run")["step"] == 1
+        assert (tmp_path / "run" / "last.safetensors").is_file()
+
+    def test_saves_before_it_scores(self, run, tmp_path, monkeypatch):
+        # torchrun ends with force what has not ended half a minute after SIGTERM
+        def killed(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(motion, "validate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(max_steps=2)
+        assert state_of(tmp_path / "run")["step"] == 2
         assert (tmp_path / "run" / "last.safetensors").is_file()
 
     def test_signals_are_given_back(self, run):
