@@ -13,6 +13,7 @@ import typer
 
 from faceanim_cli import __version__
 from faceanim_cli.commands.animate import animate
+from faceanim_cli.commands.batch import batch
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(animate)
+app.command()(batch)
 app.command()(train)
 app.command("eval")(eval_)
 app.add_typer(weights, name="weights")

@@ -1,11 +1,18 @@
 """What people see: progress and messages on stderr, results on stdout."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from faceanim_cli.animation.batch_plan import BatchItem
+    from faceanim_cli.animation.batch_report import ItemReport
 
 
 class ProgressCallback(Protocol):
@@ -30,6 +37,7 @@ Debug = Annotated[
     bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks and debug messages.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def debugging() -> bool:
@@ -40,6 +48,63 @@ def debugging() -> bool:
 @contextmanager
 def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
     """A progress bar with frames, frames a second and time left, on stderr; nothing when quiet or piped."""
+    with _progress_bar(quiet) as bar:
+        if bar is None:
+            yield None
+            return
+        task = bar.add_task(title, total=None)
+
+        def update(done: int, expected: int | None) -> None:
+            bar.update(task, completed=done, total=None if expected is None else max(done, expected))
+
+        yield update
+
+
+class BatchProgress:
+    """A ``Listener``: bars for the items and for those at work, paths of results, lines about failures."""
+
+    def __init__(self, bar: "Progress | None", total: int, print_paths: bool) -> None:
+        self._bar, self._print_paths = bar, print_paths
+        self._items = None if bar is None else bar.add_task("items", total=total, frames=False)
+        self._at_work: dict[str, TaskID] = {}
+
+    def frames(self, item: "BatchItem", done: int, expected: int | None) -> None:
+        """See ``Listener``."""
+        if self._bar is None:
+            return
+        name = str(item.output)
+        if name not in self._at_work:
+            self._at_work[name] = self._bar.add_task(item.output.name, total=None)
+        total = None if expected is None else max(done, expected)
+        self._bar.update(self._at_work[name], completed=done, total=total)
+
+    def item(self, report: "ItemReport") -> None:
+        """See ``Listener``."""
+        if self._bar is not None and self._items is not None:
+            self._bar.advance(self._items)
+            task = self._at_work.pop(report.output, None)
+            if task is not None:
+                self._bar.remove_task(task)
+        if report.status == "failed":
+            typer.echo(f"{report.photo} + {report.driver}: {report.error}", err=True)
+        elif self._print_paths:
+            typer.echo(report.output)
+
+    def there_already(self, count: int) -> None:
+        """See ``Listener``."""
+        if self._bar is not None and self._items is not None:
+            self._bar.update(self._items, completed=count)
+
+
+@contextmanager
+def batch_progress(total: int, quiet: bool, print_paths: bool) -> Iterator[BatchProgress]:
+    """A ``Listener`` that shows progress over items and frames on stderr, no bars when quiet or piped."""
+    with _progress_bar(quiet) as bar:
+        yield BatchProgress(bar, total, print_paths)
+
+
+@contextmanager
+def _progress_bar(quiet: bool) -> "Iterator[Progress | None]":
     from rich.console import Console  # noqa: PLC0415 (rich takes a tenth of a second; --version need not wait)
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
@@ -54,7 +119,8 @@ def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]
 
     class FramesPerSecond(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f} fps")
+            counts_frames = task.speed is not None and task.fields.get("frames", True)
+            return Text(f"{task.speed:.1f} fps" if counts_frames else "")
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -67,10 +133,6 @@ def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]
         FramesPerSecond(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=None)
-
-        def update(done: int, expected: int | None) -> None:
-            bar.update(task, completed=done, total=None if expected is None else max(done, expected))
-
-        yield update
+    # Results that are printed meanwhile go above the bar, but a pipe gets them as they are.
+    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as bar:
+        yield bar

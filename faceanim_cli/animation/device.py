@@ -3,6 +3,7 @@
 import time
 from typing import Literal, TypeAlias
 
+import cv2
 import torch
 from torch import nn
 
@@ -49,6 +50,24 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and _bf16_pays():
         return torch.bfloat16
     return torch.float32
+
+
+def share_machine(device: str, worker: int, workers: int) -> str:
+    """Keep this process out of the way of its fellow workers: a GPU each where there are several, else cores.
+
+    Args:
+        device: what was asked for; one that is named exactly stays.
+        worker: this one's number, from 0.
+        workers: how many there are.
+
+    Returns:
+        The device for this worker.
+    """
+    threads = max(1, torch.get_num_threads() // workers)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    gpus = torch.cuda.device_count()
+    return f"cuda:{worker % gpus}" if device in ("auto", "cuda") and gpus > 1 else device
 
 
 @torch.inference_mode()

@@ -39,7 +39,7 @@ def animate(
     """
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
-    options.rendering().check(output, photo, driver)
+    options.check_output(output, photo, driver)
     show_progress(not quiet)
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:

@@ -1,6 +1,6 @@
 """The options of an animation, shared by all commands that animate: declared once, applied once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +12,14 @@ from faceanim_cli.console import ProgressCallback
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
+    from faceanim_cli.animation.batch import Share
     from faceanim_cli.animation.job import AnimationResult
     from faceanim_cli.animation.rendering import Rendering
 
 
 @dataclass(frozen=True)
 class AnimationOptions:
-    """How to animate. A new option is a field here and an argument in one of the two methods below.
+    """How to animate. A new option is a field here and an argument in ``animator`` or ``animate``.
 
     Plain values only: a batch sends it to its workers.
     """
@@ -98,13 +99,29 @@ class AnimationOptions:
             confirm=confirm_on_terminal(),
         )
 
-    def animator(self) -> "Animator":
-        """Load the networks."""
+    def check_output(self, output: Path, photo: Path, driver: Path) -> None:
+        """Refuse an output that cannot be written, or not so."""
+        self.rendering().check(output, photo, driver)
+
+    def for_workers(self) -> "AnimationOptions":
+        """The same for processes that nobody can answer to: weights are fetched and agreed to before.
+
+        A file of weights is named in full, since workers may run in another folder. Weights that have a name
+        keep it: they may lie elsewhere on another machine.
+        """
+        found = self.weights_file()
+        is_file = self.weights is not None and Path(self.weights).expanduser().is_file()
+        weights = str(found.absolute()) if is_file else self.weights
+        return replace(self, weights=weights, accept_license=True)
+
+    def animator(self, share: "Share | None" = None) -> "Animator":
+        """Load the networks, into a share of the machine if it has several workers."""
         from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
+        from faceanim_cli.animation.device import share_machine  # noqa: PLC0415
 
         return Animator(
             self.weights_file(),
-            self.device,
+            self.device if share is None else share_machine(self.device, share.worker, share.workers),
             self.precision,
             relative=not self.absolute,
             adapt_scale=self.adapt_scale,

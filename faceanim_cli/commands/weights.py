@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.console import Debug, Quiet
+from faceanim_cli.console import Debug, Json, Quiet
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.hub import show_progress
 from faceanim_cli.weights.manage import (
@@ -24,7 +24,6 @@ from faceanim_cli.weights.resolve import Confirm, resolve_weights
 
 weights = typer.Typer(no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Spec = Annotated[
     str,
     typer.Argument(

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,3 +89,37 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             ) from error
     finally:
         partial.unlink(missing_ok=True)  # gone already when the rename succeeded
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what a killed process of this machine left of ``path`` under a temporary name.
+
+    Called by who is about to write ``path``: this process has no such file yet, and in a container it may
+    well have the number of one that was killed. Only POSIX tells whether a process is alive without touching
+    it; elsewhere nothing is removed.
+    """
+    target = Path(path).resolve()
+    if os.name != "posix" or not target.parent.is_dir():
+        return
+    name = re.compile(
+        rf"\.{re.escape(target.stem[:100])}\.partial-(\d+)-[0-9a-f]{{6}}{re.escape(target.suffix)}"
+    )
+    for file in target.parent.iterdir():
+        match = name.fullmatch(file.name)
+        if match is None or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
+            continue
+        with contextlib.suppress(OSError):  # somebody else's: it is in nobody's way
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True

@@ -1,0 +1,87 @@
+"""Recipes that need no networks: an item becomes a text file, and some items go wrong in a certain way."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from faceanim_cli.animation.batch import Share
+from faceanim_cli.errors import NoFaceError, WeightsError
+from faceanim_cli.media import whole_file
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """Writes the names of photo and driver. What a photo is called says what happens to it:
+
+    faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each time; fragile: only the
+    first time; slow: takes 20 frames of 0.1 s.
+    """
+
+    log: Path
+    device: str = "cpu"
+
+    def check_output(self, output: Path, photo: Path, driver: Path) -> None:
+        pass
+
+    def animator(self, share: Share | None = None) -> Any:
+        if self.device == "none":
+            raise WeightsError("no.safetensors: no such weights file")
+        if self.device == "broken":
+            raise MemoryError("no room")
+        self._note(f"load {share}")
+        return object()
+
+    def animate(
+        self,
+        animator: Any,
+        photo: Path,
+        driver: Path,
+        output: Path,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> Any:
+        frames = 20 if photo.stem == "slow" else 2
+        with whole_file(output) as partial:
+            partial.write_text(f"{photo.stem} {driver.stem}")
+            self._note(f"begin {output.name}")
+            if photo.stem == "faceless":
+                raise NoFaceError(f"{photo}: no face found")
+            if photo.stem == "buggy":
+                raise ZeroDivisionError("division\nby zero")
+            if photo.stem == "deadly" or (photo.stem == "fragile" and not self._was_killed()):
+                self._note(f"kill {photo.stem}")
+                os.kill(os.getpid(), signal.SIGKILL)
+            for frame in range(frames):
+                if photo.stem == "slow":
+                    time.sleep(0.1)
+                if progress is not None:
+                    progress(frame + 1, frames)
+        self._note(f"end {output.name}")
+        return SimpleNamespace(output=output, frames=frames, fps=25.0)
+
+    def _note(self, line: str) -> None:
+        with self.log.open("a") as file:
+            file.write(f"{line}\n")
+
+    def _was_killed(self) -> bool:
+        return "kill fragile\n" in self.log.read_text()
+
+
+class Recorder:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+
+    def frames(self, item: Any, done: int, expected: int | None) -> None:
+        self.seen.append((item.output.name, done, expected))
+
+    def item(self, report: Any) -> None:
+        self.seen.append((Path(report.output).name, report.status))
+
+    def there_already(self, count: int) -> None:
+        self.seen.append(("there already", count))

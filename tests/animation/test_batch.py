@@ -1,0 +1,209 @@
+"""A batch in one process: failures, reports, and going on where it stopped."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from faceanim_cli.animation.batch import BatchOutcome, BatchSettings, left_to_do, run_batch
+from faceanim_cli.animation.batch_plan import BatchItem
+from faceanim_cli.animation.batch_report import ItemReport, ReportFile, read_report
+from faceanim_cli.errors import UnreadableInputError, UsageError, WeightsError
+from tests.animation.batch_recipes import Recorder, TextRecipe
+
+KEYS = ["photo", "driver", "output", "status", "frames", "fps", "seconds", "error"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def items(*photos: str, out: str = "out") -> list[BatchItem]:
+    return [BatchItem(Path(f"{p}.jpg"), Path("x.mp4"), Path(out, f"{p}-x.mp4")) for p in photos]
+
+
+def work(batch: list[BatchItem], **settings: object) -> tuple[BatchOutcome, list[dict[str, object]]]:
+    """Runs a batch; gives its outcome and the lines of its report."""
+    outcome = run_batch(
+        TextRecipe(Path("log")), batch, Recorder(), BatchSettings(report=Path("report.jsonl"), **settings)
+    )
+    return outcome, [json.loads(line) for line in Path("report.jsonl").read_text().splitlines()]
+
+
+def begun() -> list[str]:
+    """Outputs that were begun since the last call."""
+    lines = Path("log").read_text().splitlines()
+    Path("log").write_text("")
+    return [line.removeprefix("begin ") for line in lines if line.startswith("begin")]
+
+
+def test_a_failure_stops_nothing_and_every_item_has_its_line() -> None:
+    outcome, lines = work(items("a", "faceless", "buggy", "b"))
+    assert set(Path("out").iterdir()) == {Path("out/a-x.mp4"), Path("out/b-x.mp4")}
+    assert Path("out/b-x.mp4").read_text() == "b x"
+    assert [list(line) for line in lines] == [KEYS] * 4
+    seconds = [line.pop("seconds") for line in lines]
+    assert all(isinstance(s, float) and 0 <= s < 60 for s in seconds)
+    done = {"driver": "x.mp4", "status": "done", "frames": 2, "fps": 25.0, "error": None}
+    failed = {"driver": "x.mp4", "status": "failed", "frames": None, "fps": None}
+    assert lines == [
+        {"photo": "a.jpg", "output": "out/a-x.mp4", **done},
+        {
+            "photo": "faceless.jpg",
+            "output": "out/faceless-x.mp4",
+            **failed,
+            "error": "faceless.jpg: no face found",
+        },
+        {
+            "photo": "buggy.jpg",
+            "output": "out/buggy-x.mp4",
+            **failed,
+            "error": "internal error: ZeroDivisionError: division by zero",
+        },
+        {"photo": "b.jpg", "output": "out/b-x.mp4", **done},
+    ]
+    assert (len(outcome.reports), outcome.found, outcome.failed) == (4, 0, 2)
+
+
+def test_the_networks_are_loaded_once_and_the_listener_hears_of_everything() -> None:
+    recorder = Recorder()
+    run_batch(TextRecipe(Path("log")), items("a", "faceless"), recorder)
+    assert Path("log").read_text().count("load") == 1
+    assert recorder.seen == [
+        ("there already", 0),
+        ("a-x.mp4", 1, 2),
+        ("a-x.mp4", 2, 2),
+        ("a-x.mp4", "done"),
+        ("faceless-x.mp4", "failed"),
+    ]
+
+
+def test_resuming_does_what_is_left_and_keeps_one_line_an_item() -> None:
+    _, first = work(items("a", "faceless", "b"))
+    Path("out/b-x.mp4").unlink()
+    begun()
+    outcome, lines = work(items("a", "faceless", "b", "c"), resume=True)
+    assert begun() == ["faceless-x.mp4", "b-x.mp4", "c-x.mp4"]
+    assert lines[0] == first[0]  # with the seconds that it took then
+    assert [(line["photo"], line["status"]) for line in lines] == [
+        ("a.jpg", "done"),
+        ("faceless.jpg", "failed"),
+        ("b.jpg", "done"),
+        ("c.jpg", "done"),
+    ]
+    assert outcome.found == 1
+
+
+def test_resuming_without_a_report_believes_what_is_there() -> None:
+    Path("out").mkdir()
+    Path("out/a-x.mp4").write_text("from elsewhere")
+    _, lines = work(items("a", "b"), resume=True)
+    assert begun() == ["b-x.mp4"]
+    assert Path("out/a-x.mp4").read_text() == "from elsewhere"
+    assert [(line["status"], line["frames"]) for line in lines] == [("skipped", None), ("done", 2)]
+
+
+def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
+    settings = BatchSettings(resume=True, report=Path("out/report.jsonl"))
+    assert run_batch(TextRecipe(Path("log")), items("a"), Recorder(), settings).found == 0
+    assert [report.status for report in read_report(Path("out/report.jsonl"))] == ["done"]
+
+
+def test_empty_files_and_folders_are_not_whole() -> None:
+    Path("out/b-x.mp4").mkdir(parents=True)
+    Path("out/a-x.mp4").touch()
+    Path("out/c-x.mp4").mkdir()
+    Path("out/c-x.mp4/0001.png").touch()
+    left, done = left_to_do(items("a", "b", "c"), None)
+    assert [item.photo.stem for item in left] == ["a", "b"]
+    assert [report.status for report in done] == ["skipped"]
+
+
+def test_without_resume_everything_is_made_anew() -> None:
+    work(items("a"))
+    begun()
+    _, lines = work(items("a"))
+    assert begun() == ["a-x.mp4"]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "driver"),
+    [("done", "another.mp4"), ("failed", "x.mp4")],
+)
+def test_what_the_report_contradicts_is_made_anew(status: str, driver: str) -> None:
+    Path("out").mkdir()
+    Path("out/a-x.mp4").write_text("older")
+    line = {"photo": "a.jpg", "driver": driver, "output": "out/a-x.mp4", "status": status}
+    Path("report.jsonl").write_text(json.dumps(line) + "\n")
+    _, lines = work(items("a"), resume=True)
+    assert Path("out/a-x.mp4").read_text() == "a x"
+    assert [(line["driver"], line["status"]) for line in lines] == [("x.mp4", "done")]
+
+
+def test_when_all_is_there_nothing_is_loaded() -> None:
+    work(items("a"))
+    Path("log").unlink()
+    outcome, _ = work(items("a"), resume=True)
+    assert not Path("log").exists()
+    assert outcome.found == 1
+
+
+def test_a_killed_process_leaves_lines_that_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    one, two = (ItemReport(name, "x", f"{name}.mp4", "done", 2, 29.97, 0.1) for name in ("a", "Zoë \udcff"))
+    file = ReportFile(path)
+    file.add(one)
+    assert read_report(path) == [one]  # before it is closed
+    file.add(two)
+    file.close()
+    whole = path.read_bytes()
+    for cut in range(len(whole)):  # however little of the last lines a power cut leaves
+        path.write_bytes(whole[:cut])
+        assert read_report(path) == [one, two][: whole[:cut].count(b"\n")]
+    assert whole.count(b"\n") == 2
+
+
+def test_a_file_that_is_no_report_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    path.write_text("Dear diary,\n")
+    with pytest.raises(UnreadableInputError, match=r"report\.jsonl, line 1: not a line of a report"):
+        work(items("a"), resume=True)
+    assert path.read_text() == "Dear diary,\n"
+    assert not Path("out").exists()
+
+
+def test_nothing_begins_when_outputs_cannot_be_written() -> None:
+    Path("out").write_text("a file")
+    with pytest.raises(UsageError, match="cannot make the folder out"):
+        work(items("a"))
+    with pytest.raises(UsageError, match="nowhere"):
+        run_batch(
+            TextRecipe(Path("log")),
+            items("a", out="there"),
+            Recorder(),
+            BatchSettings(report=Path("nowhere/r.jsonl")),
+        )
+    assert not Path("log").exists()
+
+
+def test_weights_that_do_not_load_end_the_batch() -> None:
+    with pytest.raises(WeightsError):
+        run_batch(TextRecipe(Path("log"), "none"), items("a", "b"), Recorder())
+
+
+def test_what_a_killed_run_left_half_done_goes_when_its_item_is_done() -> None:
+    Path("out").mkdir()
+    gone = "4194304"  # above the largest process number
+    Path(f"out/.a-x.partial-{gone}-00ff00.mp4").touch()
+    other = Path(f"out/.b-x.partial-{gone}-00ff00.mp4")
+    alive = Path(f"out/.a-x.partial-{os.getppid()}-00ff00.mp4")
+    other.touch()
+    alive.touch()
+    folder = Path(f"out/.a-x.partial-{gone}-0123ab.mp4")
+    folder.mkdir()
+    (folder / "0001.png").touch()
+    work(items("a"))
+    assert set(Path("out").iterdir()) == {Path("out/a-x.mp4"), other, alive}

@@ -1,0 +1,220 @@
+"""Which files are taken, who goes with whom, and what results are called."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceanim_cli.animation.batch_plan import BatchPlan, plan_batch, plan_pairs
+from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
+
+Touch = Callable[..., Path]
+
+
+@pytest.fixture
+def touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Touch:
+    """Makes empty files below the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*names: str) -> Path:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    return make
+
+
+def triples(plan: BatchPlan) -> list[tuple[str, str, str]]:
+    return [(i.photo.as_posix(), i.driver.as_posix(), i.output.as_posix()) for i in plan.items]
+
+
+def names(plan: BatchPlan) -> list[str]:
+    return [item.output.name for item in plan.items]
+
+
+def test_all_combinations_photo_by_photo(touch: Touch) -> None:
+    touch("photos/b.png", "photos/a.jpg", "drivers/y.mp4", "drivers/x.MOV")
+    assert triples(plan_batch("photos", "drivers", Path("out"))) == [
+        ("photos/a.jpg", "drivers/x.MOV", "out/a-x.mp4"),
+        ("photos/a.jpg", "drivers/y.mp4", "out/a-y.mp4"),
+        ("photos/b.png", "drivers/x.MOV", "out/b-x.mp4"),
+        ("photos/b.png", "drivers/y.mp4", "out/b-y.mp4"),
+    ]
+
+
+def test_hidden_and_other_files_are_ignored_and_counted(touch: Touch) -> None:
+    touch("p/a.jpg", "p/._a.jpg", "p/.DS_Store", "p/notes.txt", "p/older/b.jpg", "d/x.mp4", "d/x.srt")
+    plan = plan_batch("p", "d", Path("out"))
+    assert names(plan) == ["a-x.mp4"]
+    assert plan.notes == ("p: 3 hidden or other files ignored", "d: 1 hidden or other files ignored")
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("p", ["a", "b c"]),
+        ("p/a.jpg", ["a"]),
+        ("p/*.png", ["b c"]),
+        ("p/**/*", ["a", "b c", "d"]),
+        ("p/[ab]*", ["a", "b c"]),
+        ("p/e[1].jpg", ["e[1]"]),  # there is a file of this name: no pattern
+    ],
+)
+def test_a_file_a_folder_or_a_glob(touch: Touch, where: str, found: list[str]) -> None:
+    touch("p/a.jpg", "p/b c.png", "p/deep/d.webp", "x.mp4")
+    if "[1]" in where:
+        touch(where)
+    assert [i.photo.stem for i in plan_batch(where, "x.mp4", Path("out")).items] == found
+
+
+def test_an_absolute_glob(touch: Touch) -> None:
+    root = touch("p/a.jpg", "x.mp4")
+    plan = plan_batch(str(root / "p" / "*.jpg"), "x.mp4", Path("out"))
+    assert [item.photo for item in plan.items] == [root / "p" / "a.jpg"]
+
+
+def test_folders_of_frames_and_motion_files_are_drivers(touch: Touch) -> None:
+    touch("a.jpg", "d/x.mp4", "d/nod.motion", "d/walk/0001.png", "d/walk/0002.png", "d/notes/readme.txt")
+    assert names(plan_batch("a.jpg", "d", Path("out"))) == ["a-nod.mp4", "a-walk.mp4", "a-x.mp4"]
+    assert names(plan_batch("a.jpg", "d/walk", Path("out"))) == ["a-walk.mp4"]
+
+
+def test_pairs_of_equal_names(touch: Touch) -> None:
+    touch("p/a.jpg", "p/b.jpg", "p/c.jpg", "d/c.mp4", "d/a.mov", "d/z.mp4")
+    plan = plan_batch("p", "d", Path("out"), match="name")
+    assert names(plan) == ["a-a.mp4", "c-c.mp4"]
+    assert plan.notes == ("p: 1 without a partner, p/b.jpg first", "d: 1 without a partner, d/z.mp4 first")
+    with pytest.raises(UnreadableInputError, match=r"no photo in p/b\.jpg has the name of a driver"):
+        plan_batch("p/b.jpg", "d", Path("out"), match="name")
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{index:03d}.mp4", ["001.mp4", "002.mp4"]),
+        ("{driver}/{photo}.webm", ["a.webm", "{b}.webm"]),
+        ("{{{photo}}}-{index}.mov", ["{a}-1.mov", "{{b}}-2.mov"]),
+    ],
+)
+def test_name_templates(touch: Touch, template: str, expected: list[str]) -> None:
+    touch("p/a.jpg", "p/{b}.jpg", "x.mp4")
+    assert names(plan_batch("p", "x.mp4", Path("out"), name=template)) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{person}.mp4", "unknown {person}; known are {photo}, {driver}, {index}"),
+        ("{photo.__class__}.mp4", "unknown {photo.__class__}"),
+        ("{0}.mp4", "unknown {0}"),
+        ("{}.mp4", "unknown {}"),
+        ("{photo!r}.mp4", "only the index takes a format"),
+        ("{photo:>999999999}.mp4", "only the index takes a format"),
+        ("{index:0999999999d}.mp4", "only the index takes a format"),
+        ("{photo.mp4", "fields are {photo}"),
+        ("../{photo}.mp4", "inside the output folder"),
+        ("/tmp/{photo}.mp4", "inside the output folder"),
+        ("{photo}/", "inside the output folder"),
+        ("", "inside the output folder"),
+    ],
+)
+def test_impossible_templates_are_refused(touch: Touch, template: str, said: str) -> None:
+    touch("a.jpg", "x.mp4")
+    with pytest.raises(UsageError) as error:
+        plan_batch("a.jpg", "x.mp4", Path("out"), name=template)
+    assert said in str(error.value)
+
+
+def test_two_results_of_one_name_are_refused_with_both_pairs(touch: Touch) -> None:
+    touch("p/a.jpg", "p/a.png", "x.mp4")
+    with pytest.raises(UsageError, match=r"p/a\.jpg \+ x\.mp4 and p/a\.png \+ x\.mp4 .* out/a-x\.mp4"):
+        plan_batch("p", "x.mp4", Path("out"))
+    assert len(plan_batch("p", "x.mp4", Path("out"), name="{index}.mp4").items) == 2
+
+
+@pytest.mark.parametrize("drivers", ["clips", "clips/*", "clips/**/*.mp4"])
+def test_results_inside_an_input_folder_are_no_inputs_of_the_next_run(touch: Touch, drivers: str) -> None:
+    touch("a.jpg", "clips/x.mp4", "clips/out/a-x.mp4", "clips/out/frames/1.png")
+    assert names(plan_batch("a.jpg", drivers, Path("clips/out"))) == ["a-x.mp4"]
+
+
+def test_inputs_inside_the_output_folder_are_inputs(touch: Touch) -> None:
+    touch("photos/a.jpg", "drivers/x.mp4")
+    assert names(plan_batch("photos", "drivers", Path())) == ["a-x.mp4"]
+
+
+@pytest.mark.parametrize("drivers", ["clips", "clips/*.mp4"])
+def test_results_among_their_like_are_refused(touch: Touch, drivers: str) -> None:
+    touch("photos/a.jpg", "clips/x.mp4")
+    with pytest.raises(UsageError, match=r"clips/a-x\.mp4 would be an input of the next run"):
+        plan_batch("photos", drivers, Path("clips"))
+    plan_batch("photos", drivers, Path("photos"))  # videos among photos are not taken for photos
+    plan_batch("photos", "clips/x.mp4", Path("clips"))  # nothing is searched
+
+
+def test_a_result_never_replaces_an_input(touch: Touch) -> None:
+    touch("a.jpg", "a-x.mp4", "x.mp4")
+    with pytest.raises(UsageError, match="would replace an input"):
+        plan_batch("a.jpg", "x.mp4", Path(), name="x.mp4")
+
+
+@pytest.mark.parametrize(
+    ("photos", "drivers", "said"),
+    [
+        ("none", "x.mp4", "none: there is no such file"),
+        ("a.jpg", "none/*.mp4", r"no videos in none/\*\.mp4"),
+        ("empty", "x.mp4", r"no photos in empty \(1 files of other kinds\)"),
+        ("a.jpg", "empty", "no videos in empty"),
+    ],
+)
+def test_nothing_to_work_with(touch: Touch, photos: str, drivers: str, said: str) -> None:
+    touch("a.jpg", "x.mp4", "empty/readme.txt")
+    with pytest.raises(UnreadableInputError, match=said):
+        plan_batch(photos, drivers, Path("out"))
+
+
+# --- a table of pairs
+
+
+def test_a_table_of_pairs(touch: Touch) -> None:
+    root = touch("lists/p/a.jpg")
+    table = root / "lists" / "pairs.csv"
+    table.write_text(
+        "\ufeffdriver,photo,output\nx.mp4,p/a.jpg,\ny.mp4,b.jpg,sub/second.webm\nz.mp4,p/a.jpg,\n", "utf-8"
+    )
+    plan = plan_pairs(Path("lists/pairs.csv"), Path("out"))
+    assert triples(plan) == [  # one photo's together, numbers as in the file
+        ("lists/p/a.jpg", "lists/x.mp4", "out/a-x.mp4"),
+        ("lists/p/a.jpg", "lists/z.mp4", "out/a-z.mp4"),
+        ("lists/b.jpg", "lists/y.mp4", "out/sub/second.webm"),
+    ]
+    table.write_text("photo,driver\na.jpg,x.mp4\nb.jpg,y.mp4\n")
+    assert names(plan_pairs(table, Path("out"), name="{index}.mp4")) == ["1.mp4", "2.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("photo,video\na,b\n", UsageError, "its columns are photo, video; they must be photo, driver"),
+        ("", UsageError, "its columns are none"),
+        ("photo,driver\n", UnreadableInputError, "holds no pairs"),
+        ("photo,driver\na.jpg\n", UnreadableInputError, "line 2: needs a photo and a driver"),
+        ("photo,driver\na.jpg,x.mp4,more\n", UnreadableInputError, "line 2"),
+        ("photo,driver,output\na.jpg,x.mp4,../x.mp4\n", UsageError, "inside the output folder"),
+        ("photo,driver,output\na,b,c.mp4\nd,e,c.mp4\n", UsageError, "would both be written to"),
+        (b"\xff\xfe\x00p", UnreadableInputError, "cannot read the pairs"),
+        (None, UnreadableInputError, "No such file"),
+    ],
+)
+def test_a_table_that_cannot_be(
+    tmp_path: Path, text: str | bytes | None, kind: type[FaceanimError], said: str
+) -> None:
+    table = tmp_path / "pairs.csv"
+    if text is not None:
+        table.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(kind) as error:
+        plan_pairs(table, tmp_path / "out")
+    assert said in str(error.value)
+    assert "pairs.csv" in str(error.value) or "would both" in said
