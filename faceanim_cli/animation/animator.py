@@ -89,7 +89,15 @@ class Animator:
         self._detector = FaceDetector()
         self.photo_crop: Box | None = None
 
-    def set_photo(self, image: Image, crop: Crop = "auto", name: str = "photo") -> None:
+    def set_photo(
+        self,
+        image: Image,
+        crop: Crop = "auto",
+        name: str = "photo",
+        *,
+        face: Box | None = None,
+        reach: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         """Encode the photo to animate.
 
         Args:
@@ -98,6 +106,9 @@ class Animator:
                 around the same centre; None takes the photo whole, resized to a square: photo and driving
                 frames are then already framed alike.
             name: what error messages call the photo.
+            face: the face's box in the photo, where it is known; with "auto", that one is framed.
+            reach: (S, S) in [0, 1], how much of the motion each place of the crop takes part in; None is all
+                of it everywhere. Zeros at the border keep the frame's edge as it is in the photo.
 
         Raises:
             NoFaceError: "auto", and no face in the photo.
@@ -106,9 +117,8 @@ class Animator:
         """
         _check_image(image)
         height, width = image.shape[:2]
-        face = None
         if crop == "auto":
-            face = self._detector.largest_face(image, name)
+            face = face or self._detector.largest_face(image, name)
             self.photo_crop = frame_crop(face, (width, height))
         else:
             self.photo_crop = None if crop is None else square_crop(Box(*crop), (width, height))
@@ -117,6 +127,8 @@ class Animator:
             photo = self._to_batch([self._cut(image, self.photo_crop)])
             boxes = None if face is None or self.photo_crop is None else self._boxes([face], self.photo_crop)
             self._code = self._model.encode_photo(photo, boxes=boxes)
+        if reach is not None:
+            self._code = self._code._replace(reach=torch.from_numpy(reach)[None, None].to(self.device))
 
     def animate(
         self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None

@@ -1,5 +1,7 @@
 """Face boxes: found by Viola-Jones, followed through a video, turned into the crop that the networks see."""
 
+from faceanim_cli.faces.choice import choose_face, draw_numbers, find_faces
+from faceanim_cli.faces.compositing import Patch, edge_distance, motion_reach, seam_mask
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import (
     FRAME_SCALE,
@@ -10,7 +12,6 @@ from faceanim_cli.faces.framing import (
     face_in_crop,
     frame_crop,
     inverse_crop_transform,
-    paste_back,
     square_crop,
     transform_points,
 )
@@ -21,13 +22,19 @@ __all__ = [
     "Box",
     "FaceDetector",
     "FaceTrack",
+    "Patch",
+    "choose_face",
     "clip_crop",
     "crop_image",
     "crop_transform",
+    "draw_numbers",
+    "edge_distance",
     "face_in_crop",
+    "find_faces",
     "frame_crop",
     "inverse_crop_transform",
-    "paste_back",
+    "motion_reach",
+    "seam_mask",
     "square_crop",
     "track_face",
     "transform_points",

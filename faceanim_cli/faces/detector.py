@@ -129,10 +129,7 @@ class FaceDetector:
         """
         faces = self.detect(image, thorough=True)
         if not faces:
-            raise NoFaceError(
-                f"{name}: no face found; say where it is with --crop x,y,w,h, or take a photo that shows "
-                "the whole face"
-            )
+            raise no_face(image, name)
         return faces[0]
 
     def _search(self, grey: Any, side: int, tilt: float, thorough: bool) -> list[tuple[Box, int]]:
@@ -178,6 +175,15 @@ class FaceDetector:
             framed = _as_frontal(found, search.size, search.dx, search.dy)
             candidates.append(_Candidate(found, framed, int(count), number))
         return candidates
+
+
+def no_face(image: Image, name: str) -> NoFaceError:
+    """What to raise when ``detect`` finds nothing in a photo: what was tried, and what to do."""
+    height, width = image.shape[:2]
+    return NoFaceError(
+        f"{name}: no face found in {width}x{height} pixels, upright or tilted by {TILT:.0f} degrees; say "
+        "where it is with --crop x,y,w,h, or take a photo that shows the whole face"
+    )
 
 
 def merged(candidates: Sequence[_Candidate]) -> list[tuple[Box, int]]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -35,7 +34,6 @@ Matrix: TypeAlias = npt.NDArray[np.float64]
 FRAME_SCALE = 1.75
 TIGHTEST_SCALE = 1.25  # a crop shrinks to stay inside a small image, down to here; then it reaches over it
 MOTION_MARGIN = 1.3  # a moving face keeps this much of its own box inside the crop of its clip
-FEATHER = 0.08  # width of the soft edge of a pasted crop, as a share of the crop's side
 
 
 @dataclass(frozen=True)
@@ -176,40 +174,34 @@ def crop_image(image: Image, crop: Box, size: int) -> Image:
     over = (max(-y, 0), max(y + side - height, 0), max(-x, 0), max(x + side - width, 0))
     if any(over):
         part = np.asarray(cv2.copyMakeBorder(part, *over, cv2.BORDER_REPLICATE), np.uint8)
-    return _resized(part, size)
+    return resized(part, size)
 
 
-def paste_back(image: Image, face_frame: Image, crop: Box) -> Image:
-    """The image with the crop's place taken by ``face_frame``: the inverse of ``crop_image``.
+def resized(image: Image, size: int) -> Image:
+    """A square picture at ``size`` pixels a side; a copy even where that is its own size."""
+    if image.shape[0] == size and image.shape[1] == size:
+        return image.copy()
+    # Area averaging is the only one of OpenCV's filters that does not alias when it shrinks.
+    how = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
 
-    The pasted square fades in over ``FEATHER`` of its side, except where it ends at the image's own edge:
-    there is nothing to blend with.
+
+def crop_region(crop: Box, image_size: tuple[int, int]) -> tuple[slice, slice, tuple[slice, slice]]:
+    """Where a crop lies in its image: rows, columns, and (rows, columns) of the crop that show image.
 
     Args:
-        image: uint8 (H, W, 3); left as it is.
-        face_frame: uint8 (S, S, 3), any S.
-        crop: the crop that it was made from, whole-pixel square.
-
-    Returns:
-        uint8 (H, W, 3), new.
+        crop: whole-pixel square.
+        image_size: (width, height) of the image.
 
     Raises:
         ValueError: the crop is not a whole-pixel square.
         UsageError: it does not touch the image.
     """
     x, y, side = _whole_square(crop)
-    height, width = image.shape[:2]
-    _check_box(crop, (width, height))
+    width, height = image_size
+    _check_box(crop, image_size)
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
-    face = _resized(face_frame, side)[y0 - y : y1 - y, x0 - x : x1 - x].astype(np.float32)
-    mask_x = _ramp(side, fade_start=x > 0, fade_end=x + side < width)[x0 - x : x1 - x]
-    mask_y = _ramp(side, fade_start=y > 0, fade_end=y + side < height)[y0 - y : y1 - y]
-    mask = (mask_y[:, None] * mask_x[None, :])[..., None]  # (h, w, 1)
-
-    result = image.copy()
-    below = image[y0:y1, x0:x1].astype(np.float32)
-    result[y0:y1, x0:x1] = np.rint(below + mask * (face - below)).astype(np.uint8)
-    return result
+    return slice(y0, y1), slice(x0, x1), (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
 
 
 def crop_transform(crop: Box, size: int) -> Matrix:
@@ -287,21 +279,3 @@ def _whole_square(crop: Box) -> tuple[int, int, int]:
             f"not a whole-pixel square: {crop}; make one with frame_crop, clip_crop or square_crop"
         )
     return x, y, side
-
-
-def _resized(image: Image, size: int) -> Image:
-    if image.shape[0] == size and image.shape[1] == size:
-        return image.copy()
-    # Area averaging is the only one of OpenCV's filters that does not alias when it shrinks.
-    how = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
-
-
-@lru_cache(maxsize=32)
-def _ramp(side: int, *, fade_start: bool, fade_end: bool) -> npt.NDArray[np.float32]:
-    """(side,) weights in (0, 1]: one dimension of the feathered mask; the same for every frame of a clip."""
-    position = (np.arange(side) + 0.5) / (FEATHER * side)
-    rise = np.minimum(position, 1.0)
-    ramp = (rise if fade_start else 1.0) * (rise[::-1] if fade_end else 1.0) * np.ones(side)
-    ramp = ramp * ramp * (3 - 2 * ramp)  # smoothstep: a linear ramp shows a crease at both ends
-    return ramp.astype(np.float32)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from faceanim_models.dense_motion import DenseMotion, DenseMotionNetwork, DenseMotionSettings
 from faceanim_models.generator import Generated, Generator, GeneratorSettings
-from faceanim_models.geometry import resize
+from faceanim_models.geometry import limit_grid, resize
 from faceanim_models.keypoint_detector import KeypointDetector, KeypointDetectorSettings
 
 
@@ -42,6 +42,7 @@ class PhotoCode(NamedTuple):
     features: list[Tensor]
     jacobians: Tensor | None = None  # (B, K, 2, 2), of first-order-model's keypoints
     maps: Tensor | None = None  # (B, C, 2 size, 2 size): the dense motion network's HeadSegmenter's
+    reach: Tensor | None = None  # (B, 1, h, w) in [0, 1]: how much of the motion each place takes part in
 
     def expand(self, batch: int) -> "PhotoCode":
         """The code of one photo seen as a batch of ``batch``, without copying."""
@@ -56,6 +57,7 @@ class PhotoCode(NamedTuple):
             [repeated(feature) for feature in self.features],
             None if self.jacobians is None else repeated(self.jacobians),
             None if self.maps is None else repeated(self.maps),
+            None if self.reach is None else repeated(self.reach),
         )
 
 
@@ -103,4 +105,5 @@ class AnimationModel(nn.Module):
         if isinstance(keypoints, Keypoints):
             keypoints = keypoints.points
         motion = self.dense_motion(code.thumbnail, code.keypoints, keypoints, code.maps)
+        motion = motion._replace(grid=limit_grid(motion.grid, code.reach))
         return self.generator(code.photo, code.features, motion), motion

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from faceanim_models.animation_model import Keypoints, PhotoCode
 from faceanim_models.blocks import ConvBlock, EnlargingBlock
-from faceanim_models.geometry import gaussian_heatmaps, identity_grid, sample_at
+from faceanim_models.geometry import gaussian_heatmaps, identity_grid, limit_grid, sample_at
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class FirstOrderModel(nn.Module):
         """Frames that show the photo's person with the driving ``keypoints``."""
         source = Keypoints(code.keypoints, code.jacobians)
         motion = self.generator.dense_motion_network(code.thumbnail, source, keypoints)
+        motion = motion._replace(grid=limit_grid(motion.grid, code.reach))
         image = self.generator(code.features[0], motion)
         return FirstOrderGenerated(image, deform(code.photo, motion.grid)), motion
 

@@ -159,6 +159,18 @@ def resize_grid(grid: Tensor, height: int, width: int) -> Tensor:
     return moved.permute(0, 2, 3, 1)
 
 
+def limit_grid(grid: Tensor, reach: Tensor | None) -> Tensor:
+    """A sampling grid (B, H, W, 2) of which each place keeps the share ``reach`` (B, 1, h, w) of its motion.
+
+    0 is none: the place stays as it is in the photo. None leaves the grid as it is.
+    """
+    if reach is None:
+        return grid
+    height, width = grid.shape[1:3]
+    still = identity_grid(height, width, like=grid)
+    return still + (grid - still) * resize(reach, height, width).permute(0, 2, 3, 1)
+
+
 def gaussian_heatmaps(points: Tensor, height: int, width: int, sigma: float) -> Tensor:
     """(B, K, 2) -> (B, K, H, W): a Gaussian of height 1 and standard deviation ``sigma`` at each point."""
     # The Gaussian separates: K (H + W) exponentials instead of K H W.

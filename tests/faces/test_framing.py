@@ -16,7 +16,6 @@ from faceanim_cli.faces.framing import (
     face_in_crop,
     frame_crop,
     inverse_crop_transform,
-    paste_back,
     square_crop,
     transform_points,
 )
@@ -202,51 +201,3 @@ class TestFaceInCrop:
         x0, y0, x1, y1 = face_in_crop(Box(100, 100, 90, 90), frame_crop(Box(100, 100, 90, 90), (400, 400)))
         assert (x0 + x1, y0 + y1) == pytest.approx((0, 0))
         assert x1 == pytest.approx(1 / FRAME_SCALE, abs=0.01)
-
-
-class TestPasteBack:
-    @staticmethod
-    def smooth_image():
-        noise = np.random.default_rng(1).random((6, 8, 3))
-        ys, xs = np.linspace(0, 4.999, 170), np.linspace(0, 6.999, 230)
-        y, x = ys.astype(int), xs.astype(int)
-        fy, fx = (ys - y)[:, None, None], (xs - x)[None, :, None]
-        rows = noise[y] * (1 - fy) + noise[y + 1] * fy
-        return np.rint(255 * (rows[:, x] * (1 - fx) + rows[:, x + 1] * fx)).astype(np.uint8)
-
-    @pytest.mark.parametrize("crop", [Box(40, 30, 100, 100), Box(0, 70, 100, 100), Box(-40, -60, 300, 300)])
-    def test_untouched_crop_gives_the_image_back(self, crop):
-        image = self.smooth_image()
-        exact = paste_back(image, crop_image(image, crop, int(crop.w)), crop)
-        assert np.array_equal(exact, image)
-        for size in (64, 256):
-            back = paste_back(image, crop_image(image, crop, size), crop)
-            error = np.abs(back.astype(int) - image)
-            assert error.mean() < 1
-            assert error.max() < 25
-
-    def test_changes_only_the_crop_and_fades_at_its_edge(self):
-        image = np.zeros((170, 230, 3), np.uint8)
-        result = paste_back(image, np.full((64, 64, 3), 200, np.uint8), Box(40, 30, 100, 100))
-        outside = np.ones(image.shape[:2], bool)
-        outside[30:130, 40:140] = False
-        assert not result[outside].any()
-        assert (result[45:115, 55:125] == 200).all()
-        assert 0 < result[80, 42, 0] < 100
-        assert not image.any()
-
-    def test_does_not_fade_at_the_edge_of_the_image(self):
-        image = np.zeros((100, 100, 3), np.uint8)
-        face = np.full((64, 64, 3), 200, np.uint8)
-        assert (paste_back(image, face, Box(0, 0, 100, 100)) == 200).all()
-        assert (paste_back(image, face, Box(-20, -20, 140, 140)) == 200).all()
-
-    @settings(max_examples=30, deadline=None)
-    @given(st.integers(-60, 200), st.integers(-60, 150), st.integers(1, 260))
-    def test_any_crop_that_touches_the_image_works(self, x, y, side):
-        image, crop = self.smooth_image(), Box(x, y, side, side)
-        if x + side <= 0 or y + side <= 0:
-            with pytest.raises(UsageError):
-                crop_image(image, crop, 32)
-            return
-        assert np.array_equal(paste_back(image, crop_image(image, crop, side), crop), image)
