@@ -15,6 +15,7 @@ from faceanim_cli import __version__
 from faceanim_cli.commands.animate import animate
 from faceanim_cli.commands.batch import batch
 from faceanim_cli.commands.eval import eval_
+from faceanim_cli.commands.faces import faces
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(animate)
 app.command()(batch)
+app.command()(faces)
 app.command()(train)
 app.command("eval")(eval_)
 app.add_typer(weights, name="weights")

@@ -1,21 +1,25 @@
 """One animation from files to a file: photo and driver in, video out, frames streaming through."""
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli import __version__
-from faceanim_cli.animation.animator import Animator, Crop
+from faceanim_cli.animation.animator import Animator, Crop, Image
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.rendering import Rendering
+from faceanim_cli.animation.scene import Scene, warn_of_share
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
 from faceanim_cli.media import (
     FrameSource,
+    check_photo_output,
     open_output,
     open_video,
     playable_rate,
     read_photo,
+    write_photo,
 )
 from faceanim_cli.weights.records import hash_file
 
@@ -43,6 +47,7 @@ def animate_file(
     photo_crop: Crop = "auto",
     driver_crop: Crop = "auto",
     rendering: Rendering | None = None,
+    show_crop: Path | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> AnimationResult:
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
@@ -57,6 +62,7 @@ def animate_file(
             is written, see ``media.open_output``.
         photo_crop, driver_crop: "auto", (x, y, w, h) in pixels, or None for files that are framed alike.
         rendering: what the result shows and how it is written; None for the defaults.
+        show_crop: a PNG or JPEG to write first, with what the networks see of photo and driver.
         progress: called with the number of frames done and the number expected, if known.
 
     Raises:
@@ -65,9 +71,11 @@ def animate_file(
     """
     rendering = rendering or Rendering()
     rendering.check(output, photo, driver)
+    if show_crop is not None:
+        check_photo_output(show_crop, photo, driver)
     picture = read_photo(photo)
     with Pipeline() as pipeline, _open_driver(driver, output, rendering) as video:
-        animator.set_photo(picture, photo_crop, name=str(photo))
+        scene = Scene(animator, picture, photo_crop, rendering, name=str(photo))
         size = (video.width, video.height)
         crop: Box | None = None
         track = None
@@ -77,27 +85,47 @@ def animate_file(
             crop = track.clip_crop(size)
         elif driver_crop is not None and driver_crop != "auto":
             crop = square_crop(Box(*driver_crop), size)
+            warn_of_share(next(iter(video)), crop, str(driver), "--driver-crop", FaceDetector())
+        scene.frame_driver(size, crop)
+        if show_crop is not None:
+            write_photo(show_crop, scene.seen_by_networks(next(iter(video))))
 
         expected = video.frame_count_estimate
         boxes = None if track is None else (track.box_at(index) for index in range(2**62))
         done = 0
-        shape = (animator.size, animator.size)
+        frames = _Kept(pipeline.stage("decode", video))
         sound = driver if video.has_audio and rendering.audio == "driver" else rendering.sound
         with open_output(
             output,
             video.fps,
-            shape,
+            scene.size,
             audio_from=sound,
             encoding=rendering.encoding,
             metadata=provenance(animator),
         ) as writer:
-            frames = pipeline.stage("decode", video)
-            for frame in pipeline.stage("infer", animator.animate(frames, crop=crop, faces=boxes)):
-                writer.write(frame)
+            for results in pipeline.stage("infer", scene.animate(frames, boxes)):
+                writer.write(scene.compose(results, frames.oldest()))
                 done += 1
                 if progress is not None:
                     progress(done, expected)
         return AnimationResult(output, done, float(video.fps), 0 if track is None else track.misses)
+
+
+class _Kept(Iterator[Image]):
+    """Driving frames on their way to the networks, kept until the result of each is there."""
+
+    def __init__(self, frames: Iterable[Image]) -> None:
+        self._frames = iter(frames)
+        self._kept: deque[Image] = deque()
+
+    def __next__(self) -> Image:
+        frame = next(self._frames)
+        self._kept.append(frame)
+        return frame
+
+    def oldest(self) -> Image:
+        """The frame that has waited longest, which waits no more; another thread may be adding some."""
+        return self._kept.popleft()
 
 
 def _open_driver(driver: Path, output: Path, rendering: Rendering) -> FrameSource:

@@ -5,8 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from faceanim_cli.errors import UsageError
-from faceanim_cli.media import Encoding, check_output
+from faceanim_cli.media import Encoding, check_not_input, check_output
 
 Audio: TypeAlias = Literal["driver", "none"] | Path
 
@@ -20,6 +19,21 @@ class Rendering:
     """Frames per second that the driver is resampled to; None is its own rate."""
     audio: Audio = "driver"
     """Whose sound the result has; a path is a sound or video file."""
+    paste_back: bool = False
+    """Show the whole photo with the animated face in it, instead of the crop."""
+    face: int | None = None
+    """Which face, counted from 1, left to right; None is the largest."""
+    all_faces: bool = False
+    """Animate every face, in the whole photo."""
+    longest_side: int | None = None
+    """Pixels of a whole photo's longer side; None is its own, within reason."""
+    side_by_side: bool = False
+    """Show photo and driver left of the result."""
+
+    @property
+    def whole_photo(self) -> bool:
+        """Whether the result is the photo rather than a crop of it."""
+        return self.paste_back or self.all_faces
 
     @property
     def sound(self) -> Path | None:
@@ -33,7 +47,5 @@ class Rendering:
             UsageError: the output would replace an input, cannot be written, or not in this way.
             UnreadableInputError: there is no sound in the file that it was to come from.
         """
-        for file in (*inputs, *([] if self.sound is None else [self.sound])):
-            if output.exists() and file.exists() and output.samefile(file):
-                raise UsageError(f"cannot write {output}: it is an input and would be lost; name another")
+        check_not_input(output, *inputs, *([] if self.sound is None else [self.sound]))
         check_output(output, self.encoding, self.fps, self.sound)

@@ -26,6 +26,12 @@ def animate(
         ),
     ],
     options: AnimationOptions,
+    show_crop: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write what the networks see of photo and driver: .png or .jpg.", show_default=False
+        ),
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -37,11 +43,14 @@ def animate(
     The shipped weights are licensed CC BY-NC 4.0 (not for commercial use); the code is Apache-2.0. Animate
     people who have agreed to it.
     """
+    from faceanim_cli.media import check_photo_output  # noqa: PLC0415
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     options.check_output(output, photo, driver)
+    if show_crop is not None:
+        check_photo_output(show_crop, photo, driver)
     show_progress(not quiet)
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:
-        result = options.animate(animator, photo, driver, output, progress)
+        result = options.animate(animator, photo, driver, output, progress, show_crop)
     typer.echo(result.output)

@@ -37,8 +37,31 @@ class AnimationOptions:
     ] = True
     sr: Annotated[bool, typer.Option("--sr/--no-sr", help="Super-resolution: twice the size.")] = True
     size: Annotated[
-        int | None, typer.Option(help="Side of the result in pixels (default: 512, or 256 with --no-sr).")
+        int | None,
+        typer.Option(
+            min=16,
+            max=8192,
+            help="Side of the result in pixels (default: 512, or 256 with --no-sr); of a whole photo the "
+            "longer side (default: the photo's own, up to 2560).",
+        ),
     ] = None
+    paste_back: Annotated[
+        bool, typer.Option("--paste-back", help="Give the whole photo with the animated face in it.")
+    ] = False
+    face: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Which face of the photo, counted from the left; `faceanim faces` shows them (default: the "
+            "largest).",
+        ),
+    ] = None
+    all_faces: Annotated[
+        bool, typer.Option("--all-faces", help="Animate every face of the photo, pasted back into it.")
+    ] = False
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Show photo and driver left of the result.")
+    ] = False
     weights: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +110,10 @@ class AnimationOptions:
         parse_crop(self.crop)
         parse_crop(self.driver_crop)
         parse_fps(self.fps)
+        ways = {"--crop": self.crop, "--face": self.face, "--all-faces": self.all_faces or None}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise typer.BadParameter(f"{' and '.join(given)} say which face to animate: give one of them")
 
     def weights_file(self) -> Path:
         """The weights on this machine, fetched if need be; a person on the terminal is asked about terms."""
@@ -126,15 +153,28 @@ class AnimationOptions:
             relative=not self.absolute,
             adapt_scale=self.adapt_scale,
             sr=self.sr,
-            size=self.size,
+            size=None if self._whole_photo else self.size,
         )
+
+    @property
+    def _whole_photo(self) -> bool:
+        return self.paste_back or self.all_faces
 
     def rendering(self) -> "Rendering":
         """What the result shows and how it is written."""
         from faceanim_cli.animation.rendering import Rendering  # noqa: PLC0415
         from faceanim_cli.media import Encoding  # noqa: PLC0415
 
-        return Rendering(Encoding(self.codec, self.crf), parse_fps(self.fps), parse_audio(self.audio))
+        return Rendering(
+            Encoding(self.codec, self.crf),
+            parse_fps(self.fps),
+            parse_audio(self.audio),
+            paste_back=self.paste_back,
+            face=self.face,
+            all_faces=self.all_faces,
+            longest_side=self.size if self._whole_photo else None,
+            side_by_side=self.side_by_side,
+        )
 
     def animate(
         self,
@@ -143,6 +183,7 @@ class AnimationOptions:
         driver: Path,
         output: Path,
         progress: ProgressCallback | None = None,
+        show_crop: Path | None = None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file."""
         from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
@@ -155,5 +196,6 @@ class AnimationOptions:
             photo_crop=parse_crop(self.crop) or "auto",
             driver_crop=parse_crop(self.driver_crop) or "auto",
             rendering=self.rendering(),
+            show_crop=show_crop,
             progress=progress,
         )

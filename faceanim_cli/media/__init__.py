@@ -1,9 +1,9 @@
 """Photos and videos in and out, streamed through ffmpeg."""
 
 from faceanim_cli.media.frame_folder import FrameFolder, FrameSource, open_video
-from faceanim_cli.media.output_file import check_writable, whole_file
+from faceanim_cli.media.output_file import check_not_input, check_writable, whole_file
 from faceanim_cli.media.outputs import Encoding, FrameWriter, check_output, open_output, playable_rate
-from faceanim_cli.media.photos import read_photo, write_photo
+from faceanim_cli.media.photos import check_photo_output, read_photo, write_photo
 from faceanim_cli.media.video_reader import VideoReader
 from faceanim_cli.media.video_writer import VideoWriter
 
@@ -14,7 +14,9 @@ __all__ = [
     "FrameWriter",
     "VideoReader",
     "VideoWriter",
+    "check_not_input",
     "check_output",
+    "check_photo_output",
     "check_writable",
     "open_output",
     "open_video",

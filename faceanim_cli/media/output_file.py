@@ -41,6 +41,18 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     _check_parent(path, target.parent)
 
 
+def check_not_input(path: str | os.PathLike[str], *inputs: Path) -> None:
+    """Make sure that an output does not take the place of an input, under whatever name.
+
+    Raises:
+        UsageError: it would.
+    """
+    target = Path(path)
+    for file in inputs:
+        if target.exists() and file.exists() and target.samefile(file):
+            raise UsageError(f"cannot write {path}: it is an input and would be lost; name another")
+
+
 def _check_parent(path: str | os.PathLike[str], parent: Path) -> None:
     if not parent.is_dir():
         raise UsageError(f"cannot write {path}: the folder {parent} does not exist; create it first")
