@@ -14,6 +14,7 @@ import typer
 from faceanim_cli import __version__
 from faceanim_cli.commands.animate import animate
 from faceanim_cli.commands.batch import batch
+from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.faces import faces
 from faceanim_cli.commands.train import train
@@ -34,6 +35,7 @@ app.command()(faces)
 app.command()(train)
 app.command("eval")(eval_)
 app.add_typer(weights, name="weights")
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:

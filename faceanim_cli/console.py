@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -43,6 +43,25 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def debugging() -> bool:
     """Whether ``--debug`` was given."""
     return _Reporting.debug
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people; tabs and newlines for pipes, where it would be cut at 80 columns."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(cell.replace("\n", " ") for cell in row))
+        return
+    from rich.console import Console  # noqa: PLC0415 (not needed in a pipe)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
+    if not header:
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: a [ in a path is no markup
+    Console().print(table)
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from faceanim_cli.console import Debug, Json, Quiet
+from faceanim_cli.console import Debug, Json, Quiet, print_table
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.hub import show_progress
 from faceanim_cli.weights.manage import (
@@ -70,7 +69,7 @@ def list_(as_json: Json = False, debug: Debug = False) -> None:
         )
         for item in found
     ]
-    _print_table(("name", "state", "size", "licence", "what"), rows)
+    print_table(("name", "state", "size", "licence", "what"), rows)
 
 
 @weights.command()
@@ -102,7 +101,7 @@ def info(
     if as_json:
         typer.echo(json.dumps(known.as_json(), indent=2, default=str))
         return
-    _print_table((), [(key, value) for key, value in _facts(known).items() if value])
+    print_table((), [(key, value) for key, value in _facts(known).items() if value])
 
 
 @weights.command()
@@ -116,7 +115,7 @@ def verify(as_json: Json = False, debug: Debug = False) -> None:
         ]
         typer.echo(json.dumps(values, indent=2))
     else:
-        _print_table(("name", "", "path"), [(v.name, v.fault or "ok", str(v.path)) for v in verdicts])
+        print_table(("name", "", "path"), [(v.name, v.fault or "ok", str(v.path)) for v in verdicts])
     bad = [v.name for v in verdicts if v.fault is not None]
     if bad:
         raise WeightsError(f"damaged: {', '.join(bad)}; faceanim weights remove NAME, then pull NAME")
@@ -193,22 +192,3 @@ def _size(count: int | None) -> str:
     if count is None:
         return ""
     return f"{count / 1e6:.0f} MB" if count >= 10_000_000 else f"{count / 1e6:.1f} MB"
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for people; tabs and newlines for pipes, where it would be cut at 80 columns."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            typer.echo("\t".join(cell.replace("\n", " ") for cell in row))
-        return
-    from rich.console import Console  # noqa: PLC0415 (not needed in a pipe)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
-    if not header:
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text: a [ in a path is no markup
-    Console().print(table)
