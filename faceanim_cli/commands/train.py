@@ -7,14 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug
-
-
-class OptimizerChoice(str, Enum):
-    """How the weights follow the gradient."""
-
-    ADAM = "adam"
-    SWATS = "swats"
+from faceanim_cli.console import Debug, Quiet
+from faceanim_cli.training_view import training_view
 
 
 class Stage(str, Enum):
@@ -24,6 +18,46 @@ class Stage(str, Enum):
     SR = "sr"
 
 
+class Preset(str, Enum):
+    """Settings that belong together."""
+
+    SHIPPED = "shipped"
+    PAPER = "paper"
+
+
+class OptimizerChoice(str, Enum):
+    """How the weights follow the gradient."""
+
+    ADAM = "adam"
+    SWATS = "swats"
+
+
+class KeypointsChoice(str, Enum):
+    """What keypoints are trained to be."""
+
+    DENSE = "dense"
+    PAPER = "paper"
+    FREE = "free"
+
+
+class DecayOver(str, Enum):
+    """Towards which end the learning rate falls."""
+
+    STEPS = "steps"
+    MINUTES = "minutes"
+
+
+class PrecisionChoice(str, Enum):
+    """What convolutions are computed in."""
+
+    FULL = "32"
+    BF16 = "bf16"
+    FP16 = "16"
+
+
+WHAT, HOW, WHERE = "What is trained", "How it is trained", "On what machines"
+
+
 def train(
     data: Annotated[
         Path, typer.Option(help="A folder with manifest.csv, clips and landmarks.", show_default=False)
@@ -31,86 +65,151 @@ def train(
     stage: Annotated[
         Stage, typer.Option(help="What to train: the animation networks, or super-resolution on photos.")
     ] = Stage.MOTION,
-    out: Annotated[Path | None, typer.Option(help="Where checkpoints go (default: runs/STAGE).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where checkpoints, samples and curves go (default: runs/STAGE).")
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            metavar="WEIGHTS", help="Start from these weights: a name, a file, or user/repo on the Hub."
+            metavar="WEIGHTS",
+            help="Fine-tune these weights, if only on one person's clips: a name, a file, or user/repo.",
+        ),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Decoded clips (default: OUT/cache).")] = None,
+    max_steps: Annotated[int, typer.Option(min=1, help="Stop after this many steps.")] = 100_000,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this time; the same command goes on from there.")
+    ] = None,
+    validate_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Save and score this often (default: 10; sr: 5).", show_default=False),
+    ] = None,
+    keep: Annotated[int, typer.Option(min=0, help="Numbered checkpoints kept beside best and last.")] = 3,
+    preset: Annotated[
+        Preset, typer.Option(help="Where settings start from.", rich_help_panel=WHAT)
+    ] = Preset.SHIPPED,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Pixels a side, a multiple of 32 (default: 256; sr: 64).", rich_help_panel=WHAT),
+    ] = None,
+    keypoints: Annotated[
+        KeypointsChoice | None,
+        typer.Option(
+            help="Anchored to 29 places of the face, to the paper's ten, or found freely.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    similarity: Annotated[
+        bool, typer.Option(help="One of the motions to choose from is the head's.", rich_help_panel=WHAT)
+    ] = True,
+    box_prior: Annotated[
+        bool, typer.Option(help="Tell the detector where Viola-Jones sees the face.", rich_help_panel=WHAT)
+    ] = True,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=WEIGHT",
+            help="A loss's weight, as adversarial=0.1; may be given more than once; a wrong name lists all.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     perceptual: Annotated[
-        Path | None,
-        typer.Option(help="SqueezeNet 1.1 features (safetensors) (default: torchvision fetches them)."),
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Decoded clips (default: OUT/cache).")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Pixels a side, a multiple of 32 (default: 256; sr: 64).")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pairs a process and step.")] = 8,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Adam's, after the warm-up (default: 2e-4; sr: 1e-3).")
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Sees for Eq. 3: squeezenet, vgg19, none, or a safetensors file of either's features.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     optimizer: Annotated[
-        OptimizerChoice, typer.Option(help="Adam, or SWATS: Adam that turns into SGD when its time has come.")
-    ] = OptimizerChoice.ADAM,
-    adversarial: Annotated[
-        float, typer.Option(min=0, help="Weight of the discriminator's say, Eq. 5; 0: there is none.")
-    ] = 0.0,
-    max_steps: Annotated[int, typer.Option(min=1, help="Stop after this many steps.")] = 100_000,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after this time; the learning rate is laid out for it.")
+        OptimizerChoice | None,
+        typer.Option(
+            help="Adam, or SWATS: Adam that turns into SGD when its time has come.", rich_help_panel=HOW
+        ),
     ] = None,
-    validate_minutes: Annotated[float, typer.Option(help="Score the validation people this often.")] = 10.0,
-    seed: Annotated[int, typer.Option(help="Of weights and pairs.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Loader processes of each training process.")] = 1,
-    bf16: Annotated[bool, typer.Option(help="Convolve in bfloat16.")] = True,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="After the warm-up (default: 2e-4; sr: 1e-3).", rich_help_panel=HOW),
+    ] = None,
+    decay_over: Annotated[
+        DecayOver,
+        typer.Option(
+            help="The learning rate falls towards --max-steps, or --max-minutes.", rich_help_panel=HOW
+        ),
+    ] = DecayOver.STEPS,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Pairs that a process sees at once.", rich_help_panel=HOW)
+    ] = 8,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Batches whose gradients make a step.", rich_help_panel=HOW)
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and pairs.", rich_help_panel=HOW)] = 0,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="What convolutions are computed in.", rich_help_panel=WHERE)
+    ] = PrecisionChoice.BF16,
+    devices: Annotated[
+        str, typer.Option(help="How many, or which (0,2), on each node.", rich_help_panel=WHERE)
+    ] = "auto",
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines; under torchrun leave it away.", rich_help_panel=WHERE)
+    ] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Loader processes of each process.", rich_help_panel=WHERE)
+    ] = 1,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train keypoint detector, dense motion and generator on clips of people, or super-resolution on photos.
 
-    Going on with the same --out continues the run. On several cores, GPUs or machines start it with torchrun:
-    torchrun --nproc-per-node 2 -m faceanim_cli train --data DATA.
+    Stopped by Ctrl-C, a signal or --max-minutes, the same command goes on exactly where it was. torchrun may
+    start it too, on one machine or many: torchrun --nproc-per-node 8 -m faceanim_cli train --data DATA.
     """
-    from faceanim_cli.training.motion import TrainingSettings, train_motion  # noqa: PLC0415 (imports torch)
-    from faceanim_cli.training.motion_losses import LossWeights  # noqa: PLC0415
-    from faceanim_cli.training.super_resolution import (  # noqa: PLC0415
-        SuperResolutionSettings,
-        train_super_resolution,
-    )
+    from faceanim_cli.training.motion import train_motion  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.training.presets import motion_settings, super_resolution_settings  # noqa: PLC0415
+    from faceanim_cli.training.progress import Listener  # noqa: PLC0415
+    from faceanim_cli.training.super_resolution import train_super_resolution  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
-    def show(line: str) -> None:
-        typer.echo(line, err=True)
-
-    def found(spec: str) -> Path:
-        return resolve_weights(
-            spec, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
-        )
-
-    out = out or Path("runs") / stage.value
-    start = None if init is None else found(init)
-    common: dict[str, Any] = {
+    start = init and resolve_weights(
+        init, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
+    )
+    common: dict[str, Any] = {  # what is None is left to the preset
         "data": data,
-        "out": out,
+        "out": out or Path("runs") / stage.value,
         "init": start,
-        "perceptual": perceptual,
-        "batch": batch,
         "max_steps": max_steps,
         "max_minutes": max_minutes,
         "validate_minutes": validate_minutes,
+        "keep": keep,
+        "size": size,
+        "perceptual": perceptual,
+        "optimizer": optimizer and optimizer.value,
+        "learning_rate": learning_rate,
+        "decay_over": decay_over.value,
+        "batch": batch,
+        "accumulate": accumulate,
         "seed": seed,
+        "precision": precision.value,
+        "devices": devices,
+        "nodes": nodes,
         "workers": workers,
-        "bf16": bf16,
-        # What is not given is left to the stage's own default.
-        **{k: v for k, v in {"size": size, "learning_rate": learning_rate}.items() if v is not None},
     }
-    if stage is Stage.SR:
-        train_super_resolution(SuperResolutionSettings(**common), report=show)
-    else:
-        losses = LossWeights(adversarial=adversarial)
-        settings = TrainingSettings(cache=cache, losses=losses, optimizer=optimizer.value, **common)
-        train_motion(settings, report=show)
-    best = out / "best.safetensors"  # written where there are validation people to be best on
-    typer.echo(best if best.is_file() else out / "last.safetensors")
+    with training_view(quiet) as (report, view):
+        listener = Listener(report, view)
+        if stage is Stage.SR:
+            result = train_super_resolution(super_resolution_settings(preset.value, **common), listener)
+        else:
+            settings = motion_settings(
+                preset.value,
+                loss or (),
+                cache=cache,
+                keypoints=keypoints and keypoints.value,
+                similarity=similarity,
+                box_prior=box_prior,
+                **common,
+            )
+            result = train_motion(settings, listener)
+    if result is not None:  # in the first of all processes
+        typer.echo(result.weights)

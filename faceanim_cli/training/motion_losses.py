@@ -1,11 +1,15 @@
 """What the animation networks are trained to do, as one module: a batch of pairs in, the loss out."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from faceanim_cli.data.landmarks import expressive
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
+from faceanim_cli.errors import UsageError
+from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_models import AnimationModel
 from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
@@ -19,29 +23,66 @@ class LossWeights:
     perceptual_warped: float = 0.5  # the same on E: the warp is to do as much as it can
     pixels: float = 6.0  # L1 on I_t
     pixels_warped: float = 4.0  # L1 on E
-    keypoints: float = 20.0  # L1 to the landmarks, in [-1, 1] units
+    keypoints: float = 20.0  # L1 to the landmarks they are anchored to, in [-1, 1] units
+    equivariance: float = (
+        0.0  # L1 between keypoints of a deformed frame and the deformed keypoints (FOMM: 10)
+    )
     still: float = 2.0  # motion where the two frames agree: the background is to stay
     pixels_repainted: float = 2.0  # L1 on R: painted well everywhere, it is taken where it beats the warp
-    repaint: float = 0.0  # mean of the mask M; even a little shuts M for good while R is still poor
+    # Occlusion regularisation, the mean of the mask M. Even a little shuts M for good while R is still poor.
+    repaint: float = 0.0
     expression: float = 6.0  # how much more a pixel counts at eyes and mouth
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
 
+def loss_weights(start: LossWeights, changes: Sequence[str]) -> LossWeights:
+    """``start`` with changes written as NAME=WEIGHT.
+
+    Raises:
+        UsageError: no such loss, or not a number of at least 0.
+    """
+    names = [field.name for field in fields(LossWeights)]
+    values: dict[str, float] = {}
+    for change in changes:
+        name, _, number = change.partition("=")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            values[name] = math.nan
+        if name not in names or not 0 <= values[name] < math.inf:
+            raise UsageError(
+                f"--loss {change}: write NAME=WEIGHT, 0 or more; the names are {', '.join(names)}"
+            )
+    return replace(start, **values)
+
+
 class MotionObjective(nn.Module):
     """Rebuild the driving frame from the source frame of the same clip (paper §3.3, Algorithm 1).
 
     Some pairs move by the landmarks themselves, the others by the detected keypoints: the motion learns from
-    true points before the detector is any good, and the detector learns what helps the motion.
+    true points before the detector is any good, and the detector learns what helps the motion. A model
+    without anchors finds keypoints of its own: no landmark tells it where, and none moves a pair.
+
+    Args:
+        model: with anchors, or without.
+        perceptual: of Eq. 3; None: there is no such term.
+        weights: of the terms.
+        anchors: which landmarks make the points of a batch.
     """
 
     def __init__(
-        self, model: AnimationModel, perceptual: PerceptualLoss | None, weights: LossWeights
+        self,
+        model: AnimationModel,
+        perceptual: PerceptualLoss | None,
+        weights: LossWeights,
+        anchors: Anchors = DENSE_ANCHORS,
     ) -> None:
         super().__init__()
         self.model, self.perceptual, self.weights = model, perceptual, weights
-        self.expressive = list(expressive(model.settings.anchors))
+        self.anchored = bool(model.settings.anchors)
+        self.expressive = list(expressive(anchors))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The loss, a scalar; its terms by name, unweighted; and I_t, (B, 3, H, W).
@@ -49,30 +90,39 @@ class MotionObjective(nn.Module):
         For ``batch`` see ``PairDataset``. What a discriminator says of I_t comes on top, from
         :mod:`faceanim_cli.training.adversarial`.
         """
+        w = self.weights
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         boxes = torch.cat((batch["source_box"], batch["driving_box"]))
         detected = self.model.keypoint_detector(torch.cat((source, driving)), boxes)
-        exact = torch.rand(len(source), 1, 1, device=source.device) < self.weights.landmark_motion
-        points_s, points_d = torch.where(exact.repeat(2, 1, 1), truth, detected).chunk(2)
+        points_s, points_d = detected.chunk(2)
+        if self.anchored:
+            exact = torch.rand(len(source), 1, 1, device=source.device) < w.landmark_motion
+            points_s, points_d = torch.where(exact.repeat(2, 1, 1), truth, detected).chunk(2)
         generated, motion = self.model(self.model.encode_photo(source, points_s), points_d)
 
-        w = self.weights
         importance = 1 + w.expression * self._expression_map(batch["driving_points"], driving)
         importance = importance / importance.mean((-2, -1), keepdim=True)
         terms = {
-            "keypoints": (detected - truth).abs().mean(),
             "pixels": (importance * (generated.image - driving).abs()).mean(),
             "pixels_warped": (importance * (generated.warped - driving).abs()).mean(),
             "pixels_repainted": (importance * (generated.repainted - driving).abs()).mean(),
             "still": self._motion_where_still(source, driving, motion.grid),
             "repaint": generated.mask.mean(),
         }
-        if self.perceptual is not None:
+        if self.anchored:
+            terms["keypoints"] = (detected - truth).abs().mean()
+        if w.equivariance:
+            deformation = RandomDeformation(len(driving), driving.device)
+            of_deformed = self.model.keypoint_detector(deformation.images(driving))
+            terms["equivariance"] = (deformation.points(of_deformed) - detected[len(source) :]).abs().mean()
+        if self.perceptual is not None and (w.perceptual or w.perceptual_warped):
             with torch.no_grad():
                 target = self.perceptual.maps(driving)
-            terms["perceptual"] = self.perceptual(generated.image, target)
-            terms["perceptual_warped"] = self.perceptual(generated.warped, target)
+            if w.perceptual:
+                terms["perceptual"] = self.perceptual(generated.image, target)
+            if w.perceptual_warped:
+                terms["perceptual_warped"] = self.perceptual(generated.warped, target)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}, generated.image
 

@@ -1,5 +1,6 @@
 """Eq. 3: distance between feature maps of a network that was trained to see (Johnson et al. 2016)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,58 +12,128 @@ from torch.nn import functional as F
 
 from faceanim_cli.errors import WeightsError
 
-STAGES = (2, 5, 8, 10, 12)  # layers of SqueezeNet 1.1's features after which the maps are compared
+SMALLEST = 16  # pixels a side that VGG-19's four poolings leave something of
 
 
 class PerceptualLoss(nn.Module):
-    """Mean L1 distance between the channel-normalised SqueezeNet 1.1 features of two images.
-
-    Each position's feature vector is scaled to length 1 first (Zhang et al. 2018), so that no stage
-    outweighs the others. Compared at each of ``scales`` of the image.
+    """Mean L1 distance between feature maps of two images, at some scales of the image.
 
     Args:
-        weights: safetensors file with the keys of torchvision's ``squeezenet1_1().features``; None lets
-            torchvision fetch its ImageNet weights.
+        features: layers of a classifier, up to the last that is compared.
+        stages: the layers after which the maps are compared.
         scales: factors of the image's size.
+        unit_vectors: scale each position's feature vector to length 1 first (Zhang et al. 2018), so that no
+            stage outweighs the others.
     """
 
-    def __init__(self, weights: Path | None, scales: tuple[float, ...] = (1.0, 0.5)) -> None:
+    def __init__(
+        self, features: nn.Sequential, stages: Sequence[int], scales: Sequence[float], unit_vectors: bool
+    ) -> None:
         super().__init__()
-        if weights is None:
-            network = torchvision.models.squeezenet1_1(weights="DEFAULT")
-        else:
-            network = torchvision.models.squeezenet1_1(weights=None)
-            try:
-                tensors = load_file(weights)
-                network.features.load_state_dict(
-                    {key.removeprefix("features."): t for key, t in tensors.items()}
-                )
-            except (RuntimeError, OSError, SafetensorError) as error:
-                raise WeightsError(f"{weights}: not SqueezeNet 1.1 features: {error}") from error
-        self.features = network.features[: STAGES[-1] + 1].eval().requires_grad_(False)
-        self.scales = scales
+        self.features = features[: max(stages) + 1].eval().requires_grad_(False)
+        self.stages, self.scales, self.unit_vectors = stages, scales, unit_vectors
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Normalised feature maps of (B, 3, H, W) in [0, 1], for all scales and stages."""
+        """Feature maps of (B, 3, H, W) in [0, 1], for all scales and stages."""
         maps = []
         for scale in self.scales:
+            if scale != 1 and min(images.shape[-2:]) * scale < SMALLEST:
+                continue
             x = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="area")
             x = (x - self.mean) / self.std
             for index, layer in enumerate(self.features):
                 x = layer(x)
-                if index in STAGES:
-                    maps.append(F.normalize(x.float(), dim=1))
+                if index in self.stages:
+                    maps.append(F.normalize(x.float(), dim=1) if self.unit_vectors else x.float())
         return maps
 
     def forward(self, images: Tensor, target: list[Tensor]) -> Tensor:
-        """Distance of ``images`` to the :meth:`maps` of their targets: mean over pixels, sum over stages."""
-        # The L1 norm of a unit vector grows with the root of its length: divided out, all stages count alike.
-        distances = [
-            (a - b).abs().sum(1).mean() / a.shape[1] ** 0.5
-            for a, b in zip(self.maps(images), target, strict=True)
-        ]
-        return torch.stack(distances).sum() / len(self.scales)
+        """Distance of ``images`` to the :meth:`maps` of their targets."""
+        pairs = zip(self.maps(images), target, strict=True)
+        if not self.unit_vectors:  # as first-order-model: mean over features, sum over stages and scales
+            return torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
+        # Mean over pixels and scales, sum over stages. The L1 norm of a unit vector grows with the root of
+        # its length: divided out, all stages count alike.
+        distances = [(a - b).abs().sum(1).mean() / a.shape[1] ** 0.5 for a, b in pairs]
+        return torch.stack(distances).sum() * len(self.stages) / len(distances)
+
+
+class SqueezeNetLoss(PerceptualLoss):
+    """SqueezeNet 1.1: a tenth of VGG-19's work.
+
+    Args:
+        weights: safetensors file with the keys of torchvision's ``squeezenet1_1().features``; None lets
+            torchvision fetch its ImageNet weights.
+        scales: see :class:`PerceptualLoss`.
+    """
+
+    STAGES = (2, 5, 8, 10, 12)  # the first ReLU, then every other fire module
+
+    def __init__(self, weights: Path | None, scales: Sequence[float] = (1.0, 0.5)) -> None:
+        super().__init__(features_of("squeezenet1_1", weights), self.STAGES, scales, unit_vectors=True)
+
+
+class VGG19Loss(PerceptualLoss):
+    """VGG-19 on an image pyramid, the paper's network, compared where first-order-model compares it.
+
+    Args:
+        weights: safetensors file with the keys of torchvision's ``vgg19().features``; None as above.
+        scales: see :class:`PerceptualLoss`.
+    """
+
+    STAGES = (1, 6, 11, 20, 29)  # the ReLU after the first convolution of each of the five blocks
+
+    def __init__(self, weights: Path | None, scales: Sequence[float] = (1.0, 0.5, 0.25, 0.125)) -> None:
+        super().__init__(features_of("vgg19", weights), self.STAGES, scales, unit_vectors=False)
+
+
+def perceptual_loss(choice: str) -> PerceptualLoss | None:
+    """The loss that ``choice`` names: vgg19, squeezenet, none, or a safetensors file of either's features.
+
+    Raises:
+        WeightsError: the weights cannot be fetched, or the file holds neither.
+    """
+    if choice == "none":
+        return None
+    if choice in ("vgg19", "squeezenet"):
+        return VGG19Loss(None) if choice == "vgg19" else SqueezeNetLoss(None)
+    file = Path(choice)
+    if any(".squeeze." in key for key in _tensors(file)):
+        return SqueezeNetLoss(file)
+    return VGG19Loss(file)
+
+
+def features_of(network: str, weights: Path | None) -> nn.Sequential:
+    """The convolutional part of one of torchvision's classifiers, from a file or fetched by torchvision.
+
+    Raises:
+        WeightsError: the weights cannot be fetched, or do not fit.
+    """
+    try:
+        classifier = torchvision.models.get_model(network, weights=None if weights else "DEFAULT")
+    except (OSError, RuntimeError) as error:  # no network; a broken download
+        raise WeightsError(
+            f"torchvision cannot fetch its ImageNet weights of {network} ({error}); "
+            "give a file of them with --perceptual"
+        ) from error
+    features: nn.Sequential = classifier.features
+    if weights is not None:
+        tensors = {key.removeprefix("features."): tensor for key, tensor in _tensors(weights).items()}
+        try:
+            features.load_state_dict({k: t for k, t in tensors.items() if not k.startswith("classifier.")})
+        except RuntimeError as error:
+            raise WeightsError(f"{weights}: not {network}'s features: {error}") from error
+    return features
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{file}: not features for --perceptual (vgg19, squeezenet, none, or a safetensors file): {error}"
+        ) from error

@@ -1,45 +1,43 @@
-"""What the training loops share: schedule, averaged weights, stopping, reports, quiet loader processes."""
+"""What the training loops share: optimizer, schedule, averaged weights, stopping, quiet loader processes."""
 
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.training.run_files import RunFiles
+from faceanim_cli.training.settings import OptimizerName, RunSettings
 from faceanim_cli.training.swats import SWATS
-from faceanim_cli.weights.metadata import read_metadata
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
-OptimizerName: TypeAlias = Literal["adam", "swats"]
 
 BETAS = (0.5, 0.999)  # first-order-model's
 
 
 def make_optimizer(
-    name: OptimizerName, network: nn.Module, rate: float, report: Callable[[str], None]
+    name: OptimizerName,
+    network: nn.Module,
+    rate: float,
+    report: Callable[[str], None],
+    betas: tuple[float, float] = BETAS,
 ) -> Optimizer:
     """Adam, or SWATS with a group for each network in ``network``; ``report`` is told of its switches."""
     if name == "adam":
-        return torch.optim.Adam(network.parameters(), rate, betas=BETAS, fused=True)
+        return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=True)
 
     def switched(group: str, steps: int, sgd_rate: float) -> None:
         report(f"{group}: from Adam to SGD with rate {sgd_rate:.2e} after {steps} steps")
 
     groups = [{"name": part, "params": list(child.parameters())} for part, child in network.named_children()]
-    return SWATS(groups, rate, betas=BETAS, on_switch=switched)
-
-
-def best_score(out: Path) -> float:
-    """The PSNR that ``best.safetensors`` of a run has to its credit; minus infinity without one."""
-    file = out / "best.safetensors"
-    return float(read_metadata(file).get("psnr", -math.inf)) if file.is_file() else -math.inf
+    return SWATS(groups, rate, betas=betas, on_switch=switched)
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
@@ -87,42 +85,95 @@ class StopOnSignal:
             signal.signal(number, signal.default_int_handler)
 
 
-class LossReport:
-    """The mean of each loss term since the last line, a line a minute.
+class Schedule:
+    """When a run ends, and what its learning rate is on the way.
+
+    Falling over the steps, the rate depends on the step alone, and a run that was stopped goes on as if it
+    had not been. Falling over ``max_minutes`` it is low when the time is over, whatever the machine's pace.
 
     Args:
-        report: takes the lines.
-        pairs_a_step: of all processes together.
-        first_step: where this run began.
+        settings: the run's.
+        progress: how much of the fall is behind already, [0, 1].
     """
 
-    EVERY = 60.0  # seconds
+    def __init__(self, settings: RunSettings, progress: float = 0.0) -> None:
+        self._settings, self._before, self._start = settings, progress, time.monotonic()
 
-    def __init__(self, report: Callable[[str], None], pairs_a_step: int, first_step: int = 0) -> None:
-        self._report, self._pairs_a_step, self._first_step = report, pairs_a_step, first_step
-        self._start = self._last = time.monotonic()
-        self._sums: dict[str, float] = {}
-        self._seen = 0
+    def at(self, step: int) -> tuple[bool, float]:
+        """Whether the run is over after ``step`` steps, and its progress in [0, 1]."""
+        s = self._settings
+        time_gone = (time.monotonic() - self._start) / 60 / s.max_minutes if s.max_minutes else 0.0
+        progress = step / s.max_steps
+        if s.decay_over == "minutes":
+            progress = max(progress, self._before + (1 - self._before) * time_gone)
+        return step >= s.max_steps or time_gone >= 1 or progress >= 1, min(progress, 1.0)
 
-    def add(self, terms: Mapping[str, Tensor], step: int, progress: float, rate: float) -> None:
-        """Count the terms of one step, after which ``step`` are done; ``progress`` in [0, 1]."""
-        for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(term.detach())
-        self._seen += 1
-        now = time.monotonic()
-        if now - self._last > self.EVERY:
-            speed = (step - self._first_step) * self._pairs_a_step / (now - self._start)
-            means = "  ".join(f"{name} {value / self._seen:.4f}" for name, value in self._sums.items())
-            self._report(f"step {step}  {progress:.1%}  {speed:.1f} pairs/s  lr {rate:.1e}  {means}")
-            self._sums, self._seen, self._last = {}, 0, now
+    def rate(self, step: int, progress: float) -> float:
+        """The learning rate of a step: warmed up, then falling."""
+        s = self._settings
+        return s.learning_rate * min(1.0, (step + 1) / s.warm_up) * learning_rate_factor(progress)
+
+    def seconds_left(self, step: int, progress: float, first_step: int) -> float | None:
+        """Until the run is over, at its pace so far."""
+        s, gone = self._settings, time.monotonic() - self._start
+        ends = []
+        if s.max_minutes:
+            ends.append(60 * s.max_minutes - gone)
+        if step > first_step and s.decay_over == "steps":
+            ends.append(gone * (s.max_steps - step) / (step - first_step))
+        return max(0.0, min(ends)) if ends else None
 
 
-def check_finite(loss: Tensor, terms: Mapping[str, Tensor], out: Path, step: int) -> None:
+def check_finite(loss: Tensor, terms: Mapping[str, Tensor], files: RunFiles, step: int) -> None:
     """Stop a run whose loss has gone wrong.
 
     Raises:
-        WeightsError: the loss is not finite; it names the terms that are not.
+        WeightsError: the loss is not finite; it names the terms that are not, in the order they came.
     """
     if not torch.isfinite(loss):
         worst = [name for name, term in terms.items() if not torch.isfinite(term)]
-        raise WeightsError(f"{out}: loss is not finite at step {step}: {', '.join(worst)}")
+        raise _not_finite(files, step, ", ".join(worst) or "their sum")
+
+
+def take_step(
+    fabric: Fabric,
+    scaler: torch.amp.GradScaler,
+    network: nn.Module,
+    optimizer: Optimizer,
+    settings: RunSettings,
+    files: RunFiles,
+    step: int,
+) -> None:
+    """Clip the gradient, follow it, forget it. ``network`` and ``optimizer`` are as Fabric has set them up.
+
+    Raises:
+        WeightsError: the gradient is not finite, before it spoils the weights.
+    """
+    inner: Optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    scaler.unscale_(inner)
+    limit = settings.clip_gradients
+    norm = fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=False)
+    assert norm is not None
+    # A scaler that is too high leaves the step out and comes down: that is how it works.
+    if not scaler.is_enabled() and not torch.isfinite(norm):
+        raise _not_finite(files, step, "the gradient of losses that are")
+    scaler.step(inner)
+    optimizer.zero_grad()
+
+
+def channels_last(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """The batches, images in the layout that convolutions like best."""
+    for batch in batches:
+        yield {
+            name: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
+            for name, t in batch.items()
+        }
+
+
+def _not_finite(files: RunFiles, step: int, what: str) -> WeightsError:
+    if files.saved_step is None:
+        advice = "nothing was trained yet; look at --data and --init"
+    else:
+        good = f"its good checkpoint of step {files.saved_step}"
+        advice = f"with a lower --learning-rate the run goes on from {good}"
+    return WeightsError(f"{files.out}: not finite at step {step}: {what}; {advice}")

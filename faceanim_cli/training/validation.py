@@ -1,35 +1,45 @@
 """Scores on people who are never trained on: source = first frame, every n-th frame, absolute keypoints."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_models import AnimationModel
+from faceanim_models.geometry import resize
 
 EVERY = 10  # frames; a clip with no more than that has nothing to score
 
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """Means over clips of the means over their frames. PSNR in dB (Eq. 8, data range 1)."""
+    """Means over clips of the means over their frames; ``static`` repeats the source frame."""
 
-    psnr: float
-    psnr_static: float  # of repeating the source frame
+    psnr: float  # dB (Eq. 8, data range 1)
+    psnr_static: float
     psnr_warped: float  # of E alone
-    keypoints: float  # mean distance to the landmarks, [-1, 1] units
-    better: float  # share of the clips that beat their static source
+    ssim: float  # Eqs. 9-10
+    ssim_static: float
+    l1: float  # data range 1
+    l1_static: float
+    keypoints: float  # mean distance to the landmarks, [-1, 1] units; NaN for keypoints without anchors
+    better: float  # share of the clips that beat their static source in PSNR
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"PSNR {self.psnr:.2f} dB (static {self.psnr_static:.2f}, warp alone {self.psnr_warped:.2f}), "
-            f"better on {self.better:.0%}, keypoints {self.keypoints:.4f}"
+            f"SSIM {self.ssim:.3f} ({self.ssim_static:.3f}), L1 {self.l1:.4f} ({self.l1_static:.4f}), "
+            f"better on {self.better:.0%}"
         )
+        return text if math.isnan(self.keypoints) else f"{text}, keypoints {self.keypoints:.4f}"
 
 
 def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -51,20 +61,59 @@ def validate(
     rows = []
     for clip in clips:
         frames, landmarks = framed_clip(clip, size, every)
-        truth = torch.from_numpy(anchored_keypoints(landmarks, model.settings.anchors)).float()
+        anchors = model.settings.anchors
+        truth = torch.from_numpy(anchored_keypoints(landmarks, anchors)).float() if anchors else None
         code = model.encode_photo(frames[:1].to(device))
         scores = []
         for start in range(1, len(frames), batch):
             driving = frames[start : start + batch].to(device)
             keypoints = model.keypoint_detector(driving)
             generated, _ = model(code.expand(len(driving)), keypoints)
-            error = (keypoints.cpu() - truth[start : start + batch]).norm(dim=-1).mean(-1)
-            pictures = (generated.image, code.photo.expand_as(driving), generated.warped)
-            for j in range(len(driving)):
-                psnr = [peak_signal_noise_ratio(p[j], driving[j], data_range=1.0).item() for p in pictures]
-                scores.append([*psnr, error[j].item()])
+            static = code.photo.expand_as(driving)
+            psnr = [_psnr(pictures, driving) for pictures in (generated.image, static, generated.warped)]
+            ssim = [_ssim(pictures, driving) for pictures in (generated.image, static)]
+            l1 = [(pictures - driving).abs().mean((1, 2, 3)) for pictures in (generated.image, static)]
+            error = torch.full((len(driving),), torch.nan)
+            if truth is not None:
+                error = (keypoints.cpu() - truth[start : start + batch]).norm(dim=-1).mean(-1)
+            scores.append(torch.stack([column.cpu().float() for column in (*psnr, *ssim, *l1, error)], dim=1))
         if scores:
-            rows.append(np.mean(scores, axis=0))
+            rows.append(torch.cat(scores).mean(0).tolist())
     table = np.array(rows)
-    psnr, static, warped, keypoints = table.mean(axis=0).tolist()
-    return ValidationScores(psnr, static, warped, keypoints, float((table[:, 0] > table[:, 1]).mean()))
+    means = table.mean(axis=0).tolist()
+    return ValidationScores(*(*means, float((table[:, 0] > table[:, 1]).mean())))
+
+
+def _psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    """Of each of a batch, (B,)."""
+    pairs = zip(pictures, truth, strict=True)
+    return torch.stack([peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in pairs])
+
+
+def _ssim(pictures: Tensor, truth: Tensor) -> Tensor:
+    """Of each of a batch, (B,)."""
+    each = structural_similarity_index_measure(pictures.float(), truth, data_range=1.0, reduction="none")
+    assert isinstance(each, Tensor)
+    return each.reshape(-1)
+
+
+@torch.inference_mode()
+def sample_grid(
+    model: AnimationModel, clips: Sequence[Clip], size: int, rows: int = 6
+) -> np.ndarray[Any, Any]:
+    """A row for each clip: source, driving frame, E, the mask M, and I_t; uint8 RGB.
+
+    The driving frame is the scored one whose landmarks are the farthest from the source's.
+    """
+    device = next(model.parameters()).device
+    lines = []
+    for clip in clips[:rows]:
+        frames, landmarks = framed_clip(clip, size, EVERY)
+        farthest = int(np.abs(landmarks - landmarks[0]).mean((1, 2)).argmax())
+        source, driving = frames[:1].to(device), frames[farthest : farthest + 1].to(device)
+        generated, _ = model(model.encode_photo(source), model.keypoint_detector(driving))
+        mask = resize(generated.mask.float(), size, size).expand(-1, 3, -1, -1)
+        line = (source, driving, generated.warped, mask, generated.image)
+        lines.append(torch.cat([picture[0].float().cpu() for picture in line], dim=2))
+    grid = torch.cat(lines, dim=1).clamp(0, 1).mul(255).round().byte()
+    return grid.permute(1, 2, 0).numpy()

@@ -1,11 +1,20 @@
 """Tiny networks with the shipped model's keypoints, and pairs to train them on."""
 
+import signal
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from scipy import ndimage
 
-from faceanim_cli.data.landmarks import DENSE_ANCHORS
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors
+from faceanim_cli.media import VideoWriter
+from faceanim_cli.training import motion
+from faceanim_cli.training.motion import TrainingSettings, train_motion
+from faceanim_cli.training.progress import Listener
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
@@ -16,14 +25,18 @@ from faceanim_models import (
 
 SIZE = 64
 K = len(DENSE_ANCHORS)
+SIDE = 96  # pixels of the clips
 
 
-def tiny_settings(size: int = SIZE) -> AnimationSettings:
+def tiny_settings(
+    size: int = SIZE, anchors: Anchors = DENSE_ANCHORS, similarity: bool = True
+) -> AnimationSettings:
+    k = len(anchors or DENSE_ANCHORS)
     return AnimationSettings(
-        KeypointDetectorSettings(K, input_size=32, stages=1, widths=(8,)),
-        DenseMotionSettings(K, size=16, widths=(8, 12)),
-        GeneratorSettings(K, widths=(8, 8, 8), photo_widths=(4, 4, 4)),
-        DENSE_ANCHORS,
+        KeypointDetectorSettings(k, input_size=32, stages=1, widths=(8,)),
+        DenseMotionSettings(k, size=16, widths=(8, 12), use_similarity=similarity),
+        GeneratorSettings(k, widths=(8, 8, 8), photo_widths=(4, 4, 4)),
+        anchors,
         size,
     )
 
@@ -66,3 +79,73 @@ def pairs() -> dict[str, torch.Tensor]:
         "source_box": boxes,
         "driving_box": boxes.flip(0),
     }
+
+
+def face_points():
+    """(68, 2): a fixed arrangement about 32 pixels high; training never asks whether it is a face."""
+    return np.random.default_rng(7).uniform(-16, 16, (68, 2))
+
+
+def moving_frames(count, seed):
+    """A soft texture and its landmarks, both moving a pixel right and half a pixel down each frame."""
+    texture = ndimage.gaussian_filter(np.random.default_rng(seed).random((SIDE, SIDE, 3)), (4, 4, 0))
+    texture = (texture - texture.min()) / np.ptp(texture)
+    frames = [ndimage.shift(texture, (0.5 * n, n, 0), order=1, mode="grid-wrap") for n in range(count)]
+    points = [face_points() + SIDE / 2 + [n, 0.5 * n] for n in range(count)]
+    return np.rint(255 * np.stack(frames)).astype(np.uint8), np.stack(points).astype(np.float32)
+
+
+def write_data(folder, clips, scale=1):
+    """A data folder of clips given as (name, split, number of frames), ``scale`` times as large as SIDE."""
+    (folder / "landmarks").mkdir(parents=True)
+    rows = ["file,split,identity"]
+    for seed, (name, split, count) in enumerate(clips):
+        frames, points = moving_frames(count, seed)
+        frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
+        with VideoWriter(folder / f"{name}.mp4", Fraction(15), (scale * SIDE, scale * SIDE)) as writer:
+            for frame in frames:
+                writer.write(frame)
+        np.save(folder / "landmarks" / f"{name}.npy", scale * points)
+        rows.append(f"{name}.mp4,{split},{name}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    clips = [("anna", "train", 6), ("ben", "train", 6), ("vera", "val", 12)]
+    return write_data(tmp_path_factory.mktemp("data"), clips)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Tiny networks; and Ctrl-C is given back to pytest afterwards."""
+    monkeypatch.setattr(motion, "shipped_architecture", tiny_settings)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(small, data, features, tmp_path):
+    """Train into tmp_path / "run"; returns the scores and the reports."""
+
+    def train(**changes):
+        reports = []
+        options = {
+            "data": data,
+            "out": tmp_path / "run",
+            "perceptual": str(features),
+            "cache": data / "cache",
+        }
+        quick = {"size": SIZE, "batch": 2, "max_steps": 3, "workers": 0, "precision": "32"}
+        result = train_motion(TrainingSettings(**{**options, **quick, **changes}), Listener(reports.append))
+        assert result is not None
+        return result.scores, reports
+
+    return train
+
+
+def state_of(folder):
+    return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)

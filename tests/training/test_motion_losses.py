@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
-from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_models import AnimationModel
 from tests.training.conftest import SIZE, K, tiny_settings
 
@@ -38,7 +38,7 @@ def still_pairs(pairs):
 
 class TestTerms:
     def test_are_finite_and_named(self, model, pairs, features):
-        loss, terms, _ = MotionObjective(model, PerceptualLoss(features), LossWeights())(pairs)
+        loss, terms, _ = MotionObjective(model, SqueezeNetLoss(features), LossWeights())(pairs)
         assert set(terms) == TERMS | {"perceptual", "perceptual_warped"}
         assert loss.ndim == 0
         assert all(term.isfinite() and term >= 0 and not term.requires_grad for term in terms.values())

@@ -3,74 +3,24 @@
 import json
 import math
 import signal
-from fractions import Fraction
 from functools import partial
+from importlib.util import find_spec
 
-import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
-from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
 from faceanim_cli.training import run as training_run
-from faceanim_cli.training.motion import TrainingSettings, train_motion
 from faceanim_cli.training.motion_losses import LossWeights
-from faceanim_cli.training.run import LossReport, learning_rate_factor, moving_average
+from faceanim_cli.training.progress import LossReport
+from faceanim_cli.training.run import learning_rate_factor, moving_average
 from faceanim_cli.training.swats import SWATS
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import AnimationModel, PatchDiscriminator, PatchDiscriminatorSettings
-from tests.training.conftest import SIZE, K, squeezenet_file, tiny_settings
+from tests.training.conftest import K, squeezenet_file, state_of, tiny_settings, write_data
 
-SIDE = 96  # pixels of the clips
 TIME_LIMIT = 60.0  # seconds for a test that takes three on an idle core
-
-
-def face_points():
-    """(68, 2): a fixed arrangement about 32 pixels high; training never asks whether it is a face."""
-    return np.random.default_rng(7).uniform(-16, 16, (68, 2))
-
-
-def moving_frames(count, seed):
-    """A soft texture and its landmarks, both moving a pixel right and half a pixel down each frame."""
-    texture = ndimage.gaussian_filter(np.random.default_rng(seed).random((SIDE, SIDE, 3)), (4, 4, 0))
-    texture = (texture - texture.min()) / np.ptp(texture)
-    frames = [ndimage.shift(texture, (0.5 * n, n, 0), order=1, mode="grid-wrap") for n in range(count)]
-    points = [face_points() + SIDE / 2 + [n, 0.5 * n] for n in range(count)]
-    return np.rint(255 * np.stack(frames)).astype(np.uint8), np.stack(points).astype(np.float32)
-
-
-def write_data(folder, clips, scale=1):
-    """A data folder of clips given as (name, split, number of frames), ``scale`` times as large as SIDE."""
-    (folder / "landmarks").mkdir(parents=True)
-    rows = ["file,split,identity"]
-    for seed, (name, split, count) in enumerate(clips):
-        frames, points = moving_frames(count, seed)
-        frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
-        with VideoWriter(folder / f"{name}.mp4", Fraction(15), (scale * SIDE, scale * SIDE)) as writer:
-            for frame in frames:
-                writer.write(frame)
-        np.save(folder / "landmarks" / f"{name}.npy", scale * points)
-        rows.append(f"{name}.mp4,{split},{name}")
-    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    clips = [("anna", "train", 6), ("ben", "train", 6), ("vera", "val", 12)]
-    return write_data(tmp_path_factory.mktemp("data"), clips)
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Tiny networks; and Ctrl-C is given back to pytest afterwards."""
-    monkeypatch.setattr(motion, "shipped_architecture", tiny_settings)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -85,24 +35,6 @@ def no_waiting_for_ever():
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
-def run(data, features, tmp_path):
-    """Train into tmp_path / "run"; returns the scores and the reports."""
-
-    def train(**changes):
-        reports = []
-        options = {"data": data, "out": tmp_path / "run", "perceptual": features, "cache": data / "cache"}
-        small = {"size": SIZE, "batch": 2, "max_steps": 3, "workers": 0, "bf16": False}
-        scores = train_motion(TrainingSettings(**{**options, **small, **changes}), reports.append)
-        return scores, reports
-
-    return train
-
-
-def state_of(folder):
-    return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
 
 
 def report_every_step(monkeypatch):
@@ -120,7 +52,9 @@ class TestRun:
         out = tmp_path / "run"
         scores, reports = run()
         assert {file.name for file in out.iterdir()} == {
-            *("settings.json", "last.safetensors", "best.safetensors", "state.pt"),
+            *("settings.json", "last.safetensors", "best.safetensors", "step-00000003.safetensors"),
+            *("state.pt", "samples"),
+            *(["curves"] if find_spec("tensorboard") else []),
         }
         assert json.loads((out / "settings.json").read_text())["max_steps"] == 3
         assert math.isfinite(scores.psnr)
@@ -128,7 +62,7 @@ class TestRun:
         assert any("2 clips of 2 people, 1 to validate on" in line for line in reports)
         state = state_of(out)
         assert state["step"] == 3
-        assert float(read_metadata(out / "best.safetensors")["psnr"]) == scores.psnr
+        assert float(read_metadata(out / "best.safetensors")["score"]) == scores.psnr
         first = {key: value.clone() for key, value in state["model"].items()}
         assert read_metadata(out / "last.safetensors")["trained"] == "step 3"
         model = load_checkpoint(out / "best.safetensors", expected="animation")
@@ -189,7 +123,7 @@ class TestRun:
         torch.testing.assert_close(rigidity, torch.full((K,), 0.75), rtol=0, atol=1e-3)
 
     def test_bfloat16_and_a_loader_process(self, run, no_waiting_for_ever):
-        scores, _ = run(bf16=True, workers=1, max_steps=1)
+        scores, _ = run(precision="bf16", workers=1, max_steps=1)
         assert math.isfinite(scores.psnr)
 
     def test_a_first_run_that_decodes_large_clips_can_load_them(self, run, tmp_path, no_waiting_for_ever):
@@ -270,7 +204,7 @@ class TestStopping:
             signal.raise_signal(number)
             return 1.0
 
-        monkeypatch.setattr(motion, "learning_rate_factor", interrupted)
+        monkeypatch.setattr(training_run, "learning_rate_factor", interrupted)
         run(max_steps=1000)
         assert state_of(tmp_path / "run")["step"] == 1
         assert (tmp_path / "run" / "last.safetensors").is_file()
@@ -293,8 +227,10 @@ class TestStopping:
 
     def test_a_loss_that_is_not_finite_names_its_terms(self, run, tmp_path):
         broken = squeezenet_file(tmp_path / "nan.safetensors", value=math.nan)
-        with pytest.raises(WeightsError, match=r"step 0: perceptual, perceptual_warped$"):
-            run(perceptual=broken)
+        with pytest.raises(
+            WeightsError, match=r"step 0: perceptual, perceptual_warped; nothing was trained yet"
+        ):
+            run(perceptual=str(broken))
         assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
@@ -313,16 +249,14 @@ class TestRefusals:
         with pytest.raises(WeightsError, match="discriminator"):
             run(init=tmp_path / "d.safetensors")
 
-    def test_weights_with_other_keypoints(self, run, tmp_path):
-        settings = tiny_settings()
-        swapped = AnimationModel(
-            type(settings)(
-                settings.keypoints, settings.motion, settings.generator, settings.anchors[::-1], SIZE
-            )
-        )
-        save_checkpoint(tmp_path / "m.safetensors", swapped)
-        with pytest.raises(WeightsError, match="landmarks"):
-            run(init=tmp_path / "m.safetensors")
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [({"keypoints": "free"}, "--keypoints free"), ({"similarity": False}, "similarity")],
+    )
+    def test_weights_that_are_not_what_was_asked_for(self, run, tmp_path, changes, said):
+        save_checkpoint(tmp_path / "m.safetensors", AnimationModel(tiny_settings()))
+        with pytest.raises(WeightsError, match=said):
+            run(init=tmp_path / "m.safetensors", **changes)
 
     def test_a_state_of_another_architecture(self, run, tmp_path):
         (tmp_path / "run").mkdir()

@@ -10,7 +10,7 @@ from skimage.data import astronaut
 from skimage.filters import gaussian
 
 from faceanim_cli.errors import WeightsError
-from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_cli.training.perceptual import SqueezeNetLoss
 from tests.training.conftest import squeezenet_file
 
 REAL = Path(__file__).parents[3] / "shared" / "weights" / "squeezenet1_1_features.safetensors"
@@ -18,7 +18,7 @@ REAL = Path(__file__).parents[3] / "shared" / "weights" / "squeezenet1_1_feature
 
 @pytest.fixture
 def loss(features):
-    return PerceptualLoss(features)
+    return SqueezeNetLoss(features)
 
 
 def astronaut_face():
@@ -59,7 +59,7 @@ class TestDistance:
         a, b = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128)
 
         def at(*scales):
-            loss = PerceptualLoss(features, scales)
+            loss = SqueezeNetLoss(features, scales)
             return loss(a, loss.maps(b)).item()
 
         assert at(1.0, 0.5) == pytest.approx((at(1.0) + at(0.5)) / 2, rel=1e-4)
@@ -92,9 +92,9 @@ class TestLoading:
         prefixed = squeezenet_file(tmp_path / "p.safetensors", prefix="features.")
         images, target = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
         expected = loss(images, loss.maps(target))
-        other = PerceptualLoss(prefixed)
+        other = SqueezeNetLoss(prefixed)
         assert other(images, other.maps(target)) == expected
-        different = PerceptualLoss(squeezenet_file(tmp_path / "d.safetensors", seed=1))
+        different = SqueezeNetLoss(squeezenet_file(tmp_path / "d.safetensors", seed=1))
         assert different(images, different.maps(target)) != expected
 
     def test_a_missing_key_is_named(self, tmp_path, features):
@@ -102,22 +102,22 @@ class TestLoading:
         tensors.pop("3.squeeze.weight")
         save_file(tensors, tmp_path / "f.safetensors")
         with pytest.raises(WeightsError, match=r"3\.squeeze\.weight"):
-            PerceptualLoss(tmp_path / "f.safetensors")
+            SqueezeNetLoss(tmp_path / "f.safetensors")
 
     def test_a_missing_file_is_named(self, tmp_path):
         with pytest.raises(WeightsError, match="nowhere"):
-            PerceptualLoss(tmp_path / "nowhere.safetensors")
+            SqueezeNetLoss(tmp_path / "nowhere.safetensors")
 
     @pytest.mark.parametrize("content", [b"", b"not safetensors at all"])
     def test_a_file_that_is_not_safetensors_is_named(self, tmp_path, content):
         path = tmp_path / "f.safetensors"
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=r"f\.safetensors"):
-            PerceptualLoss(path)
+            SqueezeNetLoss(path)
 
     @pytest.mark.skipif(not REAL.is_file(), reason="no SqueezeNet weights beside this checkout")
     def test_real_weights_see_that_a_blurred_face_is_the_same_face(self):
-        loss = PerceptualLoss(REAL)
+        loss = SqueezeNetLoss(REAL)
         face = astronaut_face()
         target = loss.maps(batch_of(face))
         blurred = loss(batch_of(gaussian(face, 0.7, channel_axis=-1)), target)

@@ -25,6 +25,7 @@ from faceanim_cli.data.portraits import (
 )
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.faces.framing import Box
+from faceanim_cli.training.progress import Listener
 from faceanim_cli.training.super_resolution import SuperResolutionSettings, train_super_resolution
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import FaceSuperResolver, FaceSuperResolverSettings
@@ -65,6 +66,7 @@ def portrait() -> Portrait:
 def tiny(data: Path, out: Path, **changes: object) -> SuperResolutionSettings:
     settings: dict[str, object] = {
         "architecture": TINY, "perceptual_weight": 0.0, "size": 32, "batch": 2, "workers": 0, "max_steps": 3,
+        "precision": "32",
     }  # fmt: skip
     return SuperResolutionSettings(data, out, **{**settings, **changes})  # type: ignore[arg-type]
 
@@ -136,8 +138,10 @@ def test_a_little_training_beats_the_plain_enlargement(portrait: Portrait) -> No
 
 def test_a_run_stops_at_max_steps_and_writes_what_loads(data: Path, tmp_path: Path) -> None:
     reported: list[str] = []
-    scores = train_super_resolution(tiny(data, tmp_path, notes="astronaut"), reported.append)
-    assert scores is not None
+    result = train_super_resolution(tiny(data, tmp_path, notes="astronaut"), Listener(reported.append))
+    assert result is not None
+    scores = result.scores
+    assert result.weights == tmp_path / "best.safetensors"
     assert abs(scores.gain) < 1  # three steps after the plain enlargement
     assert 20 < scores.degraded_bicubic < scores.clean_bicubic
     for name in ("best", "last"):
@@ -166,8 +170,27 @@ def test_a_signal_ends_the_run_whole(data: Path, tmp_path: Path) -> None:
             validated.append(line)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    train_super_resolution(tiny(data, tmp_path, max_steps=10**6, validate_minutes=0.0, batch=1), interrupt)
+    settings = tiny(data, tmp_path, max_steps=10**6, validate_minutes=0.0, batch=1)
+    train_super_resolution(settings, Listener(interrupt))
     assert read_metadata(tmp_path / "last.safetensors")["trained"] == "step 1"
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
+    rate = {"learning_rate": 1e-2, "warm_up": 1, "decay_over": "steps"}
+    train_super_resolution(tiny(data, tmp_path / "whole", max_steps=4, **rate))
+
+    def interrupt(line: str) -> None:
+        if "validation" in line:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    settings = tiny(data, tmp_path / "parts", max_steps=4, validate_minutes=0.0, **rate)
+    train_super_resolution(settings, Listener(interrupt))
+    assert read_metadata(tmp_path / "parts" / "last.safetensors")["trained"] == "step 1"
+    train_super_resolution(tiny(data, tmp_path / "parts", max_steps=4, **rate))
+    a, b = (
+        torch.load(tmp_path / name / "state.pt", weights_only=True)["model"] for name in ("whole", "parts")
+    )
+    assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_loss_that_is_not_finite_ends_the_run(data: Path, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from torch import nn
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, anchored_keypoints
 from faceanim_cli.training.validation import framed_clip, validate
-from tests.training.conftest import SIZE
-from tests.training.test_motion_training import moving_frames
+from tests.training.conftest import SIZE, moving_frames
 
 
 @pytest.fixture(scope="module")
