@@ -25,6 +25,18 @@ Embed: TypeAlias = Callable[[list[npt.NDArray[np.uint8]]], npt.NDArray[np.floati
 Distance: TypeAlias = Callable[[list[Picture], list[Picture]], list[float]]
 
 
+def distinct(frames: list[Picture]) -> tuple[list[Picture], list[int]]:
+    """Frames without those that are the same object as an earlier one, and the place of each among them.
+
+    A static result is one picture many times: detectors need not look at it again and again.
+    """
+    places: dict[int, int] = {}
+    for frame in frames:
+        places.setdefault(id(frame), len(places))
+    first = {places[id(frame)]: frame for frame in reversed(frames)}
+    return [first[place] for place in range(len(first))], [places[id(frame)] for frame in frames]
+
+
 class LandmarkDetector(Protocol):
     """Finds facial landmarks, or keypoints that are anchored to them."""
 
@@ -49,13 +61,15 @@ class Tools:
         """Points (N, K, 2) in pixels of the frames."""
         if self.landmarks is None:
             raise UsageError("this metric needs a landmark detector")
-        return self.landmarks([as_bytes(frame) for frame in frames])
+        different, places = distinct(frames)
+        return self.landmarks([as_bytes(frame) for frame in different])[places]
 
     def embeddings(self, frames: list[Picture]) -> npt.NDArray[np.floating[Any]]:
         """Identity embeddings (N, D)."""
         if self.identity is None:
             raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
-        return self.identity([as_bytes(frame) for frame in frames])
+        different, places = distinct(frames)
+        return self.identity([as_bytes(frame) for frame in different])[places]
 
     @property
     def anchors(self) -> Anchors:
@@ -149,7 +163,9 @@ class Batch:
     @cached_property
     def has_face(self) -> list[bool]:
         """Whether Viola-Jones finds a face."""
-        return [bool(self.scene.tools.faces.detect(as_bytes(frame))) for frame in self.results]
+        different, places = distinct(self.results)
+        found = [self.scene.tools.faces.sees_face(as_bytes(frame)) for frame in different]
+        return [found[place] for place in places]
 
     @cached_property
     def embeddings(self) -> npt.NDArray[np.floating[Any]]:

@@ -14,6 +14,7 @@ import torch
 from faceanim_cli import __version__
 from faceanim_cli.evaluation.batch import Tools
 from faceanim_cli.evaluation.clips import ClipFile, list_hash
+from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND
 from faceanim_cli.evaluation.metrics import Metric
 from faceanim_cli.evaluation.options import DEFAULT_SIZE, EvaluationOptions
 from faceanim_cli.evaluation.protocols import Job
@@ -43,6 +44,8 @@ def run_facts(
         "ssim": "Gaussian window 11, sigma 1.5, data range 1, population covariance, whole windows only, RGB",
     }
     if options.protocol != "files":
+        if options.crop == "auto":
+            run["detections_per_second"] = DETECTIONS_PER_SECOND
         run["source"] = "first frame, compared too" if options.count_source else "first frame, not compared"
         run["data"] = "shipped examples" if options.data is None else options.data.name
         run["split"] = options.split
@@ -77,7 +80,7 @@ def facts_for_people(options: EvaluationOptions, run: dict[str, Any]) -> dict[st
     facts = {"protocol": f"{options.protocol}, {every}"}
     if options.protocol != "files":
         crop = {
-            "auto": "one crop a clip around its Viola-Jones boxes, as faceanim animate frames a driver",
+            "auto": "one crop a clip around its Viola-Jones boxes, sought once a second",
             "none": "whole frames, resized to a square",
         }[options.crop]
         facts["clips"] = f"{run['clips']}, {run['data']}, list sha256 {run['list_sha256'][:16]}"

@@ -1,9 +1,12 @@
 """Any program's results against the truth, aligned by name: the ``files`` protocol."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -13,8 +16,7 @@ from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.evaluation.clips import CLIP_SUFFIXES, named_clips
 from faceanim_cli.evaluation.frames import open_clip, resized
 from faceanim_cli.evaluation.pictures import Picture, as_unit
-from faceanim_cli.evaluation.protocols import Moment, Stopwatch, Take
-from faceanim_cli.evaluation.subjects import Subject
+from faceanim_cli.evaluation.protocols import Moment, Opener, Stopwatch, Take
 from faceanim_cli.media import read_photo
 from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
 
@@ -22,6 +24,9 @@ THUMBNAIL = 16  # pixels: enough to tell which frame is missing
 MOST_MISSING = 10  # frames that are searched for; beyond that something else is wrong
 NAMED_AT_MOST = 5  # frames in a message
 FLOAT_SLACK = 0.5  # floats so far outside [0, 1] are levels up to 255, or [-1, 1]
+
+
+Aligned: TypeAlias = tuple[str, Picture, Picture, bool]  # label, predicted, true, whether it follows
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class FilePair:
     truth: Path | None
     size: int | None = None
 
-    def open(self, subjects: Sequence[Subject], watch: Stopwatch) -> Take:
-        """See ``protocols.Job``; subjects have nothing to do here."""
+    def prepare(self) -> Opener:
+        """See ``protocols.Job``."""
         if self.predicted is None or self.truth is None:
             lacking = "prediction" if self.predicted is None else "truth"
             raise FaceanimError(f"{self.name}: there is no {lacking} of that name")
@@ -50,20 +55,18 @@ class FilePair:
             pairs, expected = self._by_name(self.predicted, self.truth, problems)
         else:
             pairs, expected = self._by_number(self.predicted, self.truth, problems)
+        return partial(self._open, pairs, expected, problems)
+
+    def _open(
+        self, pairs: Iterator[Aligned], expected: int, problems: list[str], _: object, watch: Stopwatch
+    ) -> Take:
         moments = self._moments(watch.decode(pairs), problems)
         first = next(moments, None)
         if first is None:
             raise FaceanimError("; ".join([f"{self.name}: no frame could be compared", *problems]))
+        return Take(first.driving, first.driving, chain([first], moments), expected, problems=problems)
 
-        def all_moments() -> Iterator[Moment]:
-            yield first
-            yield from moments
-
-        return Take(first.driving, first.driving, all_moments(), expected, problems=problems)
-
-    def _by_name(
-        self, predicted: Path, truth: Path, problems: list[str]
-    ) -> tuple[Iterator[tuple[str, Picture, Picture, bool]], int]:
+    def _by_name(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
         ours, theirs = frame_files(predicted), frame_files(truth)
         common = [key for key in theirs if key in ours]
         _tell(problems, "the prediction lacks frame", [theirs[k].stem for k in theirs if k not in ours])
@@ -72,7 +75,7 @@ class FilePair:
             problems.append(f"{len(common)} of {len(theirs)} frames compared")
         order = {key: place for place, key in enumerate(theirs)}
 
-        def pairs() -> Iterator[tuple[str, Picture, Picture, bool]]:
+        def pairs() -> Iterator[Aligned]:
             last = -1
             for key in common:
                 yield theirs[key].stem, read_photo(ours[key]), read_photo(theirs[key]), order[key] == last + 1
@@ -80,9 +83,7 @@ class FilePair:
 
         return pairs(), len(common)
 
-    def _by_number(
-        self, predicted: Path, truth: Path, problems: list[str]
-    ) -> tuple[Iterator[tuple[str, Picture, Picture, bool]], int]:
+    def _by_number(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
         # Decoded twice: first small, to see whether both have all frames.
         clips = open_clip(predicted), open_clip(truth)
         ours, theirs = (thumbnails(clip) for clip in clips)
@@ -104,7 +105,7 @@ class FilePair:
                 _tell(problems, "the truth lacks the prediction's frame", [str(i) for i in lacking])
                 problems.append(f"{common} of {len(ours)} frames compared")
 
-        def pairs() -> Iterator[tuple[str, Picture, Picture, bool]]:
+        def pairs() -> Iterator[Aligned]:
             streams = _only(iter(clips[0]), kept_ours), _only(iter(clips[1]), kept_theirs)
             last = (-1, -1)
             for (i, mine), (j, true) in zip(*streams, strict=True):
@@ -113,9 +114,7 @@ class FilePair:
 
         return pairs(), len(kept_theirs)
 
-    def _moments(
-        self, pairs: Iterator[tuple[str, Picture, Picture, bool]], problems: list[str]
-    ) -> Iterator[Moment]:
+    def _moments(self, pairs: Iterator[Aligned], problems: list[str]) -> Iterator[Moment]:
         gap = False
         for label, predicted, truth, follows in pairs:
             if self.size is not None:

@@ -1,5 +1,6 @@
 """Frames of a clip as they are scored: every n-th, framed, brought to one size, with their landmarks."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,13 +11,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceanim_cli.animation.job import DETECTIONS_PER_SECOND
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.evaluation.clips import ARRAY_SUFFIX, ClipFile
 from faceanim_cli.evaluation.pictures import Picture, as_bytes
 from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
 from faceanim_cli.media import open_video
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
+
+# A third of what animate looks at: for every tenth frame the networks are sooner done than that search. The
+# crops of 27 clips differ from animate's by 0.3 % of their side (median), 4 % (worst).
+DETECTIONS_PER_SECOND = 1.0
 
 Landmarks: TypeAlias = npt.NDArray[np.floating[Any]]  # (68, 2)
 Framing: TypeAlias = Literal["auto", "none"]
@@ -39,7 +43,7 @@ class FramedClip:
         clip: where it lies.
         size: S, pixels.
         crop: "auto" frames the face as ``faceanim animate`` frames a driver (one crop for the clip, around
-            the tracked Viola-Jones boxes); "none" resizes the whole frame to a square.
+            the tracked Viola-Jones boxes, though of fewer frames); "none" resizes whole frames to a square.
 
     Raises:
         UnreadableInputError: the clip or its landmarks. NoFaceError: "auto", and no face in it.
@@ -56,7 +60,7 @@ class FramedClip:
         self._landmarks = None if self.clip.landmarks is None else _read_landmarks(self.clip.landmarks)
         if self.crop == "auto":
             samples = self._video.sample(DETECTIONS_PER_SECOND)
-            track = track_face(((i, as_bytes(f)) for i, f in samples), FaceDetector(), name=self.clip.name)
+            track = track_face(((i, as_bytes(f)) for i, f in samples), _detector(), name=self.clip.name)
             self.box = track.clip_crop(self.shape)
 
     @property
@@ -84,6 +88,17 @@ class FramedClip:
         if self.box is not None:
             return transform_points(crop_transform(self.box, self.size), points)
         return np.asarray((points + 0.5) * (self.size / np.array(self.shape)) - 0.5)
+
+
+_threads_own = threading.local()
+
+
+def _detector() -> FaceDetector:
+    """This thread's: loading the cascades takes as long as searching a frame."""
+    if not hasattr(_threads_own, "detector"):
+        _threads_own.detector = FaceDetector()
+    found: FaceDetector = _threads_own.detector
+    return found
 
 
 class ArrayClip:

@@ -1,20 +1,22 @@
 """Which frames are compared with which: reconstruction, and pairs of different people.
 
-A *job* is one row of ``per_clip.csv`` for each subject. Opened, it is a *take*: the photo, and moments that
-come one by one as clips are decoded and subjects render. Every stream is read once; memory does not grow with
-the clip.
+A *job* is one row of ``per_clip.csv`` for each subject. Prepared and opened, it is a *take*: the photo, and
+moments that come one by one as clips are decoded and subjects render. Every stream is read once; memory does
+not grow with the clip.
 """
 
 import csv
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, tee
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from faceanim_cli.evaluation.batch import Points
 from faceanim_cli.evaluation.clips import CLIP_SUFFIXES, ClipFile
@@ -23,6 +25,8 @@ from faceanim_cli.evaluation.pictures import Picture
 from faceanim_cli.evaluation.subjects import Subject
 
 T = TypeVar("T")
+
+DECODED_AHEAD = 16  # frames: two batches of the networks
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,23 @@ class Take:
 
 @dataclass
 class Stopwatch:
-    """Where the time goes, in seconds."""
+    """Where the time goes, in seconds.
+
+    Attributes:
+        decoding: waited for frames; what is decoded while networks and metrics work costs nothing.
+        pipeline: decodes ahead, in a thread; None decodes when a frame is asked for.
+    """
 
     decoding: float = 0.0
     network: float = 0.0
     metrics: float = 0.0
+    pipeline: Pipeline | None = None
 
     def decode(self, frames: Iterable[T]) -> Iterator[T]:
         """Pass on ``frames``, counting the time they take to come."""
         remaining = iter(frames)
+        if self.pipeline is not None:
+            remaining = self.pipeline.stage("decode", remaining, DECODED_AHEAD)
         while True:
             start = time.perf_counter()
             try:
@@ -74,6 +86,9 @@ class Stopwatch:
             yield frame
 
 
+Opener: TypeAlias = Callable[[Sequence[Subject], Stopwatch], Take]
+
+
 class Job(Protocol):
     """What is scored as one."""
 
@@ -81,11 +96,15 @@ class Job(Protocol):
     def name(self) -> str:
         """Unique in the run."""
 
-    def open(self, subjects: Sequence[Subject], watch: Stopwatch) -> Take:
-        """Start it.
+    def prepare(self) -> Opener:
+        """What can be done before it is this job's turn, in any thread, such as the search for the face.
+
+        Returns:
+            What starts the job, in the thread of the networks.
 
         Raises:
-            FaceanimError: anything that keeps this job, and only this one, from being scored.
+            FaceanimError: anything that keeps this job, and only this one, from being scored; so does what
+                is returned.
         """
 
 
@@ -104,9 +123,11 @@ class Reconstruction:
         """The clip's."""
         return self.clip.name
 
-    def open(self, subjects: Sequence[Subject], watch: Stopwatch) -> Take:
+    def prepare(self) -> Opener:
         """See ``Job``."""
-        framed = FramedClip(self.clip, self.size, self.crop)
+        return partial(self._open, FramedClip(self.clip, self.size, self.crop))
+
+    def _open(self, framed: FramedClip, subjects: Sequence[Subject], watch: Stopwatch) -> Take:
         frames = watch.decode(framed.frames(self.every))
         first = next(frames)
         if not self.count_source:
@@ -141,10 +162,14 @@ class CrossPair:
         """Both names."""
         return f"{self.source.name} + {self.driving.name}"
 
-    def open(self, subjects: Sequence[Subject], watch: Stopwatch) -> Take:
+    def prepare(self) -> Opener:
         """See ``Job``."""
-        photo = next(watch.decode(FramedClip(self.source, self.size, self.crop).frames())).image
-        framed = FramedClip(self.driving, self.size, self.crop)
+        photo = next(FramedClip(self.source, self.size, self.crop).frames()).image
+        return partial(self._open, photo, FramedClip(self.driving, self.size, self.crop))
+
+    def _open(
+        self, photo: np.ndarray, framed: FramedClip, subjects: Sequence[Subject], watch: Stopwatch
+    ) -> Take:
         frames = watch.decode(framed.frames(self.every))
         first = next(frames)
         count = framed.frame_count_estimate

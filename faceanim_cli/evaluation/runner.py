@@ -3,19 +3,23 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.console import ProgressCallback
 from faceanim_cli.data.landmarks import NUM_LANDMARKS
 from faceanim_cli.errors import FaceanimError, WeightsError
+from faceanim_cli.evaluation.ahead import ahead
 from faceanim_cli.evaluation.batch import Batch, Driving, Points, Scene, Tools
 from faceanim_cli.evaluation.head_pose import head_angles
 from faceanim_cli.evaluation.learned import FrechetDistances
 from faceanim_cli.evaluation.metrics import Metric, columns_of, score
 from faceanim_cli.evaluation.pictures import as_unit
-from faceanim_cli.evaluation.protocols import Job, Moment, Stopwatch, Take
+from faceanim_cli.evaluation.protocols import Job, Moment, Opener, Stopwatch, Take
 from faceanim_cli.evaluation.scores import ClipScore, ScoreFolder
 from faceanim_cli.evaluation.statistics import Summary, difference, mean_of, summarise
 from faceanim_cli.evaluation.strips import Strip, strip_of
@@ -71,21 +75,26 @@ def evaluate(
     rows: list[ClipScore] = []
     counter = _Progress(len(jobs), progress)
     scored = 0
-    for job in jobs:
-        if folder is not None and fid is None and folder.done(job.name, names):
-            rows += [row for row in folder.rows if row.clip == job.name]
-            counter.skip()
-            continue
-        new, frames, strip = _score_job(job, subjects, metrics, tools, fid, watch, counter)
-        rows += new
-        scored += sum(row.frames for row in new)
-        for problem in dict.fromkeys(row.problem for row in new if row.problem):
-            warn(f"{job.name}: {problem}")
-        if folder is not None:
-            if strip is not None:
-                strip.save(folder.strip_path(job.name))
-            folder.add(new, frames)
-        counter.clip_done()
+    done = {job.name for job in jobs if folder is not None and fid is None and folder.done(job.name, names)}
+    to_do = (job for job in jobs if job.name not in done)
+    with closing(ahead(lambda job: job.prepare(), to_do)) as prepared:
+        for job in jobs:
+            if folder is not None and job.name in done:
+                rows += [row for row in folder.rows if row.clip == job.name]
+                counter.skip()
+                continue
+            new, frames, strip = _score_job(
+                job, next(prepared), subjects, metrics, tools, fid, watch, counter
+            )
+            rows += new
+            scored += sum(row.frames for row in new)
+            for problem in dict.fromkeys(row.problem for row in new if row.problem):
+                warn(f"{job.name}: {problem}")
+            if folder is not None:
+                if strip is not None:
+                    strip.save(folder.strip_path(job.name))
+                folder.add(new, frames)
+            counter.clip_done()
     summaries, differences = _summarise(rows, names, metrics, seed)
     if fid is not None:
         for name in names:
@@ -102,6 +111,7 @@ def summaries_clips(rows: Sequence[ClipScore], subject: str) -> int:
 
 def _score_job(
     job: Job,
+    prepared: Future[Opener],
     subjects: Sequence[Subject],
     metrics: Sequence[Metric],
     tools: Tools,
@@ -113,11 +123,12 @@ def _score_job(
     problems: list[str] = []
     take: Take | None = None
     try:
-        start, decoded = time.perf_counter(), watch.decoding
-        take = job.open(subjects, watch)
-        watch.decoding += time.perf_counter() - start - (watch.decoding - decoded)
-        counter.expect(take.expected)
-        collected.run(take, counter)
+        with Pipeline() as watch.pipeline:
+            start, decoded = time.perf_counter(), watch.decoding
+            take = prepared.result()(subjects, watch)
+            watch.decoding += time.perf_counter() - start - (watch.decoding - decoded)
+            counter.expect(take.expected)
+            collected.run(take, counter)
         problems = take.problems
     except WeightsError:
         raise

@@ -1,7 +1,7 @@
 """The files protocol: copies are perfect; what is missing or does not fit is named, the rest is scored."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from faceanim_cli.evaluation.batch import Tools
 from faceanim_cli.evaluation.files import FilePair, file_pairs, frame_files, missing_frames
 from faceanim_cli.evaluation.metrics import choose_metrics
 from faceanim_cli.evaluation.pictures import psnr
-from faceanim_cli.evaluation.protocols import Stopwatch
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
 from faceanim_cli.evaluation.session import Predicted
 
@@ -187,6 +186,5 @@ def test_places_that_do_not_fit_are_named(tmp_path: Path, frame_folder: Folder, 
 
 
 def test_opening_without_a_partner_raises() -> None:
-    nobody: Sequence[Predicted] = ()
     with pytest.raises(FaceanimError, match="x: there is no truth"):
-        FilePair("x", Path("a"), None).open(nobody, Stopwatch())
+        FilePair("x", Path("a"), None).prepare()

@@ -65,7 +65,7 @@ def test_reconstruction_goes_through_the_animator(frame_folder: Folder, rigid_we
     animator = Animator(rigid_weights_file, "cpu", "fp32", relative=False, sr=False, size=64)
     subjects = [WeightsSubject("rigid", animator), Static(), Similarity(animator), Truth()]
     job = Reconstruction(source, 64, "none", every=3)
-    take = job.open(subjects, Stopwatch())
+    take = job.prepare()(subjects, Stopwatch())
     moments = list(take.moments)
     assert [moment.label for moment in moments] == ["3", "6", "9"]
     assert np.array_equal(take.source, dots(10)[0])
@@ -81,7 +81,7 @@ def test_reconstruction_goes_through_the_animator(frame_folder: Folder, rigid_we
 def test_the_source_is_compared_only_when_asked_for(frame_folder: Folder) -> None:
     source = clip(frame_folder("dots", dots(4)))
     for count_source, labels in ((False, ["1", "2", "3"]), (True, ["0", "1", "2", "3"])):
-        take = Reconstruction(source, 64, "none", 1, count_source).open([Static()], Stopwatch())
+        take = Reconstruction(source, 64, "none", 1, count_source).prepare()([Static()], Stopwatch())
         assert [moment.label for moment in take.moments] == labels
         assert take.expected == len(labels)
 
@@ -90,9 +90,9 @@ def test_a_clip_of_one_frame_has_nothing_to_rebuild(frame_folder: Folder) -> Non
     single = clip(frame_folder("single", dots(1)))
     short = clip(frame_folder("short", dots(5)))
     with pytest.raises(FaceanimError, match=r"single: nothing to rebuild .*1 frame, every 1"):
-        Reconstruction(single, 64, "none").open([Static()], Stopwatch())
+        Reconstruction(single, 64, "none").prepare()([Static()], Stopwatch())
     with pytest.raises(FaceanimError, match=r"short: nothing to rebuild .*5 frames, every 10"):
-        Reconstruction(short, 64, "none", 10).open([Static()], Stopwatch())
+        Reconstruction(short, 64, "none", 10).prepare()([Static()], Stopwatch())
     result = evaluate(
         [Reconstruction(single, 64, "none", count_source=True)],
         [Static()],
@@ -128,7 +128,7 @@ def test_cross_moves_the_photo_relatively(frame_folder: Folder, rigid_weights_fi
     )
     job = CrossPair(photo, driver, 64, "none")
     assert job.name == "photo + driver"
-    moments = list(job.open([WeightsSubject("rigid", animator), Static()], Stopwatch()).moments)
+    moments = list(job.prepare()([WeightsSubject("rigid", animator), Static()], Stopwatch()).moments)
     assert [moment.label for moment in moments] == ["0", "1", "2", "3"]
     for i, moment in enumerate(moments):
         y, x = np.argwhere(moment.results[0].sum(-1) > 400).mean(0)
@@ -149,7 +149,7 @@ def test_frames_are_taken_as_subjects_need_them(frame_folder: Folder, rigid_weig
             yield frame
 
     watch.decode = counted  # type: ignore[method-assign, assignment]
-    take = job.open([WeightsSubject("w", animator), Static()], watch)
+    take = job.prepare()([WeightsSubject("w", animator), Static()], watch)
     list(islice(take.moments, 1))
     assert taken <= 1 + 3 + 1
 

@@ -162,8 +162,8 @@ def test_a_network_that_gives_nan_is_named(
 
 def test_no_face_in_any_result_is_a_problem(data: Path) -> None:
     class Blind:
-        def detect(self, image: np.ndarray) -> list[int]:
-            return []
+        def sees_face(self, image: np.ndarray) -> bool:
+            return False
 
     class Middle:
         name, path = "middle", Path("middle")
