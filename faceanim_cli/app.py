@@ -17,6 +17,7 @@ from faceanim_cli.commands.batch import batch
 from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.faces import faces
+from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(animate)
 app.command()(batch)
 app.command()(faces)
+app.command()(prepare)
 app.command()(train)
 app.command("eval")(eval_)
 app.add_typer(weights, name="weights")

@@ -79,6 +79,17 @@ def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]
         yield update
 
 
+@contextmanager
+def item_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
+    """A progress bar over items, with the time left, on stderr; nothing when quiet or piped."""
+    with _progress_bar(quiet) as bar:
+        if bar is None:
+            yield None
+            return
+        task = bar.add_task(title, total=None, frames=False)
+        yield lambda done, expected: bar.update(task, completed=done, total=expected)
+
+
 class BatchProgress:
     """A ``Listener``: bars for the items and for those at work, paths of results, lines about failures."""
 

@@ -4,10 +4,13 @@ Order of the 68 points (indices 0-67): 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 
 48 on the picture's left.
 """
 
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from faceanim_cli.errors import UnreadableInputError
 
 Points: TypeAlias = npt.NDArray[np.floating[Any]]
 Anchors: TypeAlias = tuple[tuple[int, ...], ...]
@@ -44,6 +47,21 @@ MIRROR: tuple[int, ...] = (
 
 EYES = frozenset(range(36, 48))
 MOUTH = frozenset(range(48, 68))
+
+
+def read_landmarks(path: Path) -> npt.NDArray[np.float32]:
+    """Landmarks (N, 68, 2) of a video.
+
+    Raises:
+        UnreadableInputError: not such an array.
+    """
+    try:
+        points = np.load(path, mmap_mode="r")  # a header alone cannot make us allocate
+        if points.ndim != 3 or points.shape[1:] != (NUM_LANDMARKS, 2):
+            raise UnreadableInputError(f"{path}: {points.shape} is not (frames, {NUM_LANDMARKS}, 2)")
+        return np.asarray(points, np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise UnreadableInputError(f"{path}: not an array of landmarks ({error})") from error
 
 
 def anchored_keypoints(landmarks: Points, anchors: Anchors) -> Points:

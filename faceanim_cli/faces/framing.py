@@ -95,7 +95,7 @@ def frame_crop(face: Box, image_size: tuple[int, int]) -> Box:
     return Box(x, y, side, side)
 
 
-def clip_crop(faces: Sequence[Box], image_size: tuple[int, int]) -> Box:
+def clip_crop(faces: Sequence[Box], image_size: tuple[int, int], scale: float = FRAME_SCALE) -> Box:
     """One square crop for a whole clip, the smallest that holds all boxes (paper, section 4).
 
     It gives the median face the framing of ``frame_crop`` around the median centre. When the face moves far,
@@ -105,6 +105,7 @@ def clip_crop(faces: Sequence[Box], image_size: tuple[int, int]) -> Box:
     Args:
         faces: face boxes of the clip, pixels of its frames, in any order.
         image_size: (width, height) of the frames.
+        scale: the crop's side in sides of the median face, where that holds all boxes.
 
     Returns:
         A square with whole-number corner and side.
@@ -129,7 +130,7 @@ def clip_crop(faces: Sequence[Box], image_size: tuple[int, int]) -> Box:
 
     must_hold = max(right - left, bottom - top)
     tightest = max(TIGHTEST_SCALE * median_side, must_hold)
-    side = _fitting_side(max(FRAME_SCALE * median_side, must_hold), tightest, image_size)
+    side = _fitting_side(max(scale * median_side, must_hold), tightest, image_size)
     # The nearest place to the median centre that holds the union. The image's edge cannot push the union out
     # again, because the union was cut to the image.
     x = min(max(round(cx - side / 2), right - side), left)

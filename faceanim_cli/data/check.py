@@ -1,0 +1,153 @@
+"""Trouble in training data, found before hours are spent on it."""
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceanim_cli.data.clips import Landmarks, is_photo
+from faceanim_cli.data.landmarks import landmark_box, read_landmarks
+from faceanim_cli.data.one_video import file_sha256
+from faceanim_cli.data.stacked_frames import open_frames
+from faceanim_cli.errors import UnreadableInputError
+
+TINY_FACE = 80  # pixels: side of the face box; the networks see faces of about 146
+STILL = 0.004  # face sides: mean distance of landmarks from their median; the stillest real clip had 0.006
+UNSEEN = 0.25  # share of the frames without landmarks
+LANDMARKS = "landmarks"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong, and with which clip, "" if with all of them."""
+
+    clip: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.clip}: {self.what}" if self.clip else self.what
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check looked at, and what it found."""
+
+    clips: int
+    people: Mapping[str, int]  # by split
+    trouble: list[Trouble]
+
+
+def check_data(data: Path, progress: Callable[[int, int | None], None] | None = None) -> Checked:
+    """Look for trouble in a data folder: one of ``prepare``'s, or any with such a manifest.
+
+    Clips that no longer read, or are others than the manifest says; landmarks that are missing, of another
+    length, or found in too few frames; tiny faces and still ones; two clips that are the same file or go by
+    one name; people in both splits; nobody to train on or to judge by. Clips with the SHA-256 that the
+    manifest gives are whole; others are decoded.
+
+    Raises:
+        UnreadableInputError: no manifest, a column missing, or no clip in it.
+    """
+    rows = _rows(data)
+    found = list(_of_all(rows))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, trouble in enumerate(pool.map(lambda row: list(_of_clip(data, row)), rows), start=1):
+            found += trouble
+            if progress is not None:
+                progress(done, len(rows))
+    people = {split: len({r["identity"] for r in rows if r["split"] == split}) for split in ("train", "val")}
+    return Checked(len(rows), people, found)
+
+
+def _rows(data: Path) -> list[dict[str, str]]:
+    manifest = data / "manifest.csv"
+    if not manifest.is_file():
+        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; make one with faceanim prepare")
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {"file", "split", "identity"} - set(reader.fieldnames or ())
+        rows = list(reader)
+    if missing:
+        raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
+    # Photos, for super-resolution, may be listed too.
+    rows = [row for row in rows if not is_photo(data / row["file"])]
+    if not rows:
+        raise UnreadableInputError(f"{manifest}: lists no clip")
+    return rows
+
+
+def _of_all(rows: list[dict[str, str]]) -> Iterator[Trouble]:
+    """Trouble between clips."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        splits[row["identity"]].add(row["split"])
+        if row["split"] not in ("train", "val"):
+            yield Trouble(row["file"], f"split {row['split']!r} is neither train nor val: it is not used")
+    for identity, both in sorted(splits.items()):
+        if {"train", "val"} <= both:
+            yield Trouble("", f"{identity} is trained on and judges as well: the scores flatter")
+    for split, use in (("train", "to train on"), ("val", "to judge: no validation people")):
+        if not any(split in both for both in splits.values()):
+            yield Trouble("", f"nobody {use}")
+    for files in _groups((row["file"], Path(row["file"]).stem.casefold()) for row in rows):
+        yield Trouble(files[0], f"has the same name as {', '.join(files[1:])}, and so the same landmarks")
+    for files in _groups((row["file"], row.get("sha256") or None) for row in rows):
+        yield Trouble(files[0], f"is the same file as {', '.join(files[1:])}")
+
+
+def _groups(keys: Iterable[tuple[str, str | None]]) -> Iterator[list[str]]:
+    """Files that share a key with others."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file, key in keys:
+        if key is not None:
+            groups[key].append(file)
+    return (files for files in groups.values() if len(files) > 1)
+
+
+def _of_clip(data: Path, row: Mapping[str, str]) -> Iterator[Trouble]:
+    file = row["file"]
+    frames: int | None = None
+    path = data / file
+    try:
+        if path.is_file() and row.get("sha256") == file_sha256(path):
+            frames = int(row["frames"]) if row.get("frames") else None
+        else:
+            with open_frames(path) as video:
+                frames = sum(1 for _ in video)
+            if row.get("frames") and int(row["frames"]) != frames:
+                yield Trouble(file, f"has {frames} frames where the manifest says {row['frames']}")
+    except (UnreadableInputError, ValueError) as error:
+        yield Trouble(file, str(error))
+        return
+    landmarks = data / LANDMARKS / f"{path.stem}.npy"
+    if not landmarks.is_file():
+        yield Trouble(file, f"{LANDMARKS}/{landmarks.name} is missing: it is not trained on")
+        return
+    try:
+        points = read_landmarks(landmarks)
+    except UnreadableInputError as error:
+        yield Trouble(file, str(error))
+        return
+    if frames is not None and len(points) != frames:
+        yield Trouble(file, f"has {frames} frames, and landmarks for {len(points)}")
+    yield from (Trouble(file, what) for what in _of_landmarks(points))
+
+
+def _of_landmarks(points: Landmarks) -> Iterator[str]:
+    seen = points[np.isfinite(points).all((1, 2))].astype(np.float64)
+    if len(seen) < 2:
+        yield "landmarks in fewer than two frames: it is not trained on"
+        return
+    if len(seen) < (1 - UNSEEN) * len(points):
+        yield f"no landmarks in {1 - len(seen) / len(points):.0%} of its frames"
+    middle = np.median(seen, axis=0)
+    side = landmark_box(middle)[2]
+    if side < TINY_FACE:
+        yield f"a tiny face of {side:.0f} pixels, {TINY_FACE} are few"
+    if side > 0 and np.linalg.norm(seen - middle, axis=-1).mean() < STILL * side:
+        yield "too little motion: there is nothing to learn from it"

@@ -1,0 +1,296 @@
+"""Videos of the astronaut, whose face drifts as the test says, to training data."""
+
+import csv
+import json
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from faceanim_cli.data import prepare as prepare_module
+from faceanim_cli.data.clips import open_clips, read_manifest
+from faceanim_cli.data.one_video import file_sha256
+from faceanim_cli.data.prepare import PreparationSettings, prepare
+from faceanim_cli.data.sequences import SequenceSettings
+from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
+from faceanim_cli.media import VideoReader, VideoWriter, write_photo
+
+WIDTH, HEIGHT = 320, 256
+LEFT = 70  # column of the portrait where the video's frames begin
+EYES = np.array([(203.4, 100.9), (247.1, 103.3)])  # pupils in the portrait, read off an enlargement
+SETTINGS = PreparationSettings(
+    size=64, sequences=SequenceSettings(1.75, min_size=128, min_frames=6), jobs=2, device="cpu"
+)
+
+
+def landmarks_at(count, drift=1.0):
+    """Landmarks that lie on a grid over the face and drift with it; all 68 differ."""
+    grid = np.stack(np.meshgrid(np.linspace(180, 270, 17), np.linspace(80, 170, 4)), axis=-1).reshape(68, 2)
+    return np.stack([grid - [LEFT - drift * n, 0] for n in range(count)]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory, astronaut):
+    """Writes videos, each kind once."""
+    made = {}
+
+    def video(frames, tint):
+        if (frames, tint) not in made:
+            path = tmp_path_factory.mktemp("videos") / "video.mp4"
+            picture = np.clip(astronaut.astype(int) + tint, 0, 255).astype(np.uint8)
+            with VideoWriter(path, Fraction(25), (WIDTH, HEIGHT)) as writer:
+                for n in range(frames):
+                    writer.write(np.ascontiguousarray(picture[:HEIGHT, LEFT - n : LEFT - n + WIDTH]))
+            made[frames, tint] = path.read_bytes()
+        return made[frames, tint]
+
+    return video
+
+
+@pytest.fixture
+def make_video(tmp_path, videos):
+    """A video of the face that drifts right, landmarks beside it unless told otherwise."""
+
+    def make(name, frames=8, landmarks=True, tint=0):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(videos(frames, tint))
+        if landmarks:
+            np.save(path.with_suffix(".npy"), landmarks_at(frames))
+        return path
+
+    return make
+
+
+def write_empty(folder, name, frames=10):
+    """A video of nobody, with landmarks, so that no model needs loading."""
+    np.save((folder / name).with_suffix(".npy"), np.full((frames, 68, 2), np.nan))
+    with VideoWriter(folder / name, Fraction(25), (WIDTH, HEIGHT)) as writer:
+        for _ in range(frames):
+            writer.write(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+class TestWhatIsWritten:
+    def test_clips_manifest_and_landmarks(self, tmp_path, make_video, astronaut):
+        make_video("anna/one.mp4")
+        make_video("ben/two.mp4", frames=7, tint=20)
+        result = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        one, two = table(tmp_path / "out" / "manifest.csv")
+        assert [(row["identity"], row["frames"], row["fps"]) for row in (one, two)] == [
+            *(("anna", "8", "25"), ("ben", "7", "25")),
+        ]
+        assert {one["split"], two["split"]} == {"train", "val"}
+        assert (one["width"], one["height"], one["landmarks"], one["start"]) == ("64", "64", "given", "0")
+        assert one["source"] == str(tmp_path / "in" / "anna" / "one.mp4")
+        clip = tmp_path / "out" / one["file"]
+        assert one["sha256"] == file_sha256(clip)
+        # the crop is a square around the face, which is about 98 pixels in the source
+        x, y, w, h = map(int, one["box"].split(","))
+        assert w == h == pytest.approx(1.75 * 98, abs=20)
+        assert int(one["face_px"]) == pytest.approx(98 * 64 / w, abs=6)
+        with VideoReader(clip) as video:
+            frames = list(video)
+        assert len(frames) == 8
+        # the picture is what lies under the box, frame by frame
+        for n in (0, 7):
+            source = astronaut[y : y + h, LEFT - n + x : LEFT - n + x + w]
+            expected = cv2.resize(source, (64, 64), interpolation=cv2.INTER_AREA)
+            assert np.abs(frames[n].astype(int) - expected).mean() < 6
+        # and the landmarks moved with it: where a pixel's centre went
+        points = np.load(tmp_path / "out" / "landmarks" / f"{clip.stem}.npy")
+        np.testing.assert_allclose(points, (landmarks_at(8) + 0.5 - [x, y]) * 64 / w - 0.5, atol=1e-3)
+        assert len(result.clips) == 2
+        assert not result.dropped
+
+    def test_training_reads_it(self, tmp_path, make_video):
+        for name in ("a", "b", "c"):
+            make_video(f"{name}.mp4", tint=ord(name) - 97)
+        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        records = read_manifest(tmp_path / "out")
+        clips = list(open_clips(records, tmp_path / "cache"))
+        assert [clip.identity for clip in clips] == ["a", "b", "c"]
+        assert {clip.frames.shape for clip in clips} == {(4, 64, 64, 3)}  # every other frame of 25 a second
+        assert sorted(record.split for record in records) == ["train", "train", "val"]
+
+    def test_landmarks_are_estimated_where_none_are_given(self, tmp_path, make_video):
+        make_video("a.mp4", frames=6, landmarks=False)
+        result = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        (clip,) = result.clips
+        assert clip.landmarks == "estimated"
+        points = np.load(tmp_path / "out" / "landmarks" / f"{clip.name}.npy")
+        x, y, side, _ = clip.box
+        for n in (0, 5):
+            eyes = np.stack([points[n, 36:42].mean(0), points[n, 42:48].mean(0)])
+            in_portrait = (eyes + 0.5) * side / 64 - 0.5 + [x + LEFT - n, y]
+            np.testing.assert_allclose(in_portrait, EYES, atol=3)
+
+    def test_face_crops_are_taken_whole(self, tmp_path, astronaut):
+        (tmp_path / "in" / "train").mkdir(parents=True)
+        (tmp_path / "in" / "test").mkdir()
+        for split, shade in (("train", 0), ("test", 30)):
+            face = cv2.resize(astronaut[20:230, 110:320], (128, 128), interpolation=cv2.INTER_AREA)
+            picture = np.concatenate([np.maximum(face, shade)] * 6, axis=1)
+            write_photo(tmp_path / "in" / split / f"{split}er.png", picture)
+        result = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        assert {(clip.identity, clip.split, clip.box) for clip in result.clips} == {
+            *(("trainer", "train", (0, 0, 128, 128)), ("tester", "val", (0, 0, 128, 128))),
+        }
+
+    def test_a_list_says_what_to_cut(self, tmp_path, make_video):
+        make_video("vid.mp4", frames=10)
+        metadata = tmp_path / "vox-metadata.csv"
+        metadata.write_text(
+            "video_id,start,end,bbox,fps,width,height,partition,person_id\n"
+            "vid#1,0,8,180-20-500-340,25,640,512,train,id1\n"  # listed at twice the size
+            "vid#1,2,10,180-20-500-340,25,640,512,train,id1\n"
+            "vid#2,50,60,180-20-500-340,25,640,512,train,id1\n"
+            "gone#1,0,8,180-20-500-340,25,640,512,test,id2\n"
+        )
+        settings = PreparationSettings(**{**vars(SETTINGS), "metadata": metadata})
+        result = prepare([tmp_path / "in"], tmp_path / "out", settings)
+        assert [(c.name, c.identity, c.start, c.frames, c.box) for c in result.clips] == [
+            ("id1#1#vid#000000#000008", "id1", 0, 8, (90, 10, 160, 160)),
+            ("id1#1#vid#000002#000010", "id1", 2, 8, (90, 10, 160, 160)),
+        ]
+        assert {clip.split for clip in result.clips} == {"train"}
+        assert {(name, dropped.reason) for name, dropped in result.dropped} == {
+            *(("gone", "missing"), (str(tmp_path / "in" / "vid.mp4"), "beyond the end of the video")),
+        }
+
+
+class TestGoingOn:
+    def test_the_second_time_nothing_is_done_and_nothing_changes(self, tmp_path, make_video, monkeypatch):
+        make_video("a.mp4")
+        make_video("b.mp4", tint=1)
+        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        before = contents(tmp_path / "out")
+        monkeypatch.setattr(prepare_module, "prepare_video", None)  # calling it would raise
+        reports = []
+        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS, reports.append)
+        assert contents(tmp_path / "out") == before
+        assert reports == ["2 of 2 videos are done already"]
+
+    def test_a_kill_costs_the_videos_under_way_only(self, tmp_path, make_video, monkeypatch):
+        for name in ("a", "b", "c"):
+            make_video(f"{name}.mp4", tint=ord(name) - 97)
+        whole = tmp_path / "whole"
+        prepare([tmp_path / "in"], whole, SETTINGS)
+        begun = []
+        real = prepare_module.prepare_video
+        out = tmp_path / "out"
+
+        def killed_at_the_second(source, *rest):
+            begun.append(source.name)
+            if len(begun) == 2:
+                (out / "clips" / ".b.mp4.partial-99").write_bytes(b"half")
+                raise KeyboardInterrupt
+            return real(source, *rest)
+
+        monkeypatch.setattr(prepare_module, "prepare_video", killed_at_the_second)
+        one_by_one = PreparationSettings(**{**vars(SETTINGS), "jobs": 1})
+        with pytest.raises(KeyboardInterrupt):
+            prepare([tmp_path / "in"], out, one_by_one)
+        assert not (out / "manifest.csv").exists()
+        with (out / "prepared.jsonl").open("a") as journal:
+            journal.write('{"source": "half a li')  # as a power cut leaves it
+        monkeypatch.setattr(prepare_module, "prepare_video", real)
+        prepare([tmp_path / "in"], out, SETTINGS)
+        assert (out / "manifest.csv").read_bytes() == (whole / "manifest.csv").read_bytes()
+        assert contents(out).keys() == contents(whole).keys()
+
+    def test_people_that_join_later_leave_the_split_as_it_was(self, tmp_path, make_video):
+        for name in ("a", "b", "c"):
+            make_video(f"{name}.mp4", tint=ord(name) - 97)
+        first = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        make_video("d.mp4", tint=3)
+        second = prepare([tmp_path / "in" / "d.mp4"], tmp_path / "out", SETTINGS)
+        split = {clip.identity: clip.split for clip in second.clips}
+        assert len(split) == 4
+        assert {clip.identity: clip.split for clip in first.clips}.items() <= split.items()
+
+    def test_other_settings_are_refused(self, tmp_path, make_video):
+        make_video("a.mp4")
+        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        with pytest.raises(UsageError, match="size 64"):
+            prepare(
+                [tmp_path / "in"], tmp_path / "out", PreparationSettings(**{**vars(SETTINGS), "size": 128})
+            )
+
+    def test_a_damaged_journal(self, tmp_path, make_video):
+        make_video("a.mp4")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "prepared.jsonl").write_text("[]\n")
+        with pytest.raises(UnreadableInputError, match="damaged"):
+            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+
+
+class TestTrouble:
+    def test_what_cannot_be_used_is_said_and_the_rest_is_prepared(self, tmp_path, make_video):
+        folder = make_video("good.mp4").parent
+        make_video("short.mp4", frames=4)
+        (folder / "broken.mp4").write_bytes(b"no video")
+        np.save(folder / "broken.npy", landmarks_at(2))
+        write_empty(folder, "nobody.mp4")
+        make_video("bad_points.mp4", tint=1)
+        np.save(folder / "bad_points.npy", np.zeros((8, 5, 2)))
+        (folder / "again.mp4").write_bytes((folder / "good.mp4").read_bytes())
+        (folder / "again.npy").write_bytes((folder / "good.npy").read_bytes())
+        result = prepare([folder], tmp_path / "out", SETTINGS)
+        assert [clip.identity for clip in result.clips] == ["again"]
+        rows = table(tmp_path / "out" / "dropped.csv")
+        reasons = {row["source"].removeprefix(f"{folder}/"): row["reason"] for row in rows}
+        assert reasons == {
+            "bad_points.mp4": "unreadable",
+            "broken.mp4": "unreadable",
+            "good.mp4": "duplicate",
+            "nobody.mp4": "no face",
+            "short.mp4": "too short",
+        }
+        assert result.unreadable == [str(folder / "bad_points.mp4"), str(folder / "broken.mp4")]
+        assert json.loads(json.dumps(result.as_json()))["clips"][0]["name"] == result.clips[0].name
+        assert "2 unreadable" in str(result)
+
+    def test_nobody_in_any_video(self, tmp_path):
+        (tmp_path / "in").mkdir()
+        write_empty(tmp_path / "in", "a.mp4")
+        with pytest.raises(NoFaceError, match="1 videos and no clip"):
+            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+
+    def test_an_empty_folder(self, tmp_path):
+        (tmp_path / "in").mkdir()
+        with pytest.raises(UnreadableInputError, match="no video"):
+            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+        assert not (tmp_path / "out").exists()
+
+    def test_nothing_readable(self, tmp_path):
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "a.mp4").write_bytes(b"no video")
+        np.save(tmp_path / "in" / "a.npy", landmarks_at(2))
+        with pytest.raises(UnreadableInputError, match=r"a\.mp4"):
+            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ({"size": 65}, "even number"),
+            ({"val_share": 1.0}, "share"),
+            ({"crop": "maybe"}, "--crop"),
+            ({"sequences": SequenceSettings(0.5)}, "--scale"),
+        ],
+    )
+    def test_settings_that_make_no_sense(self, tmp_path, make_video, change, says):
+        make_video("a.mp4", frames=1)
+        with pytest.raises(UsageError, match=says):
+            prepare([tmp_path / "in"], tmp_path / "out", PreparationSettings(**{**vars(SETTINGS), **change}))
