@@ -114,7 +114,9 @@ def features_of(network: str, weights: Path | None) -> nn.Sequential:
         WeightsError: the weights cannot be fetched, or do not fit.
     """
     try:
-        classifier = torchvision.models.get_model(network, weights=None if weights else "DEFAULT")
+        # Weights from a file replace all there is: none need be drawn.
+        with torch.device("meta" if weights else "cpu"):
+            classifier = torchvision.models.get_model(network, weights=None if weights else "DEFAULT")
     except (OSError, RuntimeError) as error:  # no network; a broken download
         raise WeightsError(
             f"torchvision cannot fetch its ImageNet weights of {network} ({error}); "
@@ -124,7 +126,9 @@ def features_of(network: str, weights: Path | None) -> nn.Sequential:
     if weights is not None:
         tensors = {key.removeprefix("features."): tensor for key, tensor in _tensors(weights).items()}
         try:
-            features.load_state_dict({k: t for k, t in tensors.items() if not k.startswith("classifier.")})
+            features.load_state_dict(
+                {k: t.float() for k, t in tensors.items() if not k.startswith("classifier.")}, assign=True
+            )
         except RuntimeError as error:
             raise WeightsError(f"{weights}: not {network}'s features: {error}") from error
     return features

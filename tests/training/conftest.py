@@ -141,8 +141,7 @@ def run(small, data, features, tmp_path):
         }
         quick = {"size": SIZE, "batch": 2, "max_steps": 3, "workers": 0, "precision": "32"}
         result = train_motion(TrainingSettings(**{**options, **quick, **changes}), Listener(reports.append))
-        assert result is not None
-        return result.scores, reports
+        return None if result is None else result.scores, reports  # None but in the first process
 
     return train
 

@@ -1,16 +1,20 @@
 """Eq. 3 with SqueezeNet features: a distance, and a loader that takes the files people have."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 from skimage.data import astronaut
 from skimage.filters import gaussian
+from torch.nn import functional as F
+from torchvision.models import vgg
 
 from faceanim_cli.errors import WeightsError
-from faceanim_cli.training.perceptual import SqueezeNetLoss
+from faceanim_cli.training.perceptual import PerceptualLoss, SqueezeNetLoss, VGG19Loss, perceptual_loss
 from tests.training.conftest import squeezenet_file
 
 REAL = Path(__file__).parents[3] / "shared" / "weights" / "squeezenet1_1_features.safetensors"
@@ -123,3 +127,56 @@ class TestLoading:
         blurred = loss(batch_of(gaussian(face, 0.7, channel_axis=-1)), target)
         other = loss(batch_of(astronaut()[250:442, 250:442] / 255), target)
         assert blurred < 0.7 * other
+
+
+@pytest.fixture(scope="module")
+def layers():
+    torch.manual_seed(0)
+    return vgg.make_layers(vgg.cfgs["E"], batch_norm=False)
+
+
+class TestVGG19:
+    def test_is_first_order_model_s_pyramid(self, layers, tmp_path):
+        # relu1_1, relu2_1, ... relu5_1, mean L1 of each, added up over stages and scales
+        save_file(
+            {f"features.{key}": t for key, t in layers.state_dict().items()}, tmp_path / "vgg.safetensors"
+        )
+        loss = perceptual_loss(str(tmp_path / "vgg.safetensors"))
+        assert isinstance(loss, VGG19Loss)
+        a, b = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128)
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        expected = 0.0
+        for size in (128, 64, 32, 16):
+            x, y = (
+                (F.adaptive_avg_pool2d(image, size) - mean[:, None, None]) / std[:, None, None]
+                for image in (a, b)
+            )
+            for first, end in ((0, 2), (2, 7), (7, 12), (12, 21), (21, 30)):  # as FOMM slices it
+                x, y = layers[first:end](x), layers[first:end](y)
+                expected += (x - y).abs().mean().item()
+        assert loss(a, loss.maps(b)).item() == pytest.approx(expected, rel=1e-4)
+
+    def test_leaves_scales_out_that_the_poolings_leave_nothing_of(self, layers):
+        loss = PerceptualLoss(layers, VGG19Loss.STAGES, (1.0, 0.5, 0.25, 0.125), unit_vectors=False)
+        assert len(loss.maps(torch.rand(1, 3, 64, 64))) == 3 * 5  # not at 8 pixels
+
+
+class TestChoice:
+    def test_none(self):
+        assert perceptual_loss("none") is None
+
+    def test_a_squeezenet_file(self, features):
+        assert isinstance(perceptual_loss(str(features)), SqueezeNetLoss)
+
+    def test_what_is_neither_a_name_nor_a_file_is_told_the_names(self):
+        with pytest.raises(WeightsError, match=r"vgg16: .*vgg19, squeezenet, none"):
+            perceptual_loss("vgg16")
+
+    def test_without_a_network_to_fetch_from_it_is_one_line(self, monkeypatch):
+        def unreachable(*_, **__):
+            raise URLError("no route to host")
+
+        monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
+        monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", unreachable)
+        with pytest.raises(WeightsError, match=r"cannot fetch .*no route to host.*--perceptual"):
+            perceptual_loss("squeezenet")

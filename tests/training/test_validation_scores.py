@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, anchored_keypoints
-from faceanim_cli.training.validation import framed_clip, validate
-from tests.training.conftest import SIZE, moving_frames
+from faceanim_cli.training.validation import framed_clip, sample_grid, validate
+from faceanim_models import AnimationModel
+from tests.training.conftest import SIZE, moving_frames, tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,39 @@ def test_a_model_that_repeats_the_source_scores_as_the_static_picture(model, cli
     assert scores.psnr_static == pytest.approx(np.mean(expected), abs=1e-3)
     assert scores.psnr == pytest.approx(scores.psnr_static, abs=1e-2)
     assert scores.psnr_warped == pytest.approx(scores.psnr_static, abs=1e-2)
+    assert scores.ssim == pytest.approx(scores.ssim_static, abs=1e-3)
+    assert scores.l1 == pytest.approx(scores.l1_static, abs=1e-4)
+
+
+def test_ssim_and_l1_of_the_static_picture_are_scikit_image_s(model, clips):
+    scores = validate(model.eval(), clips[:1], SIZE, every=4)
+    first, *rest = framed_clip(clips[0], SIZE, every=4)[0].numpy()
+    options = {"data_range": 1, "channel_axis": 0, "gaussian_weights": True, "sigma": 1.5}
+    options |= {"use_sample_covariance": False}
+    ssim = [structural_similarity(first, frame, **options) for frame in rest]
+    assert scores.ssim_static == pytest.approx(np.mean(ssim), abs=2e-3)
+    assert scores.l1_static == pytest.approx(
+        np.mean([np.abs(first - frame).mean() for frame in rest]), abs=1e-5
+    )
+
+
+def test_free_keypoints_have_no_distance_to_landmarks(clips):
+    scores = validate(AnimationModel(tiny_settings(anchors=())).eval(), clips[:1], SIZE, every=4)
+    assert math.isnan(scores.keypoints)
+    assert "keypoints" not in str(scores)
+    assert math.isfinite(scores.psnr)
+
+
+def test_a_sample_grid_shows_source_driving_frame_warp_mask_and_result(model, clips):
+    grid = sample_grid(silent(model), clips, SIZE, rows=1)
+    assert grid.shape == (SIZE, 5 * SIZE, 3)
+    source, driving, warped, mask, result = np.split(grid, 5, axis=1)
+    frames, _ = framed_clip(clips[0], SIZE, every=10)
+    for shown, frame in ((source, frames[0]), (driving, frames[1])):  # frame 10 is farther away than frame 0
+        np.testing.assert_array_equal(shown, np.rint(255 * frame.permute(1, 2, 0).numpy()))
+    assert not mask.any()
+    assert np.abs(warped.astype(int) - source).max() <= 1
+    assert np.abs(result.astype(int) - source).max() <= 1
 
 
 def test_keypoints_are_measured_as_distances_to_the_landmarks(model, clips):

@@ -1,0 +1,121 @@
+"""Sets of settings: what they are, what overrides them, and that what they name can be trained."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from faceanim_cli.data.landmarks import PAPER_ANCHORS
+from faceanim_cli.errors import UsageError
+from faceanim_cli.training.motion_losses import LossWeights, loss_weights
+from faceanim_cli.training.presets import motion_settings, super_resolution_settings
+from faceanim_cli.training.progress import Status
+from faceanim_cli.training.run import Schedule
+from faceanim_cli.training.settings import RunSettings
+from faceanim_cli.training_view import duration, status_table
+from faceanim_cli.weights.checkpoint import load_checkpoint
+from tests.training.conftest import K, state_of
+
+PLACES = {"data": Path("data"), "out": Path("out")}
+
+
+class TestMotion:
+    def test_the_shipped_one_is_the_default(self):
+        settings = motion_settings("shipped", **PLACES, learning_rate=None)
+        assert settings.losses == LossWeights()
+        assert (settings.optimizer, settings.perceptual, settings.learning_rate) == (
+            "adam",
+            "squeezenet",
+            2e-4,
+        )
+
+    def test_the_paper_s_is_eq_6_on_vgg_19_with_swats(self):
+        settings = motion_settings("paper", **PLACES)
+        assert (settings.optimizer, settings.perceptual, settings.keypoints) == ("swats", "vgg19", "paper")
+        on = {name: weight for name, weight in vars(settings.losses).items() if weight}
+        assert on == {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
+
+    def test_what_is_given_overrides_and_none_does_not(self):
+        given = {"optimizer": "adam", "perceptual": None}
+        settings = motion_settings("paper", ["pixels=2", "adversarial=0"], **PLACES, **given)
+        assert (settings.optimizer, settings.perceptual) == ("adam", "vgg19")
+        assert (settings.losses.pixels, settings.losses.adversarial, settings.losses.perceptual) == (2, 0, 1)
+
+    def test_free_keypoints_are_held_by_equivariance_instead_of_landmarks(self):
+        losses = motion_settings("shipped", **PLACES, keypoints="free").losses
+        assert (losses.keypoints, losses.landmark_motion, losses.equivariance) == (0, 0, 10)
+        assert losses.pixels == LossWeights().pixels
+
+    @pytest.mark.parametrize(
+        "wrong", ["pixel=1", "pixels", "pixels=", "pixels=-1", "pixels=nan", "pixels=inf", "=1"]
+    )
+    def test_a_loss_that_is_not_one_is_refused_with_the_names(self, wrong):
+        with pytest.raises(UsageError, match=f"--loss {wrong}: .*perceptual_warped"):
+            loss_weights(LossWeights(), [wrong])
+
+
+def test_super_resolution_by_the_paper_is_eq_7_alone():
+    assert super_resolution_settings("paper", **PLACES).perceptual_weight == 0
+    assert super_resolution_settings("shipped", **PLACES, size=None).size == 64
+
+
+class TestTrained:
+    def test_the_paper_s_set(self, run, tmp_path):
+        settings = motion_settings("paper", **PLACES)
+        run(losses=settings.losses, keypoints="paper", optimizer="swats", discriminator_side=32, max_steps=1)
+        assert load_checkpoint(tmp_path / "run" / "last.safetensors").settings.anchors == PAPER_ANCHORS
+        said = json.loads((tmp_path / "run" / "settings.json").read_text())
+        assert (said["keypoints"], said["losses"]["adversarial"], said["max_minutes"]) == ("paper", 1.0, None)
+
+    def test_free_keypoints_without_similarity_and_box(self, run, tmp_path):
+        losses = motion_settings("shipped", **PLACES, keypoints="free").losses
+        run(losses=losses, keypoints="free", similarity=False, box_prior=False, max_steps=2)
+        model = load_checkpoint(tmp_path / "run" / "last.safetensors")
+        assert model.settings.anchors == ()
+        assert model.settings.keypoints.num_keypoints == K
+        assert not model.settings.motion.use_similarity
+        torch.testing.assert_close(model.dense_motion.rigidity, torch.zeros(K))  # nothing to learn there
+        run(init=tmp_path / "run" / "last.safetensors", losses=losses, out=tmp_path / "tuned", max_steps=1)
+        assert state_of(tmp_path / "tuned")["step"] == 1  # keypoints are the weights' own unless one asks
+
+
+class TestSchedule:
+    def test_over_steps_the_rate_depends_on_the_step_alone(self):
+        settings = RunSettings(Path(), Path(), learning_rate=1.0, warm_up=4, max_steps=100, max_minutes=1e-9)
+        over, progress = Schedule(settings, progress=0.7).at(50)
+        assert over  # the time is
+        assert progress == 0.5
+        assert Schedule(settings).rate(0, 0.0) == pytest.approx(0.25)
+        assert Schedule(settings).rate(3, 0.0) == pytest.approx(1.0)
+
+    def test_over_minutes_it_falls_from_where_it_was(self):
+        settings = RunSettings(Path(), Path(), max_steps=100, max_minutes=1e9, decay_over="minutes")
+        over, progress = Schedule(settings, progress=0.7).at(50)
+        assert not over
+        assert progress == pytest.approx(0.7)
+
+    def test_minutes_to_fall_over_must_be_given(self):
+        with pytest.raises(UsageError, match="--max-minutes"):
+            RunSettings(Path(), Path(), decay_over="minutes")
+
+
+def test_the_live_view_shows_where_a_run_stands():
+    from rich.console import Console
+
+    console = Console(width=140, record=True, file=io.StringIO())
+    status = Status(
+        120, 1000, 0.12, 13.44, 3723.0, 2e-4, {"pixels": 0.0312, "still": 0.2}, "25.31 dB at step 100"
+    )
+    console.print(status_table(status))
+    text = console.export_text()
+    for part in (
+        "step 120 of 1000",
+        "13.4 pairs/s",
+        "1:02:03 left",
+        "best 25.31 dB at step 100",
+        "pixels 0.0312",
+    ):
+        assert part in text
+    assert duration(59.6) == "0:01:00"
