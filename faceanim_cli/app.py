@@ -14,6 +14,7 @@ import typer
 from faceanim_cli import __version__
 from faceanim_cli.commands.animate import animate
 from faceanim_cli.commands.batch import batch
+from faceanim_cli.commands.common import add_common_options
 from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.faces import faces
@@ -38,6 +39,7 @@ app.command()(train)
 app.command("eval")(eval_)
 app.add_typer(weights, name="weights")
 app.command()(doctor)
+add_common_options(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -24,15 +24,33 @@ class ProgressCallback(Protocol):
 class _Reporting:
     """How much to say; one per process, like stderr itself."""
 
+    verbose = False
     debug = False
+
+
+def _set_verbose(value: bool) -> bool:
+    _Reporting.verbose = _Reporting.verbose or value
+    _set_levels()
+    return value
 
 
 def _set_debug(value: bool) -> bool:
     _Reporting.debug = _Reporting.debug or value
-    logging.basicConfig(level=logging.DEBUG if _Reporting.debug else logging.WARNING, format="%(message)s")
+    _set_levels()
     return value
 
 
+def _set_levels() -> None:
+    """With -v faceanim tells what it does; with --debug the libraries below it do as well."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger().setLevel(logging.DEBUG if _Reporting.debug else logging.WARNING)
+    ours = logging.DEBUG if _Reporting.debug else logging.INFO if _Reporting.verbose else logging.NOTSET
+    logging.getLogger("faceanim_cli").setLevel(ours)
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=_set_verbose, help="Tell what is found and chosen.")
+]
 Debug = Annotated[
     bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks and debug messages.")
 ]

@@ -1,5 +1,6 @@
 """The Python API: ``Animator``. A photo is set once, then any number of driving frames animate it."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -30,6 +31,8 @@ from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
+
+logger = logging.getLogger(__name__)
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
@@ -88,6 +91,7 @@ class Animator:
         self._framed = True
         self._detector = FaceDetector()
         self.photo_crop: Box | None = None
+        logger.info("%s on %s in %s, %d pixels a side", self.weights, self.device, self.dtype, self.size)
 
     def set_photo(
         self,
@@ -122,6 +126,7 @@ class Animator:
             self.photo_crop = frame_crop(face, (width, height))
         else:
             self.photo_crop = None if crop is None else square_crop(Box(*crop), (width, height))
+        logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, self.photo_crop)
         self._framed = crop is None
         with self._inference():
             photo = self._to_batch([self._cut(image, self.photo_crop)])

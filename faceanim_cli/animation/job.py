@@ -91,6 +91,7 @@ def animate_file(
             write_photo(show_crop, scene.seen_by_networks(next(iter(video))))
 
         expected = video.frame_count_estimate
+        logger.info("%s: %d x %d, %s fps, about %s frames, crop %s", driver, *size, video.fps, expected, crop)
         boxes = None if track is None else (track.box_at(index) for index in range(2**62))
         done = 0
         frames = _Kept(pipeline.stage("decode", video))

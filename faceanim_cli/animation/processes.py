@@ -80,7 +80,7 @@ class ProcessCrew:
 
     def _new(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        level = logging.getLogger().getEffectiveLevel()
+        level = logging.getLogger("faceanim_cli").getEffectiveLevel()
         arguments = (theirs, self._recipe, Share(number, self.size), level)
         process = self._context.Process(target=_work, args=arguments, name=f"faceanim-worker-{number}")
         process.start()
@@ -97,7 +97,8 @@ def _work(
     """A worker's life: load, then animate what it is given until nobody gives any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started us ends us
     signal.signal(signal.SIGTERM, _leave)
-    logging.basicConfig(level=level, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("faceanim_cli").setLevel(level)
 
     def tell(done: int, expected: int | None) -> None:
         pipe.send(FramesDone(done, expected))

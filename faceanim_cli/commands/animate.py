@@ -1,5 +1,8 @@
 """``faceanim animate``: a photo and a driving video in, an animated video out."""
 
+import json
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +10,7 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.options import unfold
-from faceanim_cli.console import Debug, Quiet, frame_progress
+from faceanim_cli.console import Debug, Json, Quiet, frame_progress
 
 
 @unfold
@@ -32,6 +35,7 @@ def animate(
             help="Also write what the networks see of photo and driver: .png or .jpg.", show_default=False
         ),
     ] = None,
+    as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -46,6 +50,7 @@ def animate(
     from faceanim_cli.media import check_photo_output  # noqa: PLC0415
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
+    start = time.perf_counter()
     options.check_output(output, photo, driver)
     if show_crop is not None:
         check_photo_output(show_crop, photo, driver)
@@ -53,4 +58,9 @@ def animate(
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:
         result = options.animate(animator, photo, driver, output, progress, show_crop)
-    typer.echo(result.output)
+    if as_json:
+        seconds = round(time.perf_counter() - start, 3)
+        facts = {"photo": photo, "driver": driver, **asdict(result), "seconds": seconds}
+        typer.echo(json.dumps(facts, indent=2, default=str))
+    else:
+        typer.echo(result.output)

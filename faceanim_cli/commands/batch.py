@@ -96,7 +96,9 @@ def batch(
             typer.echo(note, err=True)
     if dry_run:
         items = left_to_do(plan.items, report)[0] if resume else plan.items
-        for item in items:
+        if as_json:
+            typer.echo(json.dumps([asdict(item) for item in items], indent=2, default=str))
+        for item in [] if as_json else items:
             typer.echo(f"{item.photo}\t{item.driver}\t{item.output}")
         typer.echo(f"{len(items)} to do, {len(plan.items) - len(items)} there already", err=True)
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.console import Debug, Quiet, frame_progress
+from faceanim_cli.console import Debug, Json, Quiet, frame_progress
 from faceanim_cli.errors import FaceanimError
 
 
@@ -114,7 +114,7 @@ def eval_(
     list_metrics: Annotated[
         bool, typer.Option("--list-metrics", help="Say what each metric is, and exit.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     quiet: Quiet = False,
@@ -131,7 +131,10 @@ def eval_(
     from faceanim_cli.media import check_writable  # noqa: PLC0415
 
     if list_metrics:
-        for column in columns_of(list(METRICS.values())):
+        columns = columns_of(list(METRICS.values()))
+        if as_json:
+            typer.echo(json.dumps([{"name": c.name, "about": c.about} for c in columns], indent=2))
+        for column in [] if as_json else columns:
             typer.echo(f"{column.name:<11}{column.about}")
         return
     by_files = predicted is not None or truth is not None
@@ -180,7 +183,7 @@ def eval_(
     if grid is not None:
         check_writable(grid)
         draw_grid(options, grid, photo or (), driver)
-        typer.echo(grid)
+        typer.echo(json.dumps({"grid": str(grid)}) if as_json else grid)
         return
     with frame_progress("scoring", quiet) as progress:
         result = run_evaluation(options, progress, warn=say)

@@ -1,5 +1,6 @@
 """``faceanim train``: retrain the networks on your own clips."""
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug, Quiet
+from faceanim_cli.console import Debug, Json, Quiet
 from faceanim_cli.training_view import training_view
 
 
@@ -158,6 +159,7 @@ def train(
     ] = 1,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
+    as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -212,4 +214,4 @@ def train(
             )
             result = train_motion(settings, listener)
     if result is not None:  # in the first of all processes
-        typer.echo(result.weights)
+        typer.echo(json.dumps({"weights": str(result.weights)}) if as_json else result.weights)

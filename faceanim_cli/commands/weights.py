@@ -77,14 +77,16 @@ def pull(
     name: Spec,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
+    as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Fetch weights, check them, and print where they lie."""
     show_progress(not quiet)
-    typer.echo(
-        resolve_weights(name, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal())
+    found = resolve_weights(
+        name, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
     )
+    _print_place(name, found, as_json)
 
 
 @weights.command()
@@ -122,9 +124,9 @@ def verify(as_json: Json = False, debug: Debug = False) -> None:
 
 
 @weights.command()
-def path(name: Spec, debug: Debug = False) -> None:
+def path(name: Spec, as_json: Json = False, debug: Debug = False) -> None:
     """Print where weights lie; exit code 4 if they are not on this machine. Fetches nothing."""
-    typer.echo(find_local(name))
+    _print_place(name, find_local(name), as_json)
 
 
 @weights.command()
@@ -145,7 +147,7 @@ def add(
     entry, target = add_weights(file)
     if entry.terms is not None:
         typer.echo(f"{entry.name}: {entry.terms}", err=True)
-    typer.echo(json.dumps({"name": entry.name, "path": str(target)}) if as_json else target)
+    _print_place(entry.name, target, as_json)
 
 
 @weights.command()
@@ -169,6 +171,10 @@ def push(
     typer.echo(json.dumps({"url": pushed.url, "weights": pushed.spec}) if as_json else pushed.url)
     if not as_json and not quiet:
         typer.echo(f"others use it with --weights {pushed.spec}", err=True)
+
+
+def _print_place(name: str, path: Path, as_json: bool) -> None:
+    typer.echo(json.dumps({"name": name, "path": str(path)}) if as_json else path)
 
 
 def _facts(known: WeightsInfo) -> dict[str, str]:
