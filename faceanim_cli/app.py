@@ -14,6 +14,7 @@ import typer
 from faceanim_cli import __version__
 from faceanim_cli.commands.animate import animate
 from faceanim_cli.commands.batch import batch
+from faceanim_cli.commands.benchmark import benchmark
 from faceanim_cli.commands.common import add_common_options
 from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
@@ -37,6 +38,7 @@ app.command()(faces)
 app.command()(prepare)
 app.command()(train)
 app.command("eval")(eval_)
+app.command()(benchmark)
 app.add_typer(weights, name="weights")
 app.command()(doctor)
 add_common_options(app)

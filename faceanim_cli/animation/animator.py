@@ -29,7 +29,7 @@ from faceanim_cli.motion.transfer import relative_motion
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
-from faceanim_models import FaceSuperResolver, PhotoCode
+from faceanim_models import FaceSuperResolver, FirstOrderModel, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 
 logger = logging.getLogger(__name__)
@@ -179,6 +179,18 @@ class Animator:
     def anchors(self) -> tuple[tuple[int, ...], ...]:
         """Which facial landmarks (0-67) each keypoint is the mean of; empty for keypoints learned freely."""
         return getattr(self._model.settings, "anchors", ())
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The networks by what they do: keypoints, motion, generator, and sr where there is one."""
+        model = self._model
+        stages: dict[str, nn.Module]
+        if isinstance(model, FirstOrderModel):
+            stages = {"keypoints": model.kp_detector, "motion": model.generator.dense_motion_network}
+        else:
+            stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
+        stages["generator"] = model.generator
+        return stages if self._resolver is None else {**stages, "sr": self._resolver}
 
     def _animate(
         self, code: PhotoCode, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None

@@ -1,0 +1,106 @@
+"""Time that parts of a network take, and multiply-accumulates, measured from outside by hooks."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+Mark = float | torch.cuda.Event
+
+
+class StageClock:
+    """Adds up how long modules are at work while :meth:`running`.
+
+    On CUDA, events are recorded in the stream and read at the end: the device is never made to wait, so the
+    whole is as fast as it is without the clock.
+
+    Args:
+        stages: modules by name; none inside another.
+        device: where they run.
+    """
+
+    def __init__(self, stages: Mapping[str, nn.Module], device: torch.device) -> None:
+        self._stages, self._device = stages, device
+        self._begun: dict[str, Mark] = {}
+        self._spans: list[tuple[str, Mark, Mark]] = []
+
+    @contextmanager
+    def running(self) -> Iterator["StageClock"]:
+        """Forward calls inside the block are timed."""
+
+        def begin(name: str) -> None:
+            self._begun[name] = self._mark()
+
+        def end(name: str) -> None:
+            self._spans.append((name, self._begun.pop(name), self._mark()))
+
+        with hooked(self._stages, begin, end):
+            yield self
+
+    def milliseconds(self) -> dict[str, float]:
+        """What each stage has taken so far."""
+        synchronise(self._device)
+        sums = dict.fromkeys(self._stages, 0.0)
+        for name, first, last in self._spans:
+            if isinstance(first, float) and isinstance(last, float):
+                sums[name] += 1000 * (last - first)
+            elif isinstance(first, torch.cuda.Event) and isinstance(last, torch.cuda.Event):
+                sums[name] += first.elapsed_time(last)
+        return sums
+
+    def _mark(self) -> Mark:
+        if self._device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self._device))
+            return event
+        synchronise(self._device)
+        return time.perf_counter()
+
+
+def count_macs(stages: Mapping[str, nn.Module], work: Callable[[], object]) -> float:
+    """Multiply-accumulates of the convolutions and matrix products in ``stages`` while ``work`` runs."""
+    counter = FlopCounterMode(display=False)
+    before: dict[str, int] = {}
+    counted = 0
+
+    def begin(name: str) -> None:
+        before[name] = counter.get_total_flops()
+
+    def end(name: str) -> None:
+        nonlocal counted
+        counted += counter.get_total_flops() - before.pop(name)
+
+    with hooked(stages, begin, end), counter:
+        work()
+    return counted / 2  # a multiply-accumulate is two operations
+
+
+@contextmanager
+def hooked(
+    stages: Mapping[str, nn.Module], begin: Callable[[str], None], end: Callable[[str], None]
+) -> Iterator[None]:
+    """Tell, by name, when each module's forward begins and ends."""
+    hooks = [
+        hook
+        for name, module in stages.items()
+        for hook in (
+            module.register_forward_pre_hook(lambda *_, name=name: begin(name)),
+            module.register_forward_hook(lambda *_, name=name: end(name)),
+        )
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

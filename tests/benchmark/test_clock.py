@@ -1,0 +1,60 @@
+"""Work and time of parts of a network, against sums done by hand."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from faceanim_cli.benchmark.cases import Timing
+from faceanim_cli.benchmark.clock import StageClock, count_macs
+from faceanim_cli.benchmark.peak import convolution_peak
+
+CPU = torch.device("cpu")
+
+
+class Worker(nn.Module):
+    """Takes so many seconds of a clock that stands still otherwise."""
+
+    now = 100.0
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Worker.now += self.seconds
+        return x
+
+
+def test_each_stage_is_charged_for_all_its_calls_and_for_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "perf_counter", lambda: Worker.now)
+    slow, fast, other = Worker(4.0), Worker(1.0), Worker(16.0)
+    clock = StageClock({"slow": slow, "fast": fast}, CPU)
+    x = torch.zeros(1)
+    slow(x)  # not running yet
+    with clock.running():
+        for module in (slow, fast, other, fast):
+            module(x)
+    slow(x)  # not running any more
+    assert clock.milliseconds() == {"slow": 4000.0, "fast": 2000.0}
+
+
+def test_macs_are_those_of_the_stages_alone() -> None:
+    conv, other = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+    macs = count_macs({"conv": conv}, lambda: other(conv(torch.zeros(2, 3, 16, 16))))
+    assert macs == 2 * 16 * 16 * 8 * 3 * 9  # batch, pixels, out, in, kernel
+
+
+@pytest.mark.parametrize(
+    ("values", "median", "spread"),
+    [([7.0], 7.0, 0.0), ([1.0, 2.0, 3.0, 4.0, 50.0], 3.0, 2.0), ([4.0, 2.0], 3.0, 1.0)],
+)
+def test_timings_do_not_mind_one_slow_round(values: list[float], median: float, spread: float) -> None:
+    assert Timing.of(values) == Timing(median, spread)
+
+
+def test_the_peak_is_a_rate_that_machines_have() -> None:
+    assert 0.1 < convolution_peak(torch.float32, CPU) < 1e6  # GFLOP/s
