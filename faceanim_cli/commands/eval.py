@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
 from faceanim_cli.console import Debug, Json, Quiet, frame_progress
 from faceanim_cli.errors import FaceanimError
 
@@ -117,6 +118,8 @@ def eval_(
     as_json: Json = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    offline: Offline = False,
+    accept_license: AcceptLicense = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -126,9 +129,14 @@ def eval_(
     """
     from faceanim_cli.evaluation.metrics import METRICS, columns_of  # noqa: PLC0415 (imports torch)
     from faceanim_cli.evaluation.options import EvaluationOptions  # noqa: PLC0415
-    from faceanim_cli.evaluation.session import draw_grid, run_evaluation  # noqa: PLC0415
+    from faceanim_cli.evaluation.session import (  # noqa: PLC0415
+        draw_grid,
+        fetch_weights,
+        run_evaluation,
+    )
     from faceanim_cli.evaluation.tables import difference_table, score_table  # noqa: PLC0415
     from faceanim_cli.media import check_writable  # noqa: PLC0415
+    from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     if list_metrics:
         columns = columns_of(list(METRICS.values()))
@@ -169,6 +177,8 @@ def eval_(
         overwrite=overwrite,
         device=device,
         precision=precision,
+        offline=offline,
+        accept_license=accept_license,
     )
 
     def say(line: str) -> None:
@@ -182,6 +192,9 @@ def eval_(
         )
     if grid is not None:
         check_writable(grid)
+    show_progress(not quiet)
+    fetch_weights(options, confirm_on_terminal())
+    if grid is not None:
         draw_grid(options, grid, photo or (), driver)
         typer.echo(json.dumps({"grid": str(grid)}) if as_json else grid)
         return

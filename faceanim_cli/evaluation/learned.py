@@ -24,6 +24,9 @@ from faceanim_cli.evaluation.pictures import Picture, as_bytes, as_unit
 Frame = npt.NDArray[np.uint8]
 
 IDENTITY_SIDE = 112  # pixels: what ArcFace networks take
+# What torchvision and torch-fidelity fetch, into the "checkpoints" of torch.hub.get_dir().
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 SCRIPT_SUFFIXES = frozenset({".pt", ".ts", ".jit", ".torchscript"})
 
 
@@ -107,12 +110,17 @@ def load_script(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     return scripted
 
 
-def load_lpips(device: torch.device) -> Distance:
+def load_lpips(device: torch.device, offline: bool = False) -> Distance:
     """LPIPS with AlexNet. torchvision fetches AlexNet's weights once, 233 MB; torchmetrics carries the rest.
 
+    Args:
+        offline: fetch nothing.
+
     Raises:
-        WeightsError: they are not here and cannot be fetched.
+        WeightsError: they are not here, and cannot or may not be fetched.
     """
+    if offline:
+        _require_here("lpips", "AlexNet's weights", ALEXNET_FILE)
     try:
         with redirect_stdout(sys.stderr):  # torch announces downloads on stdout, which is for results
             metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
@@ -140,16 +148,23 @@ class FrechetDistances:
     Args:
         subjects: their names.
         device: where Inception runs.
+        offline: fetch nothing.
         features: another network than Inception-v3, for tests: uint8 (B, 3, H, W) to (B, D).
 
     Raises:
         UsageError: the package torch-fidelity is missing.
-        WeightsError: Inception's weights are not here and cannot be fetched.
+        WeightsError: Inception's weights are not here, and cannot or may not be fetched.
     """
 
     def __init__(
-        self, subjects: Sequence[str], device: torch.device, features: nn.Module | None = None
+        self,
+        subjects: Sequence[str],
+        device: torch.device,
+        features: nn.Module | None = None,
+        offline: bool = False,
     ) -> None:
+        if offline and features is None:
+            _require_here("fid", "Inception-v3's weights", INCEPTION_FILE)
         try:
             with redirect_stdout(sys.stderr):
                 first = FrechetInceptionDistance(features or 2048)
@@ -180,6 +195,15 @@ class FrechetDistances:
     def value(self, subject: str) -> float:
         """The distance; NaN for fewer than two frames, which have no covariance."""
         return float(self._distances[subject].compute()) if self._frames[subject] > 1 else float("nan")
+
+
+def _require_here(metric: str, what: str, file: str) -> None:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not (folder / file).is_file():
+        raise WeightsError(
+            f"{metric} needs {what}, and {file} is not in {folder}; --offline or HF_HUB_OFFLINE forbids "
+            f"fetching it: run it once with a network, or leave {metric} out of --metrics"
+        )
 
 
 def _tensor(pictures: Sequence[Picture]) -> Tensor:

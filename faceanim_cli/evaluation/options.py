@@ -37,6 +37,8 @@ class EvaluationOptions:
     overwrite: bool = False
     device: str = "auto"
     precision: str = "auto"
+    offline: bool = False
+    accept_license: bool = False
 
 
 def check_options(options: EvaluationOptions) -> None:

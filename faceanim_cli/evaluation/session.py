@@ -33,7 +33,8 @@ from faceanim_cli.evaluation.report import write_report
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
 from faceanim_cli.evaluation.scores import ScoreFolder, json_ready
 from faceanim_cli.evaluation.subjects import BASELINES, Similarity, Static, Subject, Truth, WeightsSubject
-from faceanim_cli.weights.resolve import resolve_weights
+from faceanim_cli.weights.hub import is_offline
+from faceanim_cli.weights.resolve import Confirm, resolve_weights
 
 SHIPPED = "shipped"
 WEIGHTS_SUFFIX = re.compile(r"(\.(safetensors|pth|pt|ckpt|tar))+$")
@@ -64,10 +65,7 @@ def run_evaluation(
         UsageError: options that do not go together. UnreadableInputError: the data. WeightsError: networks.
     """
     check_options(options)
-    text = options.metrics
-    if text is None and options.protocol == "cross" and options.identity_model is not None:
-        text = ",".join(("csim", *DEFAULTS["cross"]))
-    metrics = choose_metrics(text, options.protocol, options.every)
+    metrics = asked_metrics(options)
     columns = columns_of(metrics)
     if options.protocol == "files":
         assert options.predicted is not None and options.truth is not None
@@ -82,7 +80,9 @@ def run_evaluation(
     tools = choose_tools(options, metrics, device)
     run = run_facts(options, metrics, subjects, tools, clips, jobs)
     names = [subject.name for subject in subjects]
-    fid = FrechetDistances(names, device) if any(metric.name == "fid" for metric in metrics) else None
+    fid = None
+    if any(metric.name == "fid" for metric in metrics):
+        fid = FrechetDistances(names, device, offline=is_offline(options.offline))
     folder = None
     if options.output is not None:
         folder = ScoreFolder(options.output, run, [column.name for column in columns], options.overwrite)
@@ -102,6 +102,38 @@ def run_evaluation(
         folder.save_summary(summary_of(result))
         write_report(folder, evaluation, columns, result.facts)
     return result
+
+
+def fetch_weights(options: EvaluationOptions, confirm: Confirm | None = None) -> None:
+    """Fetch the weights that the options name, unless they are here: before any progress, so it can ask.
+
+    Args:
+        confirm: as ``resolve_weights`` takes it.
+
+    Raises:
+        UsageError: options that do not go together, or terms that nobody agreed to. WeightsError: no way to
+            the weights.
+    """
+    check_options(options)
+    asked_metrics(options)
+    for spec in (*options.weights, options.landmark_model):
+        if spec is not None and not _is_script(spec):
+            find_weights(options, spec, confirm)
+
+
+def asked_metrics(options: EvaluationOptions) -> tuple[Metric, ...]:
+    """The metrics that the options name, or the protocol's own."""
+    text = options.metrics
+    if text is None and options.protocol == "cross" and options.identity_model is not None:
+        text = ",".join(("csim", *DEFAULTS["cross"]))
+    return choose_metrics(text, options.protocol, options.every)
+
+
+def find_weights(options: EvaluationOptions, spec: str, confirm: Confirm | None = None) -> Path:
+    """As ``resolve_weights``, with the options on networks and terms."""
+    return resolve_weights(
+        spec, offline=options.offline, accept_license=options.accept_license, confirm=confirm
+    )
 
 
 def draw_grid(options: EvaluationOptions, path: Path, photos: Sequence[Path], driver: Path | None) -> None:
@@ -174,7 +206,7 @@ def choose_subjects(options: EvaluationOptions) -> list[Subject]:
 
 def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) -> Animator:
     """As users have it, without super-resolution."""
-    weights = None if spec is None else resolve_weights(spec)
+    weights = None if spec is None else find_weights(options, spec)
     size = options.size or DEFAULT_SIZE
     return Animator(weights, options.device, options.precision, relative=relative, sr=False, size=size)
 
@@ -192,7 +224,7 @@ def choose_tools(options: EvaluationOptions, metrics: Sequence[Metric], device: 
             raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
         tools.identity = load_identity(options.identity_model, device)
     if "lpips" in needs:
-        tools.lpips = load_lpips(device)
+        tools.lpips = load_lpips(device, offline=is_offline(options.offline))
     if "landmarks" in needs:
         tools.landmarks = choose_landmarks(options, device)
         if not tools.anchors and any(metric.name in ("pose", "expression") for metric in metrics):
@@ -206,10 +238,14 @@ def choose_tools(options: EvaluationOptions, metrics: Sequence[Metric], device: 
 def choose_landmarks(options: EvaluationOptions, device: torch.device) -> LandmarkDetector:
     """The shipped keypoint detector, that of other weights, or a TorchScript network."""
     spec = options.landmark_model
-    if spec is not None and Path(spec).suffix.lower() in SCRIPT_SUFFIXES:
+    if spec is not None and _is_script(spec):
         return ScriptedLandmarks(Path(spec), device)
     animator = load_animator(options, spec, relative=False)
     return KeypointLandmarks(animator, SHIPPED if spec is None else Path(spec).name)
+
+
+def _is_script(spec: str) -> bool:
+    return Path(spec).suffix.lower() in SCRIPT_SUFFIXES
 
 
 def summary_of(result: Result) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 
@@ -227,6 +228,28 @@ def test_bad_options_have_their_exit_code(
     assert out == ""
     assert said in err
     assert "Traceback" not in err
+
+
+def test_terms_and_the_network_are_asked_about_first(
+    run: Run, clips: Path, common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("HF_ASSETS_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.setattr(huggingface_hub.constants, folder, str(tmp_path / "home"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
+    report = ("-o", tmp_path / "report")
+    for more, code, said in (
+        (("--weights", "fomm-vox-adv"), 2, "add --accept-license"),
+        (("--weights", "fomm-vox-adv", "--accept-license", "--offline"), 4, "weights pull fomm-vox-adv"),
+        (("--weights", "ann/mine", "--offline"), 4, "weights pull ann/mine"),
+        (("--landmark-model", "ann/mine", "--metrics", "akd", "--offline"), 4, "weights pull ann/mine"),
+        (("--metrics", "lpips", "--offline"), 4, "lpips needs AlexNet's weights"),
+        (("--metrics", "psrn", "--weights", "ann/mine"), 2, "unknown metric psrn"),
+    ):
+        got, out, err = run("--data", clips, *common, *report, *more)
+        assert (got, out, len(err.splitlines())) == (code, "", 1)
+        assert said in err
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no face data here")

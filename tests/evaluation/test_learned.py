@@ -1,6 +1,7 @@
 """Metrics that are networks: against other implementations, with networks small enough to know."""
 
 import math
+import re
 import urllib.error
 from pathlib import Path
 
@@ -204,6 +205,41 @@ def test_no_way_to_the_weights_is_one_line(monkeypatch: pytest.MonkeyPatch, what
     with pytest.raises(WeightsError, match=f"{what} needs .* no way to them .*no network") as caught:
         load_lpips(CPU) if what == "lpips" else FrechetDistances(["a"], CPU)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "file"),
+    [
+        ("lpips", "alexnet-owt-7be5be79.pth"),
+        ("fid", "weights-inception-2015-12-05-6726825d.pth"),
+    ],
+)
+def test_offline_nothing_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, file: str
+) -> None:
+    def load() -> None:
+        if what == "lpips":
+            load_lpips(CPU, offline=True)
+        else:
+            FrechetDistances(["a"], CPU, offline=True)
+
+    loaded: list[str] = []
+
+    def network(*_: object, **__: object) -> None:
+        loaded.append(what)
+        raise OSError("damaged")
+
+    name = {"lpips": "LearnedPerceptualImagePatchSimilarity", "fid": "FrechetInceptionDistance"}[what]
+    monkeypatch.setattr(learned, name, network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=rf"{what} needs .*{re.escape(file)} is not in .*--offline"):
+        load()
+    assert loaded == []
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    (tmp_path / "hub/checkpoints" / file).touch()
+    with pytest.raises(WeightsError, match="damaged"):
+        load()
+    assert loaded == [what]
 
 
 def test_lpips_is_the_published_formula(monkeypatch: pytest.MonkeyPatch) -> None:
