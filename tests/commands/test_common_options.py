@@ -101,10 +101,7 @@ def _levels() -> Iterator[None]:
 def test_verbose_tells_what_is_found_and_chosen(
     faceanim: Run, tiny: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    arguments = ("animate", "a.png", "x.mp4", "-o", "o.mp4", *tiny)
-    code, out, _ = faceanim(*arguments)
-    assert (code, [record for record in caplog.records if record.levelno < logging.WARNING]) == (0, [])
-    assert faceanim(*arguments, "-v")[:2] == (0, out)
+    assert faceanim("animate", "a.png", "x.mp4", "-o", "o.mp4", *tiny, "-v")[:2] == (0, "o.mp4\n")
     assert "rigid.safetensors on cpu in torch.float32" in caplog.text
     assert "a.png: 512 x 512, face Box(" in caplog.text
     assert "x.mp4: 320 x 256, 25 fps" in caplog.text
@@ -119,8 +116,8 @@ def test_debug_shows_where(faceanim: Run) -> None:
     assert logging.getLogger("faceanim_cli").level == logging.DEBUG
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_installed_for_a_shell(tmp_path: Path, shell: str) -> None:
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_is_there_for_other_shells(tmp_path: Path, shell: str) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     command = [sys.executable, "-m", "faceanim_cli"]
     shown = subprocess.run(
