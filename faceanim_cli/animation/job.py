@@ -11,6 +11,7 @@ from faceanim_cli.animation.animator import Animator, Crop, Image
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.animation.scene import Scene, warn_of_share
+from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
 from faceanim_cli.media import (
     FrameSource,
@@ -19,6 +20,7 @@ from faceanim_cli.media import (
     open_video,
     playable_rate,
     read_photo,
+    remove_leftovers,
     write_photo,
 )
 from faceanim_cli.weights.records import hash_file
@@ -85,11 +87,12 @@ def animate_file(
             crop = track.clip_crop(size)
         elif driver_crop is not None and driver_crop != "auto":
             crop = square_crop(Box(*driver_crop), size)
-            warn_of_share(next(iter(video)), crop, str(driver), "--driver-crop", FaceDetector())
+            warn_of_share(_first_frame(video, driver), crop, str(driver), "--driver-crop", FaceDetector())
         scene.frame_driver(size, crop)
         if show_crop is not None:
-            write_photo(show_crop, scene.seen_by_networks(next(iter(video))))
+            write_photo(show_crop, scene.seen_by_networks(_first_frame(video, driver)))
 
+        remove_leftovers(output)
         expected = video.frame_count_estimate
         logger.info("%s: %d x %d, %s fps, about %s frames, crop %s", driver, *size, video.fps, expected, crop)
         boxes = None if track is None else (track.box_at(index) for index in range(2**62))
@@ -110,6 +113,13 @@ def animate_file(
                 if progress is not None:
                     progress(done, expected)
         return AnimationResult(output, done, float(video.fps), 0 if track is None else track.misses)
+
+
+def _first_frame(video: FrameSource, driver: Path) -> Image:
+    frame = next(iter(video), None)
+    if frame is None:
+        raise UnreadableInputError(f"cannot read the video {driver}: there is no whole frame in it")
+    return frame
 
 
 class _Kept(Iterator[Image]):

@@ -1,7 +1,7 @@
 """Photos and videos in and out, streamed through ffmpeg."""
 
 from faceanim_cli.media.frame_folder import FrameFolder, FrameSource, open_video
-from faceanim_cli.media.output_file import check_not_input, check_writable, whole_file
+from faceanim_cli.media.output_file import check_not_input, check_writable, remove_leftovers, whole_file
 from faceanim_cli.media.outputs import Encoding, FrameWriter, check_output, open_output, playable_rate
 from faceanim_cli.media.photos import check_photo_output, read_photo, write_photo
 from faceanim_cli.media.video_reader import VideoReader
@@ -22,6 +22,7 @@ __all__ = [
     "open_video",
     "playable_rate",
     "read_photo",
+    "remove_leftovers",
     "whole_file",
     "write_photo",
 ]
