@@ -1,5 +1,6 @@
 """The command line: exit codes, what goes to stdout, and what is imported when."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -179,3 +180,16 @@ def test_a_fault_of_ours_is_one_line_unless_debugging(
     assert code == 1
     assert "ZeroDivisionError" in stderr
     assert len(stderr.strip().splitlines()) == 1
+
+
+def test_the_readme_explains_messages_that_exist() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "README.md").read_text(encoding="utf-8")
+    table = text.split("## When something goes wrong", 1)[1].split("\n## ", 1)[0]
+    told = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    code = "".join(p.read_text(encoding="utf-8") for p in (root / "faceanim_cli").rglob("*.py"))
+    joined = re.sub(r'"\s*f?"', "", code)  # strings that go on in the next line
+    others = {"No space left", "No such option"}  # of the system, of Typer
+    messages = [m for cell in told for m in re.findall("`([^`]+)`", cell) if m not in others]
+    assert len(messages) > 12
+    assert [m for m in messages if m not in joined] == []
