@@ -97,9 +97,12 @@ def self_test() -> str:
     expected = crop_image(frames[0], animator.photo_crop, animator.size)
     difference = max(float(abs(result - expected).mean()) for result in results)
     if difference > WRONG_LEVELS:
+        plain = (animator.device.type, precision) == ("cpu", "float32")
+        advice = (
+            "install faceanim and torch anew" if plain else "animate with --precision fp32 or --device cpu"
+        )
         raise FaceanimError(
-            f"results on {animator.device} in {precision} are wrong by {difference:.0f} levels; animate with "
-            "--precision fp32 or --device cpu"
+            f"results on {animator.device} in {precision} are wrong by {difference:.0f} levels; {advice}"
         )
     return f"{len(results)} frames animated on {animator.device} in {precision}"
 
