@@ -240,9 +240,7 @@ def train_motion(settings: TrainingSettings, listener: Listener | None = None) -
             means: dict[str, Tensor] = {}
             for part in range(accumulate):
                 pairs_of_part = next(batches)
-                waiting = (
-                    part < accumulate - 1
-                )  # for the batch at which the processes average their gradients
+                waiting = part < accumulate - 1  # the processes average their gradients at the last
                 with fabric.no_backward_sync(wrapped, enabled=waiting):
                     with autocast(fabric, settings.precision):
                         loss, terms, generated = wrapped(pairs_of_part)

@@ -60,9 +60,19 @@ def learning_rate_factor(progress: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
+GRACE = 30  # seconds: as long as torchrun waits itself
+
+
 def quiet_worker(_: int) -> None:
-    """Loader processes leave Ctrl-C to the training process."""
+    """Loader processes leave Ctrl-C to the training process, and stay a while when all are told to end.
+
+    torchrun and SLURM send SIGTERM to every process of a run. Without its loader the training process could
+    not finish the step and save.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):  # not on Windows, where nobody sends SIGTERM either
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 class StopOnSignal:

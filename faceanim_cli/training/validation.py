@@ -14,7 +14,7 @@ from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_models import AnimationModel
-from faceanim_models.geometry import resize
+from faceanim_models.geometry import in_full_precision, resize
 
 EVERY = 10  # frames; a clip with no more than that has nothing to score
 
@@ -92,9 +92,10 @@ def _psnr(pictures: Tensor, truth: Tensor) -> Tensor:
 
 def _ssim(pictures: Tensor, truth: Tensor) -> Tensor:
     """Of each of a batch, (B,); whole windows only, as `faceanim eval` scores."""
-    _, at_each_pixel = structural_similarity_index_measure(
-        pictures.float(), truth, data_range=1.0, reduction="none", return_full_image=True
-    )
+    with in_full_precision(truth):  # variances are differences of nearly equal numbers
+        _, at_each_pixel = structural_similarity_index_measure(
+            pictures.float(), truth, data_range=1.0, reduction="none", return_full_image=True
+        )
     return at_each_pixel[..., 5:-5, 5:-5].mean((1, 2, 3))  # the window reaches 5 pixels
 
 

@@ -110,6 +110,22 @@ def test_losses_go_on_to_the_last_bit(run, tmp_path, losses, monkeypatch, stop, 
     assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "parts"))
 
 
+def test_sigterm_to_all_processes_leaves_time_to_save(run, tmp_path, monkeypatch):
+    def to_all(progress):  # as torchrun and SLURM do
+        for process in multiprocessing.active_children():
+            told.append(process.pid)
+            os.kill(process.pid, signal.SIGTERM)
+        if told:
+            signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    told: list[int] = []
+    monkeypatch.setattr(training_run, "learning_rate_factor", to_all)
+    run(workers=1, batch=1, accumulate=4)  # more than was loaded ahead
+    assert told
+    assert state_of(tmp_path / "run")["step"] == 2
+
+
 def test_a_kill_in_the_middle_of_a_save_costs_nothing_that_was_saved(run, tmp_path, losses):
     run(out=tmp_path / "whole")
     whole = list(losses)
