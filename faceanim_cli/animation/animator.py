@@ -25,19 +25,21 @@ from faceanim_cli.faces import (
     square_crop,
     track_face,
 )
-from faceanim_cli.motion.transfer import relative_motion
+from faceanim_cli.motion.follow import Follower
+from faceanim_cli.motion.head_transfer import check_steering
+from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
-from faceanim_models import FaceSuperResolver, FirstOrderModel, PhotoCode
+from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
-
-logger = logging.getLogger(__name__)
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
 
 Network = TypeVar("Network", bound=nn.Module)
+
+logger = logging.getLogger(__name__)
 
 LOOK_AHEAD = 25  # frames that animate() waits for to frame a driver whose crop it is not told
 LOOK_EVERY = 6  # of these, every 6th is searched for a face
@@ -51,16 +53,17 @@ class Animator:
             ship.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: auto, fp32, bf16 or fp16; auto is the fastest that keeps the picture.
-        relative: move the photo's keypoints as the driver's move from its first frame on, which keeps the
+        relative: move the photo's keypoints as the driver's move from its reference frame on, which keeps the
             photo's face shape; False takes the driver's keypoints as they are, which suits the same person.
         adapt_scale: measure relative motion in face sizes rather than in frame sizes.
         sr: double the size with the super-resolution network.
         size: side of the result in pixels; None for what the networks give (256, or 512 with ``sr``).
         batch: driving frames worked on at a time.
+        motion: how much of the driver's pose and expression the photo takes on; None for all of it.
 
     Raises:
         WeightsError: weights that are missing or do not fit.
-        UsageError: a device, precision or size that cannot be.
+        UsageError: a device, precision or size that cannot be, or steering that the weights do not allow.
     """
 
     def __init__(
@@ -73,14 +76,17 @@ class Animator:
         sr: bool = True,
         size: int | None = None,
         batch: int = 8,
+        motion: MotionSettings | None = None,
     ) -> None:
         if size is not None and not 16 <= size <= 4096:
             raise UsageError(f"size {size}: give 16 to 4096 pixels")
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
         self.relative, self.adapt_scale, self.batch = relative, adapt_scale, batch
+        self.motion = motion or MotionSettings()
         self.weights = Path(weights) if weights is not None else shipped_weights(ANIMATION)
         self._model = self._ready(load_weights(self.weights))
+        check_steering(self.anchors, self.motion)
         self._resolver = None
         if sr:
             resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution")
@@ -136,7 +142,11 @@ class Animator:
             self._code = self._code._replace(reach=torch.from_numpy(reach)[None, None].to(self.device))
 
     def animate(
-        self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
+        self,
+        frames: Iterable[Image],
+        crop: Crop | Box = "auto",
+        faces: Iterable[Box] | None = None,
+        reference: Keypoints | None = None,
     ) -> Iterator[Image]:
         """Animate the photo, lazily, in batches; one frame out for each frame in.
 
@@ -145,6 +155,8 @@ class Animator:
             crop: "auto" finds the face in the first second and keeps that crop (None if the photo was set
                 with ``crop=None``); (x, y, w, h) or a ``Box`` in pixels is the crop; None takes frames whole.
             faces: the face's box in each frame, in pixels, where it is known: a hint to the keypoints.
+            reference: keypoints of the driver's frame whose pose and expression stand for the photo's, of
+                ``detect`` with the same crop; None for its first. Only relative motion has one.
 
         Yields:
             uint8 RGB (size, size, 3).
@@ -152,9 +164,34 @@ class Animator:
         Raises:
             UsageError: no photo has been set. NoFaceError: "auto", and no face in the driver's first second.
         """
+        return self.follow(self.detect(frames, crop, faces), reference)
+
+    def detect(
+        self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
+    ) -> Iterator[Keypoints]:
+        """The keypoints of driving frames, lazily, in batches; the arguments are those of ``animate``.
+
+        Yields:
+            Up to ``batch`` frames: points (B, K, 2), x and y in [-1, 1] of the crop.
+        """
+        return self._detect(iter(frames), crop, None if faces is None else iter(faces))
+
+    def follow(self, motion: Iterable[Keypoints], reference: Keypoints | None = None) -> Iterator[Image]:
+        """Animate the photo with keypoints that are known, lazily; one frame for each frame of keypoints.
+
+        Args:
+            motion: batches of driving keypoints, as ``detect`` gives them, in order.
+            reference: see ``animate``.
+
+        Yields:
+            uint8 RGB (size, size, 3).
+
+        Raises:
+            UsageError: no photo has been set.
+        """
         if self._code is None:
             raise UsageError("set_photo() comes before animate()")
-        return self._animate(self._code, iter(frames), crop, None if faces is None else iter(faces))
+        return self._follow(self._code, motion, reference)
 
     def keypoints(self, frames: Iterable[Image]) -> npt.NDArray[np.float32]:
         """Keypoints of frames, taken whole, as the networks see them.
@@ -192,14 +229,13 @@ class Animator:
         stages["generator"] = model.generator
         return stages if self._resolver is None else {**stages, "sr": self._resolver}
 
-    def _animate(
-        self, code: PhotoCode, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
-    ) -> Iterator[Image]:
+    def _detect(
+        self, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
+    ) -> Iterator[Keypoints]:
         ahead: list[Image] = []
         if crop == "auto" and not self._framed:
             ahead = list(islice(frames, LOOK_AHEAD))
         driver_crop = self._driver_crop(ahead, crop)
-        transfer = None
         frames = chain(ahead, frames)
         while batch := list(islice(frames, self.batch)):
             for frame in batch:
@@ -210,15 +246,31 @@ class Animator:
                 whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
                 boxes = self._boxes(known, driver_crop or whole) if len(known) == len(batch) else None
                 keypoints = self._model.detect(driving, boxes)
-                if self.relative:
-                    # In half precision a point would be off by a quarter of a pixel, another in each frame.
-                    with torch.autocast(self.device.type, enabled=False):
-                        transfer = transfer or relative_motion(self._model, code, keypoints, self.adapt_scale)
-                        keypoints = transfer(keypoints)
-                generated, _ = self._model(code.expand(len(batch)), keypoints)
+            yield keypoints
+
+    def _follow(
+        self, code: PhotoCode, motion: Iterable[Keypoints], reference: Keypoints | None
+    ) -> Iterator[Image]:
+        follower = Follower(
+            Keypoints(code.keypoints, code.jacobians),
+            self.anchors,
+            self.motion,
+            isinstance(self._model, FirstOrderModel),
+            self.relative,
+            self.adapt_scale,
+            reference,
+        )
+        for driving in motion:
+            with self._inference():
+                # In half precision a point would be off by a quarter of a pixel, another in each frame.
+                with torch.autocast(self.device.type, enabled=False):
+                    keypoints = follower(driving)
+                generated, _ = self._model(code.expand(len(keypoints.points)), keypoints)
                 pictures = generated.image if self._resolver is None else self._resolver(generated.image)
                 results = self._to_frames(pictures)
             yield from results
+        if beyond := str(follower.beyond):
+            logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
 
     def _driver_crop(self, ahead: list[Image], crop: Crop | Box) -> Box | None:
         if isinstance(crop, Box):

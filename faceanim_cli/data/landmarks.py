@@ -5,15 +5,16 @@ Order of the 68 points (indices 0-67): 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 
 """
 
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.motion import head_model
 
-Points: TypeAlias = npt.NDArray[np.floating[Any]]
-Anchors: TypeAlias = tuple[tuple[int, ...], ...]
+Points: TypeAlias = head_model.Points
+Anchors: TypeAlias = head_model.Anchors
 
 NUM_LANDMARKS = 68
 
@@ -45,8 +46,8 @@ MIRROR: tuple[int, ...] = (
     64, 63, 62, 61, 60, 67, 66, 65,
 )  # fmt: skip
 
-EYES = frozenset(range(36, 48))
-MOUTH = frozenset(range(48, 68))
+EYES = head_model.EYES
+MOUTH = head_model.MOUTH
 
 
 def read_landmarks(path: Path) -> npt.NDArray[np.float32]:
@@ -66,7 +67,7 @@ def read_landmarks(path: Path) -> npt.NDArray[np.float32]:
 
 def anchored_keypoints(landmarks: Points, anchors: Anchors) -> Points:
     """Keypoints (..., K, 2): the mean of each anchor's landmarks (..., 68, 2), in their unit."""
-    return np.stack([landmarks[..., list(group), :].mean(axis=-2) for group in anchors], axis=-2)
+    return head_model.anchor_means(landmarks, anchors)
 
 
 def expressive(anchors: Anchors) -> tuple[int, ...]:

@@ -1,35 +1,23 @@
 """Head angles and expressions from keypoints that are anchored to facial landmarks."""
 
-from typing import Any, TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 
-from faceanim_cli.data.landmarks import EYES, MOUTH, Anchors
+from faceanim_cli.motion.head_model import BROWS, EYES, HEAD, MOUTH, Anchors, Points
 
-Points: TypeAlias = npt.NDArray[np.floating[Any]]
-
-# An average head: x right, y down, z towards the viewer; the outer eye corners are 1 apart, 0 between them.
-# Fitted, with pose and size of each frame, to 1560 frames of the training people; made symmetric.
-HEAD = {
-    36: (-0.5, 0.0, 0.0), 39: (-0.191, 0.001, 0.119), 42: (0.191, 0.001, 0.119), 45: (0.5, 0.0, 0.0),
-    27: (0.0, -0.087, 0.293), 28: (0.0, 0.058, 0.453), 29: (0.0, 0.185, 0.611), 30: (0.0, 0.269, 0.680),
-    31: (-0.144, 0.400, 0.444), 33: (0.0, 0.433, 0.505), 35: (0.144, 0.400, 0.444),
-    48: (-0.297, 0.711, 0.246), 54: (0.297, 0.711, 0.246),
-}  # fmt: skip
+# The landmarks that tell the pose: eye corners, nose, and the mouth's corners a little.
+POSE_LANDMARKS = frozenset({36, 39, 42, 45, 27, 28, 29, 30, 31, 33, 35, 48, 54})
 MOUTH_WEIGHT = 0.1  # mouth corners move with expressions: they count little
 FEWEST_POINTS = 5
 BONE = frozenset({*range(27, 36), 36, 39, 42, 45})
-BROWS = frozenset(range(17, 27))
 
 
 def pose_points(anchors: Anchors) -> tuple[list[int], Points, Points]:
     """Which keypoints tell the pose, where they lie on ``HEAD`` (P, 3), and their weights (P,)."""
     chosen, places, weights = [], [], []
     for k, group in enumerate(anchors):
-        known = [HEAD[i] for i in group if i in HEAD]
+        known = [HEAD[i] for i in group if i in POSE_LANDMARKS]
         # An eye's lids have no place of their own: their mean with the corners lies between the corners.
-        if known and (set(group) <= HEAD.keys() or {36, 39} <= set(group) or {42, 45} <= set(group)):
+        if known and (set(group) <= POSE_LANDMARKS or {36, 39} <= set(group) or {42, 45} <= set(group)):
             chosen.append(k)
             places.append(np.mean(known, axis=0))
             weights.append(MOUTH_WEIGHT if set(group) <= MOUTH else 1.0)

@@ -33,6 +33,7 @@ from faceanim_cli.evaluation.report import write_report
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
 from faceanim_cli.evaluation.scores import ScoreFolder, json_ready
 from faceanim_cli.evaluation.subjects import BASELINES, Similarity, Static, Subject, Truth, WeightsSubject
+from faceanim_cli.motion.settings import FAITHFUL
 from faceanim_cli.weights.hub import is_offline
 from faceanim_cli.weights.resolve import Confirm, resolve_weights
 
@@ -208,7 +209,9 @@ def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) 
     """As users have it, without super-resolution."""
     weights = None if spec is None else find_weights(options, spec)
     size = options.size or DEFAULT_SIZE
-    return Animator(weights, options.device, options.precision, relative=relative, sr=False, size=size)
+    return Animator(
+        weights, options.device, options.precision, relative=relative, sr=False, size=size, motion=FAITHFUL
+    )
 
 
 def choose_tools(options: EvaluationOptions, metrics: Sequence[Metric], device: torch.device) -> Tools:

@@ -1,5 +1,6 @@
-"""Relative motion: move the photo's keypoints as the driver's have moved since a reference frame.
+"""Relative motion of free keypoints: move the photo's as the driver's have moved since a reference frame.
 
+Keypoints anchored to landmarks move with a head in three dimensions (``head_transfer``); these know no head.
 First-order-model adds the driver's displacements to the photo's keypoints, scaled (``--relative
 --adapt_scale``). That turns a face of another shape wrongly when the head tilts. Here the driver's motion
 is split: what a similarity explains (the head turns in the plane, shifts, comes nearer) is applied to the
@@ -9,14 +10,14 @@ First-order-model's own checkpoints move as they always did (``FirstOrderTransfe
 with that arithmetic in mind, and people compare.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import torch
 from torch import Tensor
 
-from faceanim_models import AnimationModel, FirstOrderModel, Keypoints, PhotoCode
+from faceanim_cli.motion.head_model import Anchors, bone_weights
+from faceanim_models import Keypoints
 from faceanim_models.first_order import inverse
 from faceanim_models.geometry import fit_similarity
 
@@ -88,38 +89,13 @@ class FirstOrderTransfer:
         return Keypoints(points, turn @ self.source.jacobians)
 
 
-def relative_motion(
-    model: AnimationModel | FirstOrderModel, code: PhotoCode, driving: Keypoints, adapt_scale: bool = True
-) -> Callable[[Keypoints], Keypoints]:
-    """How a photo's keypoints follow a driver's, in the way of the weights that are used.
-
-    Args:
-        model: the networks.
-        code: the photo, one.
-        driving: keypoints of driving frames, the first of which is the reference.
-        adapt_scale: measure motion in face sizes.
-    """
-    if isinstance(model, FirstOrderModel):
-        turns = None if driving.jacobians is None else driving.jacobians[:1]
-        source, reference = Keypoints(code.keypoints, code.jacobians), Keypoints(driving.points[:1], turns)
-        return FirstOrderTransfer(source, reference, adapt_scale).relative
-    rigid = rigid_weights(model.settings.anchors, code.keypoints.shape[1]).to(driving.points.device)
-    similarity = MotionTransfer(code.keypoints[0], driving.points[0], rigid, adapt_scale)
-    return lambda keypoints: Keypoints(similarity.relative(keypoints.points))
-
-
 def hull_area(points: Tensor) -> float:
     """Area of the convex hull of (K, 2) points."""
     return float(cv2.contourArea(cv2.convexHull(points.float().cpu().numpy())))
 
 
-def rigid_weights(anchors: tuple[tuple[int, ...], ...], num_keypoints: int) -> Tensor:
-    """(K,) weights: 1 for keypoints on bone, 0.05 for lids, brows, lips and chin, which expressions move.
-
-    All 1 for keypoints that are not anchored to landmarks.
-    """
-    # Landmarks 0-4 and 12-16: the jaw's upper half, which talking leaves in place; 27-35 nose; eye corners.
-    bone = {0, 1, 2, 3, 4, 12, 13, 14, 15, 16, *range(27, 36), 36, 39, 42, 45}
+def rigid_weights(anchors: Anchors, num_keypoints: int) -> Tensor:
+    """(K,) weights of ``bone_weights``; all 1 for keypoints that are not anchored to landmarks."""
     if not anchors:
         return torch.ones(num_keypoints)
-    return torch.tensor([1.0 if set(group) <= bone else 0.05 for group in anchors])
+    return torch.from_numpy(bone_weights(anchors)).float()

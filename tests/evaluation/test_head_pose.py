@@ -4,23 +4,22 @@ import numpy as np
 import pytest
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, anchored_keypoints
-from faceanim_cli.evaluation.head_pose import HEAD, expression_change, expression_points, head_angles
+from faceanim_cli.evaluation.head_pose import expression_change, expression_points, head_angles
+from faceanim_cli.motion.head_model import HEAD
 
 EACH = tuple((i,) for i in range(68))
 
 
 def turned_head(yaw: float, pitch: float, roll: float, scale: float = 80.0) -> np.ndarray:
-    """(68, 2) pixels; landmarks that the head model lacks lie at its centre."""
+    """(68, 2) pixels; the lids lie between the eyes' corners."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
     about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    points = np.zeros((68, 3))
-    for i, place in HEAD.items():
-        points[i] = place
+    points = HEAD.copy()
     for eye, corners in ((range(37, 42), (36, 39)), (range(43, 48), (42, 45))):
         for i in set(eye) - set(corners):
-            points[i] = (np.array(HEAD[corners[0]]) + HEAD[corners[1]]) / 2
+            points[i] = (HEAD[corners[0]] + HEAD[corners[1]]) / 2
     return (points @ (about_z @ about_x @ about_y).T)[:, :2] * scale + (120, 90)
 
 

@@ -1,0 +1,198 @@
+"""Motion of keypoints anchored to facial landmarks: the head's pose and the face's expression, apart.
+
+The driver's keypoints are explained by a head in three dimensions (``head_model``), given the driver's own
+shape: what a turned, shifted or nearer head explains is *pose*, what is left of lips, lids and brows is
+*expression*. The photo's head, of its own shape, is then put into the driver's pose, counted from its own,
+and takes on the driver's expression, each times its multiplier.
+
+Against a similarity of the plane this keeps a turning head out of the expression. On clips in which heads
+turn it leaves a sixth of the motion of eye corners, nose and jaw unexplained that a similarity leaves, and
+two fifths of the mouth's motion that goes with the head's angles.
+"""
+
+import cv2
+import numpy as np
+
+from faceanim_cli.errors import UsageError
+from faceanim_cli.motion import limits
+from faceanim_cli.motion.head_model import (
+    EYES,
+    HEAD,
+    LOWER_JAW,
+    MOUTH,
+    Anchors,
+    Flags,
+    HeadPose,
+    Points,
+    anchor_means,
+    bone_weights,
+    fit_pose,
+    on_bone,
+)
+from faceanim_cli.motion.limits import OutOfRange, held_back, shortened
+from faceanim_cli.motion.settings import MotionSettings
+
+FEWEST_BONE = 3  # keypoints that a pose in three dimensions takes
+FLATTEST = 0.5  # foreshortening of a turned face that expressions are made up for, at most (60 degrees)
+INNER_LIPS = ({61: 67, 62: 66, 63: 65}, 0.0)  # upper to lower, and how near they come, in eye distances
+LIDS = ({37: 41, 38: 40, 43: 47, 44: 46}, 0.045)  # what the landmarks of closed eyes have between them
+
+
+class HeadTransfer:
+    """What stays the same for a photo and a driver.
+
+    Args:
+        source: keypoints of the photo, (K, 2) in [-1, 1].
+        reference: keypoints of the driver's reference frame, (K, 2): its pose and expression stand for the
+            photo's. The photo's own keypoints make motion absolute.
+        anchors: which landmarks (0-67) each keypoint is the mean of.
+        settings: multipliers, and whether to hold back what is beyond the trained range.
+        adapt_scale: measure motion in face sizes, not in frame sizes.
+
+    Raises:
+        UsageError: steering that these keypoints do not allow.
+    """
+
+    def __init__(
+        self,
+        source: Points,
+        reference: Points,
+        anchors: Anchors,
+        settings: MotionSettings | None = None,
+        adapt_scale: bool = True,
+    ) -> None:
+        self.settings = settings or MotionSettings()
+        check_steering(anchors, self.settings)
+        self.weights = bone_weights(anchors)
+        self.weights = self.weights / self.weights.sum()
+        self.head = anchor_means(HEAD, anchors)
+        self.head = self.head - self.weights @ self.head
+        self.pose, self.shape = self._own_shape(source)
+        self.reference_pose, self.reference_shape = self._own_shape(reference)
+        self.ratio = float(self.pose.scale[0] / self.reference_pose.scale[0]) if adapt_scale else 1.0
+        # Expressions count in head sizes; in frame sizes a small head moves its mouth as far as a large one.
+        self.expression_size = self.ratio * float(self.reference_pose.scale[0] / self.pose.scale[0])
+        self.multipliers = np.array([multiplier(group, self.settings) for group in anchors])[:, None]
+        self.lips = gaps(anchors, *INNER_LIPS, self.shape)
+        self.lids = gaps(anchors, *LIDS, self.shape)
+
+    def follow(self, driving: Points, first_frame: int = 0, beyond: OutOfRange | None = None) -> Points:
+        """Keypoints (N, K, 2) for the photo's person to follow the driver's ``driving`` (N, K, 2).
+
+        Args:
+            driving: of N frames in order; frames that are not finite stay so.
+            first_frame: number of the first.
+            beyond: where frames beyond the trained range are noted.
+        """
+        finite = np.asarray(np.isfinite(driving).all((1, 2)))
+        points = np.where(finite[:, None, None], driving, 0.0).astype(np.float64)
+        pose = fit_pose(points, self.reference_shape, self.weights)
+        local = self._expression(points, pose) * self.multipliers * self.expression_size
+        beyond = OutOfRange() if beyond is None else beyond
+        moved, over = self._pose(pose)
+        if self.settings.clamp:
+            local, over["mouth"] = self._plausible(local)
+        for reason, frames in over.items():
+            beyond.note(reason, first_frame, frames & finite)
+        in_plane = np.swapaxes(moved.rotation[:, :2, :2], -1, -2)
+        result = moved.project(self.shape) + moved.scale[:, None, None] * (local @ in_plane)
+        return np.where(finite[:, None, None], result, np.nan)
+
+    def _own_shape(self, keypoints: Points) -> tuple[HeadPose, Points]:
+        """The pose in one frame (K, 2), and the average head reshaped to lie exactly there."""
+        points = keypoints[None].astype(np.float64)
+        pose = fit_pose(points, self.head, self.weights)
+        offsets = (points - pose.project(self.head))[0]
+        return pose, self.head + offsets @ pose.rotation[0, :2] / pose.scale[0]
+
+    def _expression(self, points: Points, pose: HeadPose) -> Points:
+        """What the pose does not explain, in the plane of the face and eye distances, (N, K, 2)."""
+        # u diag(1, cos) vt: the face's plane as it is seen. The cosine's floor keeps a profile's noise small.
+        u, s, vt = np.linalg.svd(pose.rotation[:, :2, :2])
+        back = np.swapaxes(vt, -1, -2) / np.maximum(s, FLATTEST)[:, None] @ np.swapaxes(u, -1, -2)
+        offsets = (points - pose.project(self.reference_shape)) / pose.scale[:, None, None]
+        return np.asarray(offsets @ np.swapaxes(back, -1, -2))
+
+    def _pose(self, driving: HeadPose) -> tuple[HeadPose, dict[str, Flags]]:
+        """The photo's head moved as the driver's has since the reference, and which frames went too far."""
+        share, rest, own = self.settings.pose, self.reference_pose, self.pose
+        turns: Points = share * np.stack([rotation_vector(r @ rest.rotation[0].T) for r in driving.rotation])
+        growth: Points = share * np.log(driving.scale / rest.scale)[:, None]
+        # In distances of the photo's eye corners.
+        shift = (driving.centre - rest.centre) * (share * self.ratio / own.scale)
+        over: dict[str, Flags] = {}
+        if self.settings.clamp:
+            turns, over["turn"] = shortened(turns, limits.TURN)
+            growth, over["growth"] = shortened(growth, limits.GROWTH)
+            shift, over["shift"] = shortened(shift, limits.SHIFT)
+        rotation = np.stack([cv2.Rodrigues(turn)[0] for turn in turns]) @ own.rotation[0]
+        return HeadPose(rotation, own.scale * np.exp(growth[:, 0]), own.centre + shift * own.scale), over
+
+    def _plausible(self, local: Points) -> tuple[Points, Flags]:
+        """Lips and lids that neither pass each other nor, lips, open too wide; and which frames opened so."""
+        wide: Flags = np.zeros(len(local), np.bool_)
+        for pairs, limit in ((self.lips, limits.MOUTH_GAP), (self.lids, None)):
+            for upper, lower, own, least in pairs:
+                gap = own + local[:, lower, 1] - local[:, upper, 1]
+                wanted = np.maximum(gap, least)
+                if limit is not None:
+                    most = max(limit, own)
+                    wide |= gap > most
+                    wanted = held_back(np.maximum(wanted, 0), most) + np.minimum(wanted, 0)
+                local[:, lower, 1] += (wanted - gap) / 2
+                local[:, upper, 1] -= (wanted - gap) / 2
+        return local, wide
+
+
+def multiplier(group: tuple[int, ...], settings: MotionSettings) -> float:
+    """What a keypoint's motion in the face is multiplied by; on bone it is pose that the model missed."""
+    if on_bone(group):
+        return settings.pose
+    if set(group) <= MOUTH | LOWER_JAW:
+        return settings.expression * settings.mouth
+    return settings.expression * (settings.eyes if set(group) <= EYES else 1.0)
+
+
+def gaps(
+    anchors: Anchors, partners: dict[int, int], least: float, shape: Points
+) -> list[tuple[int, int, float, float]]:
+    """Upper and lower keypoint, the photo's own gap between them, and the least that may be left of it."""
+    found = []
+    for upper, group in enumerate(anchors):
+        below = {partners.get(landmark) for landmark in group}
+        for lower, other in enumerate(anchors):
+            if below == set(other):
+                own = float(shape[lower, 1] - shape[upper, 1])
+                found.append((upper, lower, own, min(own, least)))
+    return found
+
+
+def rotation_vector(rotation: Points) -> Points:
+    """(3, 3) to (3,): the axis, as long as the angle in radians."""
+    return np.asarray(cv2.Rodrigues(rotation)[0][:, 0])
+
+
+def check_steering(anchors: Anchors, settings: MotionSettings) -> None:
+    """Whether these keypoints allow what is asked for.
+
+    Raises:
+        UsageError: multipliers for free keypoints, or for a part of the face that has none.
+    """
+    if not settings.steered:
+        return
+    options = ", ".join(f"--{name}" for name in settings.steered)
+    if not has_pose(anchors):
+        raise UsageError(
+            f"{options}: needs weights whose keypoints are anchored to facial landmarks, as the shipped ones "
+            "are; these move freely"
+        )
+    regions = {"mouth": MOUTH | LOWER_JAW, "eyes": EYES}
+    for name in set(settings.steered) & regions.keys():
+        if not any(set(group) <= regions[name] and not on_bone(group) for group in anchors):
+            part = {"mouth": "on the lips", "eyes": "on the lids"}[name]
+            raise UsageError(f"--{name}: these weights have no keypoints {part}; use the shipped ones")
+
+
+def has_pose(anchors: Anchors) -> bool:
+    """Whether keypoints tell where a head is in three dimensions."""
+    return sum(on_bone(group) for group in anchors) >= FEWEST_BONE

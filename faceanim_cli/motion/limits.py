@@ -1,0 +1,67 @@
+"""What the weights were trained for, and how motion beyond it is held back.
+
+The limits are what 99 of 100 pairs of training frames stay within: head poses and openings farther from the
+photo's have hardly been seen, and faces smear or tear there. Within a limit nothing changes; beyond it motion
+is compressed, and never reaches the double: a head that turns too far slows down and stops, without a jerk.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Values: TypeAlias = npt.NDArray[np.floating[Any]]
+
+TURN = np.radians(35.0)  # between the photo's pose and the result's
+GROWTH = np.log(1.25)  # of the head's size, either way
+SHIFT = 0.9  # of the head's centre, in distances of the outer eye corners
+MOUTH_GAP = 0.33  # between the inner lips, in the same unit
+HEADROOM = 0.5  # how far beyond a limit the result goes at most, as a share of it
+
+REASONS = {
+    "turn": "head turned",
+    "growth": "head nearer or farther",
+    "shift": "head moved away",
+    "mouth": "mouth opened",
+}
+NAMED_AT_MOST = 6  # runs of frames in a message
+
+
+def held_back(values: Values, limit: float) -> Values:
+    """Magnitudes (>= 0) as they are up to ``limit``, then bending smoothly towards 1.5 times the limit."""
+    room = HEADROOM * limit
+    return np.asarray(np.where(values <= limit, values, limit + room * np.tanh((values - limit) / room)))
+
+
+def shortened(motion: Values, limit: float) -> tuple[Values, npt.NDArray[np.bool_]]:
+    """Vectors (N, D) held back by their length, and which of them were longer than ``limit``, (N,)."""
+    length = np.linalg.norm(motion, axis=1, keepdims=True)
+    return motion * (held_back(length, limit) / np.maximum(length, 1e-12)), length[:, 0] > limit
+
+
+@dataclass
+class OutOfRange:
+    """Which driving frames went beyond a limit, as runs of frame numbers: memory grows with runs only."""
+
+    runs: dict[str, list[list[int]]] = field(default_factory=dict)
+
+    def note(self, reason: str, first_frame: int, beyond: npt.NDArray[np.bool_]) -> None:
+        """Add the frames of a batch that starts at ``first_frame``; batches come in order."""
+        runs = self.runs.setdefault(reason, [])
+        for frame in (np.flatnonzero(beyond) + first_frame).tolist():
+            if runs and runs[-1][1] == frame - 1:
+                runs[-1][1] = frame
+            else:
+                runs.append([frame, frame])
+
+    def __str__(self) -> str:
+        """The frames and what happened in them, "40-57, 90 (head turned)"; empty when there are none."""
+        return ", ".join(f"{listed(runs)} ({REASONS[why]})" for why, runs in self.runs.items() if runs)
+
+
+def listed(runs: list[list[int]]) -> str:
+    """Runs of frames for people: "40-57, 90"."""
+    words = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:NAMED_AT_MOST]]
+    rest = len(runs) - NAMED_AT_MOST
+    return ", ".join(words) + (f" and {rest} more runs" if rest > 0 else "")

@@ -1,0 +1,187 @@
+"""Steering against heads that were turned, shifted and made to speak by hand."""
+
+import numpy as np
+import pytest
+
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, anchored_keypoints
+from faceanim_cli.errors import UsageError
+from faceanim_cli.evaluation.head_pose import head_angles
+from faceanim_cli.motion.head_model import HEAD
+from faceanim_cli.motion.head_transfer import HeadTransfer
+from faceanim_cli.motion.limits import OutOfRange
+from faceanim_cli.motion.settings import FAITHFUL, MotionSettings
+
+MOUTH = [k for k, group in enumerate(DENSE_ANCHORS) if min(group) >= 48 or group == (8,)]
+LIDS = [k for k, group in enumerate(DENSE_ANCHORS) if group in ((37, 38), (40, 41), (43, 44), (46, 47))]
+BROWS = [k for k, group in enumerate(DENSE_ANCHORS) if 17 <= min(group) <= 26]
+BONE = [k for k in range(29) if k not in MOUTH + LIDS + BROWS]
+
+
+def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    a, b, c = np.radians([yaw, pitch, roll])
+    about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return about_z @ about_x @ about_y
+
+
+def speaking(opening: float = 0.0, blink: float = 0.0, raised: float = 0.0) -> np.ndarray:
+    """The mean head (68, 3) with its lower lip and chin down, its lids together and its brows up."""
+    head = HEAD.copy()
+    head[[8, 57, 65, 66, 67], 1] += opening
+    head[[37, 38, 43, 44], 1] += blink / 2
+    head[[40, 41, 46, 47], 1] -= blink / 2
+    head[17:27, 1] -= raised
+    return head
+
+
+def seen(
+    head: np.ndarray, turn: np.ndarray, scale: float = 0.3, at: tuple[float, float] = (0.0, -0.1)
+) -> np.ndarray:
+    """Keypoints (29, 2) of a head (68, 3) in weak perspective."""
+    return anchored_keypoints((head @ turn.T)[:, :2] * scale + at, DENSE_ANCHORS)
+
+
+def follow(
+    source: np.ndarray, reference: np.ndarray, driving: np.ndarray, settings: MotionSettings = FAITHFUL
+) -> np.ndarray:
+    return HeadTransfer(source, reference, DENSE_ANCHORS, settings).follow(driving[None])[0]
+
+
+WIDE = speaking() * (1.05, 0.93, 1.0)  # the photo's person has another head
+PHOTO = seen(WIDE, rotation(5, 3, -8), 0.4, (0.1, 0.0))
+REST = seen(speaking(), rotation())
+
+
+def test_a_driver_that_has_not_moved_leaves_the_photo_as_it_is() -> None:
+    np.testing.assert_allclose(follow(PHOTO, REST, REST), PHOTO, atol=1e-9)
+
+
+def test_counted_from_the_photo_itself_motion_is_absolute() -> None:
+    driving = seen(speaking(0.2, 0.02), rotation(25, -10, 12), 0.35, (0.2, 0.1))
+    np.testing.assert_allclose(follow(PHOTO, PHOTO, driving), driving, atol=1e-9)
+
+
+@pytest.mark.parametrize("turn", [(25, 0, 0), (0, 12, 0), (0, 0, -20), (15, -8, 10)])
+def test_the_photos_own_head_turns_as_the_drivers(turn: tuple[float, float, float]) -> None:
+    moved = follow(PHOTO, REST, seen(speaking(), rotation(*turn), 0.33, (0.06, -0.1)))
+    # The driver starts at the front: the photo's head turns by the same rotation, in the picture's axes.
+    wanted = seen(WIDE, rotation(*turn) @ rotation(5, 3, -8), 0.44)
+    # Where it lies: the centre of the bone shifts by the driver's shift, in face sizes.
+    np.testing.assert_allclose(moved - moved[BONE].mean(0), wanted - wanted[BONE].mean(0), atol=0.012)
+
+
+@pytest.mark.parametrize("turn", [(0, 0, 0), (25, 0, 0), (0, 12, 0), (10, -8, 15)])
+def test_without_pose_the_head_stays_and_the_mouth_opens(turn: tuple[float, float, float]) -> None:
+    driving = seen(speaking(0.2, 0.03, 0.1), rotation(*turn), 0.36, (0.2, 0.1))
+    moved = follow(REST, REST, driving, MotionSettings(pose=0))
+    own = seen(speaking(0.2, 0.03, 0.1), rotation())
+    head = np.linalg.norm(moved - REST, axis=1)[BONE].max()
+    assert head < 0.02 * np.linalg.norm(driving - REST, axis=1)[BONE].max() + 1e-9
+    np.testing.assert_allclose(moved, own, atol=0.1 * 0.2 * 0.3)  # a tenth of the mouth's opening
+
+
+@pytest.mark.parametrize("turn", [(25, 0, 0), (0, 12, 0), (10, -8, 15)])
+def test_without_expression_the_head_turns_and_the_mouth_stays_shut(turn: tuple[float, float, float]) -> None:
+    driving = seen(speaking(0.2, 0.03, 0.1), rotation(*turn), 0.36, (0.2, 0.1))
+    moved = follow(REST, REST, driving, MotionSettings(expression=0))
+    np.testing.assert_allclose(moved, seen(speaking(), rotation(*turn), 0.36, (0.2, 0.1)), atol=0.006)
+    assert head_angles(moved, DENSE_ANCHORS) == pytest.approx(turn, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "moves"),
+    [
+        (MotionSettings(mouth=0), LIDS + BROWS),
+        (MotionSettings(eyes=0), MOUTH + BROWS),
+        (MotionSettings(mouth=0, eyes=0), BROWS),
+        (MotionSettings(expression=0), []),
+    ],
+)
+def test_regions_are_stilled_one_by_one(settings: MotionSettings, moves: list[int]) -> None:
+    driving = seen(speaking(0.15, 0.02, 0.1), rotation())
+    with_it = follow(REST, REST, driving)
+    without = follow(REST, REST, driving, settings)
+    stilled = [k for k in range(29) if k not in moves]
+    np.testing.assert_allclose(without[stilled], REST[stilled], atol=2e-3)
+    np.testing.assert_allclose(without[moves], with_it[moves], atol=1e-9)
+
+
+def test_multipliers_scale_and_multiply() -> None:
+    driving = seen(speaking(0.1), rotation())
+    lip = DENSE_ANCHORS.index((66,))
+    plain = follow(REST, REST, driving)[lip, 1] - REST[lip, 1]
+    for settings, factor in (
+        (MotionSettings(mouth=2), 2),
+        (MotionSettings(expression=0.5), 0.5),
+        (MotionSettings(expression=0.5, mouth=2), 1),
+        (MotionSettings(eyes=0), 1),
+    ):
+        moved = follow(REST, REST, driving, settings)[lip, 1] - REST[lip, 1]
+        assert moved == pytest.approx(factor * plain, rel=1e-6)
+
+
+def test_half_the_pose_is_half_the_turn() -> None:
+    driving = seen(speaking(), rotation(24, 0, 0))
+    assert head_angles(follow(REST, REST, driving, MotionSettings(pose=0.5)), DENSE_ANCHORS)[
+        0
+    ] == pytest.approx(12, abs=0.7)
+
+
+def test_lips_and_lids_do_not_pass_each_other() -> None:
+    """The driver closes a mouth that is open in its reference frame; the photo's is shut already."""
+    open_mouth, shut = seen(speaking(0.3), rotation()), seen(speaking(-0.089), rotation())
+    upper, lower = DENSE_ANCHORS.index((62,)), DENSE_ANCHORS.index((66,))
+    crossed = follow(shut, open_mouth, shut)
+    assert crossed[lower, 1] - crossed[upper, 1] < -0.05  # what would be
+    kept = follow(shut, open_mouth, shut, MotionSettings())
+    assert kept[lower, 1] - kept[upper, 1] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_turn_beyond_the_trained_range_slows_down_and_is_noted() -> None:
+    transfer, beyond = HeadTransfer(REST, REST, DENSE_ANCHORS), OutOfRange()
+    yaws = np.arange(0, 84, 4)
+    driving = np.stack([seen(speaking(), rotation(yaw)) for yaw in yaws])
+    moved = np.concatenate([transfer.follow(driving[:9], 0, beyond), transfer.follow(driving[9:], 9, beyond)])
+    angles = head_angles(moved, DENSE_ANCHORS)[:, 0]
+    inside = yaws <= 32
+    np.testing.assert_allclose(moved[inside], driving[inside], atol=1e-6)
+    assert (np.diff(angles) > -0.2).all()  # it never turns back
+    assert angles.max() < 55
+    assert str(beyond).startswith("9-20 (head turned)")
+
+
+@pytest.mark.parametrize("at", [(0.9, 0.0), (-0.7, 0.7)])
+def test_a_head_that_leaves_its_place_is_held_back(at: tuple[float, float]) -> None:
+    moved = follow(REST, REST, REST + at, MotionSettings())
+    shift = moved[BONE].mean(0) - REST[BONE].mean(0)
+    assert np.linalg.norm(shift) < 0.9 * 1.5 * 0.3 + 1e-6
+    assert np.allclose(shift / np.linalg.norm(shift), np.array(at) / np.linalg.norm(at), atol=1e-3)
+
+
+def test_frames_that_are_not_finite_stay_so_and_spoil_no_others() -> None:
+    frames = np.stack([REST, np.full_like(REST, np.nan), REST])
+    moved = HeadTransfer(PHOTO, REST, DENSE_ANCHORS).follow(frames)
+    assert np.isnan(moved[1]).all()
+    np.testing.assert_allclose(moved[[0, 2]], np.stack([PHOTO, PHOTO]), atol=1e-9)
+
+
+@pytest.mark.parametrize("anchors", [(), ((30,), (8,), (48,), (54,))])
+def test_keypoints_that_know_no_head_cannot_be_steered(anchors: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(UsageError, match=r"--pose, --mouth.*anchored"):
+        HeadTransfer(REST, REST, anchors, MotionSettings(pose=0, mouth=2))
+
+
+def test_the_papers_ten_have_no_lids_to_steer_but_a_head() -> None:
+    points = anchored_keypoints(HEAD[:, :2] * 0.3, PAPER_ANCHORS)
+    with pytest.raises(UsageError, match="lids"):
+        HeadTransfer(points, points, PAPER_ANCHORS, MotionSettings(eyes=0))
+    turned = anchored_keypoints((HEAD @ rotation(15).T)[:, :2] * 0.3, PAPER_ANCHORS)
+    stilled = HeadTransfer(points, points, PAPER_ANCHORS, MotionSettings(pose=0)).follow(turned[None])[0]
+    assert np.abs(stilled - points).max() < 0.2 * np.abs(turned - points).max()
+
+
+@pytest.mark.parametrize("value", [-0.1, 2.5, float("nan")])
+def test_a_multiplier_out_of_range_is_named(value: float) -> None:
+    with pytest.raises(UsageError, match="--mouth"):
+        MotionSettings(mouth=value)
