@@ -35,6 +35,19 @@ class AnimationOptions:
     adapt_scale: Annotated[
         bool, typer.Option(help="Measure motion in face sizes rather than in frame sizes.")
     ] = True
+    pose: Annotated[
+        float,
+        typer.Option(min=0, max=2, help="How much of the head's motion: 0 none, 1 all, 2 twice as much."),
+    ] = 1.0
+    expression: Annotated[
+        float, typer.Option(min=0, max=2, help="How much of the face's motion: mouth, lids and brows.")
+    ] = 1.0
+    mouth: Annotated[
+        float, typer.Option(min=0, max=2, help="How much of the mouth's motion, times --expression.")
+    ] = 1.0
+    eyes: Annotated[
+        float, typer.Option(min=0, max=2, help="How much of the lids' motion, times --expression.")
+    ] = 1.0
     sr: Annotated[bool, typer.Option("--sr/--no-sr", help="Super-resolution: twice the size.")] = True
     size: Annotated[
         int | None,
@@ -145,6 +158,7 @@ class AnimationOptions:
         """Load the networks, into a share of the machine if it has several workers."""
         from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
         from faceanim_cli.animation.device import share_machine  # noqa: PLC0415
+        from faceanim_cli.motion.settings import MotionSettings  # noqa: PLC0415
 
         return Animator(
             self.weights_file(),
@@ -154,6 +168,7 @@ class AnimationOptions:
             adapt_scale=self.adapt_scale,
             sr=self.sr,
             size=None if self._whole_photo else self.size,
+            motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes),
         )
 
     @property
