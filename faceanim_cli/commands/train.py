@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug, Json, Quiet
+from faceanim_cli.console import Debug, Json, Quiet, item_progress
 from faceanim_cli.training_view import training_view
 
 
@@ -61,7 +61,11 @@ WHAT, HOW, WHERE = "What is trained", "How it is trained", "On what machines"
 
 def train(
     data: Annotated[
-        Path, typer.Option(help="A folder with manifest.csv, clips and landmarks.", show_default=False)
+        Path,
+        typer.Option(
+            help="A folder by faceanim prepare, or one of videos: prepared first, into DATA-prepared.",
+            show_default=False,
+        ),
     ],
     stage: Annotated[
         Stage, typer.Option(help="What to train: the animation networks, or super-resolution on photos.")
@@ -168,15 +172,23 @@ def train(
     Stopped by Ctrl-C, a signal or --max-minutes, the same command goes on exactly where it was. torchrun may
     start it too, on one machine or many: torchrun --nproc-per-node 8 -m faceanim_cli train --data DATA.
     """
-    from faceanim_cli.training.motion import train_motion  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.data.unprepared import prepared_folder  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.training.motion import train_motion  # noqa: PLC0415
     from faceanim_cli.training.presets import motion_settings, super_resolution_settings  # noqa: PLC0415
     from faceanim_cli.training.progress import Listener  # noqa: PLC0415
     from faceanim_cli.training.super_resolution import train_super_resolution  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
+    def say(line: str) -> None:
+        if not quiet:
+            typer.echo(line, err=True)
+
     start = init and resolve_weights(
         init, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
     )
+    if stage is Stage.MOTION:  # super-resolution learns from photos
+        with item_progress("videos", quiet) as progress:
+            data = prepared_folder(data, report=say, progress=progress)
     common: dict[str, Any] = {  # what is None is left to the preset
         "data": data,
         "out": out or Path("runs") / stage.value,

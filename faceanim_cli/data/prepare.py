@@ -136,7 +136,9 @@ def prepare(
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot write {folder}: {error.strerror}; choose another -o") from error
+            raise UsageError(
+                f"cannot write {folder}: {error.strerror}; faceanim prepare -o takes another place"
+            ) from error
     journal = Journal.read(out, _lasting(settings))
     sources = _renamed(sources, journal)
     todo = [source for source in sources if not journal.knows(source)]
@@ -153,8 +155,8 @@ def prepare(
             )
         reasons = ", ".join(sorted({dropped.reason for _, dropped in result.dropped}))
         raise NoFaceError(
-            f"{len(sources)} videos and no clip ({reasons}); {out / DROPPED} says more; --min-size and "
-            "--min-frames set what is kept, --crop none takes frames whole"
+            f"{len(sources)} videos and no clip ({reasons}); {out / DROPPED} says more; faceanim prepare's "
+            "--min-size and --min-frames set what is kept, its --crop none takes frames whole"
         )
     return result
 
@@ -251,7 +253,8 @@ def _finish(
             "box": ",".join(map(str, clip.box)),
         }
         rows.append({column: values[column] for column in COLUMNS})
-    _write_csv(out / MANIFEST, COLUMNS, rows)
+    if rows:  # a manifest means that there is something to train on
+        _write_csv(out / MANIFEST, COLUMNS, rows)
     lost = [{"source": source, **asdict(item)} for source, item in dropped]
     _write_csv(out / DROPPED, ("source", "start", "stop", "reason", "detail"), lost)
     final = [PreparedClip(**{**asdict(c), "split": c.split or drawn[c.identity]}) for c in clips]

@@ -190,6 +190,9 @@ def train_motion(settings: TrainingSettings, listener: Listener | None = None) -
         f"{settings.size} pixels, {world} x {accumulate} x {batch} pairs a step"
     )
 
+    if not val_clips:
+        report("nobody to judge: no clip with split 'val' is long enough, so there are no scores and no best")
+
     stop = StopOnSignal()
     schedule = Schedule(settings, 0.0 if state is None else state["progress"])
     curves = Curves(settings.out / "curves", step, report) if main else None

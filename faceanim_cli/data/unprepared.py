@@ -1,0 +1,54 @@
+"""Folders of videos that are trained on as they are: prepared first, once, beside themselves."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from faceanim_cli.data.prepare import MANIFEST, PreparationSettings, prepare
+
+SUFFIX = "-prepared"
+LOOK_EVERY = 1.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+def prepared_folder(
+    data: Path,
+    settings: PreparationSettings | None = None,
+    report: Callable[[str], None] = log.info,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """The data folder for ``data``: itself if it has a manifest, else ``<data>-prepared`` beside it.
+
+    That is made by ``prepare`` unless it is there, going on where an earlier attempt was stopped. Of several
+    processes, as torchrun starts them, the first prepares and the others wait.
+
+    Args:
+        data: a data folder, or whatever ``prepare`` takes.
+        settings: of the preparation.
+        report: told what is done, in lines for people.
+        progress: as ``prepare``'s.
+
+    Raises:
+        FaceanimError: as ``prepare``.
+    """
+    if (data / MANIFEST).is_file():
+        return data
+    whole = data.resolve()  # "." has no name
+    beside = whole.with_name(whole.name + SUFFIX)
+    if (beside / MANIFEST).is_file():
+        report(f"{data} was prepared before: {beside}; faceanim prepare {data} -o {beside} adds new videos")
+    elif _first_process():
+        report(f"{data} has no {MANIFEST}: its videos are prepared first, into {beside}")
+        report(str(prepare([data], beside, settings or PreparationSettings(), report, progress)))
+    else:
+        while not (beside / MANIFEST).is_file():  # should the first fail, its launcher ends us
+            time.sleep(LOOK_EVERY)
+    return beside
+
+
+def _first_process() -> bool:
+    """Of all that torchrun or lightning-fabric have started, on all nodes."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "NODE_RANK", "LOCAL_RANK"))

@@ -1,0 +1,128 @@
+"""``faceanim train`` on folders as people have them: from raw videos to an animation, and bad input."""
+
+import signal
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from faceanim_cli.data.unprepared import prepared_folder
+from faceanim_cli.media import VideoReader, VideoWriter, write_photo
+from faceanim_cli.training import motion
+from tests.training.conftest import tiny_settings
+
+Run = Callable[..., tuple[int, str, str]]
+FRAMES = 26  # a clip of ``faceanim prepare`` has 25 or more
+BRIEF = ("--size", 64, "--max-steps", 2, "--batch", 2, "--workers", 0)
+PLAIN = ("--perceptual", "none", "--precision", 32, "--devices", 1)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tiny networks; and signals are given back to pytest afterwards."""
+    monkeypatch.setattr(motion, "shipped_architecture", lambda size, *_: tiny_settings(size))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path, astronaut: np.ndarray) -> Callable[[str, int], Path]:
+    """A face crop that drifts, with landmarks beside it; the tint makes it somebody else's."""
+
+    def make(name: str, tint: int) -> Path:
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(exist_ok=True)
+        picture = np.clip(astronaut.astype(int) + tint, 0, 255).astype(np.uint8)
+        with VideoWriter(path, Fraction(25), (256, 256)) as writer:
+            for n in range(FRAMES):
+                crop = picture[20:230, 120 - n : 330 - n]
+                writer.write(cv2.resize(crop, (256, 256), interpolation=cv2.INTER_CUBIC))
+        face = np.random.default_rng(0).uniform((65, 55), (170, 190), (68, 2))
+        np.save(path.with_suffix(".npy"), [face + np.array((256 / 210 * n, 0)) for n in range(FRAMES)])
+        return path
+
+    return make
+
+
+def test_from_raw_videos_to_an_animation(
+    faceanim: Run,
+    make_clip: Callable[[str, int], Path],
+    make_driver: Callable[..., Path],
+    astronaut: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    videos = [make_clip(name, tint) for name, tint in (("anna.mp4", 0), ("ben.mp4", 25))]
+    folder, run = tmp_path / "videos", tmp_path / "run"
+    code, out, err = faceanim("train", "--data", folder, "--out", run, *BRIEF, *PLAIN)
+    assert code == 0
+    assert f"its videos are prepared first, into {folder}-prepared" in err
+    assert "1 clips of 1 people, 1 to validate on" in err
+    weights = Path(out.strip())
+    assert weights.parent == run
+    # beside the videos, not among them
+    assert {path.name for path in folder.iterdir()} == {
+        f"{p.stem}{s}" for p in videos for s in (".mp4", ".npy")
+    }
+
+    code, _, err = faceanim("train", "--data", folder, "--out", run, *BRIEF, *PLAIN)
+    assert code == 0
+    assert "was prepared before" in err
+    assert "going on from step 2" in err
+
+    write_photo(tmp_path / "photo.png", astronaut)
+    result = tmp_path / "out.mp4"
+    options = ("--weights", weights, "--no-sr", "--device", "cpu")
+    code, _, err = faceanim("animate", tmp_path / "photo.png", make_driver(frames=3), "-o", result, *options)
+    assert code == 0, err
+    with VideoReader(result) as video:
+        assert (video.width, video.height, len(list(video))) == (64, 64, 3)
+
+
+def test_one_single_clip_trains_and_says_that_nobody_judges(
+    faceanim: Run, make_clip: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    clip = make_clip("anna.mp4", 0)
+    code, out, err = faceanim("train", "--data", clip, "--out", tmp_path / "run", *BRIEF, *PLAIN)
+    assert code == 0
+    assert "nobody to judge" in err
+    assert out.strip().endswith("last.safetensors")
+
+
+def test_folders_with_nothing_to_train_on(faceanim: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nobody").mkdir()
+    with VideoWriter(tmp_path / "nobody" / "a.mp4", Fraction(25), (320, 256)) as writer:
+        for _ in range(3):
+            writer.write(np.full((256, 320, 3), 90, np.uint8))
+    np.save(tmp_path / "nobody" / "a.npy", np.full((3, 68, 2), np.nan))
+    for name, expected, says in (
+        ("nowhere", 5, "no such file or folder"),
+        ("empty", 5, "no video"),
+        ("nobody", 3, "1 videos and no clip (no face)"),
+        ("nobody", 3, "1 videos and no clip (no face)"),  # nor the second time
+    ):
+        code, out, err = faceanim("train", "--data", tmp_path / name, "--out", tmp_path / "run")
+        assert (code, out) == (expected, "")
+        assert says in err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_other_processes_wait_for_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    videos, beside = tmp_path / "videos", tmp_path / "videos-prepared"
+    looks = []
+
+    def prepared_meanwhile(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            beside.mkdir()
+            (beside / "manifest.csv").touch()
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("faceanim_cli.data.unprepared.time.sleep", prepared_meanwhile)
+    assert prepared_folder(videos) == beside
+    assert len(looks) == 2
