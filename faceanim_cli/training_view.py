@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ def training_view(quiet: bool) -> Iterator[tuple[Report, Callable[[Status], None
     from rich.live import Live  # noqa: PLC0415
 
     console = Console(stderr=True)
+    quiet = quiet or os.environ.get("LOCAL_RANK", "0") != "0"  # one process of a machine has the terminal
     if quiet or not console.is_terminal:
         yield (lambda _: None) if quiet else (lambda line: typer.echo(line, err=True)), None
         return
