@@ -70,7 +70,7 @@ def read_manifest(data: Path) -> list[ClipRecord]:
     """
     manifest = data / "manifest.csv"
     if not manifest.is_file():
-        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; give --data a prepared folder")
+        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; faceanim prepare makes one")
     with manifest.open(newline="", encoding="utf-8-sig") as file:  # -sig: Excel writes a byte order mark
         reader = csv.DictReader(file)
         missing = {"file", "split", "identity"} - set(reader.fieldnames or ())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faceanim_cli.data.prepare import MANIFEST, PreparationSettings, prepare
+from faceanim_cli.data.sources import find_sources
 
 SUFFIX = "-prepared"
 LOOK_EVERY = 1.0  # seconds
@@ -41,7 +42,8 @@ def prepared_folder(
     if (beside / MANIFEST).is_file():
         report(f"{data} was prepared before: {beside}; faceanim prepare {data} -o {beside} adds new videos")
     elif _first_process():
-        report(f"{data} has no {MANIFEST}: its videos are prepared first, into {beside}")
+        count = len(find_sources([data]))  # raises where there is nothing to prepare
+        report(f"{data} has no {MANIFEST}: its videos are prepared first ({count}), into {beside}")
         report(str(prepare([data], beside, settings or PreparationSettings(), report, progress)))
     else:
         while not (beside / MANIFEST).is_file():  # should the first fail, its launcher ends us
