@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import Literal, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_cli.animation.device import choose_device, choose_precision
+from faceanim_cli.animation.fitting import fitting_batch, in_parts
+from faceanim_cli.animation.networks import EncodedPhoto, Networks
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import (
     Box,
@@ -32,17 +33,17 @@ from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
-from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
-
-Network = TypeVar("Network", bound=nn.Module)
 
 logger = logging.getLogger(__name__)
 
 LOOK_AHEAD = 25  # frames that animate() waits for to frame a driver whose crop it is not told
 LOOK_EVERY = 6  # of these, every 6th is searched for a face
+# What half precision may change at most in the first batch's last frame.
+VISIBLE_LEVELS = 1.0  # of 255, on average over the picture
+VISIBLE_PIXELS = 2.0  # of the networks' size, any keypoint
 
 
 class Animator:
@@ -58,8 +59,13 @@ class Animator:
         adapt_scale: measure relative motion in face sizes rather than in frame sizes.
         sr: double the size with the super-resolution network.
         size: side of the result in pixels; None for what the networks give (256, or 512 with ``sr``).
-        batch: driving frames worked on at a time.
+        batch: driving frames worked on at a time; None for what suits the device. Halved when its memory
+            runs out.
         motion: how much of the driver's pose and expression the photo takes on; None for all of it.
+        compiled: make kernels with torch.compile; on GPUs only, elsewhere it costs more than it brings.
+
+    The first batch in half precision is compared with float32. Where they differ visibly, float32 it is from
+    then on, and a warning says so.
 
     Raises:
         WeightsError: weights that are missing or do not fit.
@@ -75,29 +81,35 @@ class Animator:
         adapt_scale: bool = True,
         sr: bool = True,
         size: int | None = None,
-        batch: int = 8,
+        batch: int | None = None,
         motion: MotionSettings | None = None,
+        compiled: bool = False,
     ) -> None:
         if size is not None and not 16 <= size <= 4096:
             raise UsageError(f"size {size}: give 16 to 4096 pixels")
         self.device = choose_device(device)
-        self.dtype = choose_precision(precision, self.device)
-        self.relative, self.adapt_scale, self.batch = relative, adapt_scale, batch
+        dtype = choose_precision(precision, self.device)
+        self.relative, self.adapt_scale = relative, adapt_scale
+        self.batch = batch or fitting_batch(self.device)
         self.motion = motion or MotionSettings()
         self.weights = Path(weights) if weights is not None else shipped_weights(ANIMATION)
-        self._model = self._ready(load_weights(self.weights))
-        check_steering(self.anchors, self.motion)
-        self._resolver = None
-        if sr:
-            resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution")
-            self._resolver = self._ready(cast(FaceSuperResolver, resolver))
-        self.model_size = self._model.settings.image_size
+        model = load_weights(self.weights)
+        check_steering(getattr(model.settings, "anchors", ()), self.motion)
+        resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
+        if compiled and self.device.type != "cuda":
+            logger.warning("--compile: does not pay on %s and is left out", self.device.type)
+            compiled = False
+        self._networks = Networks(
+            model, cast(FaceSuperResolver | None, resolver), self.device, dtype, compiled
+        )
+        self._unchecked = set() if dtype == torch.float32 else {"keypoints", "pictures"}
+        self.model_size = model.settings.image_size
         self.size = size or self.model_size * (FaceSuperResolver.SCALE if sr else 1)
-        self._code: PhotoCode | None = None
+        self._photo: EncodedPhoto | None = None
         self._framed = True
         self._detector = FaceDetector()
         self.photo_crop: Box | None = None
-        logger.info("%s on %s in %s, %d pixels a side", self.weights, self.device, self.dtype, self.size)
+        logger.info("%s on %s in %s, %d pixels a side", self.weights, self.device, dtype, self.size)
 
     def set_photo(
         self,
@@ -134,12 +146,11 @@ class Animator:
             self.photo_crop = None if crop is None else square_crop(Box(*crop), (width, height))
         logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, self.photo_crop)
         self._framed = crop is None
-        with self._inference():
+        with self._networks.inference():
             photo = self._to_batch([self._cut(image, self.photo_crop)])
             boxes = None if face is None or self.photo_crop is None else self._boxes([face], self.photo_crop)
-            self._code = self._model.encode_photo(photo, boxes=boxes)
-        if reach is not None:
-            self._code = self._code._replace(reach=torch.from_numpy(reach)[None, None].to(self.device))
+        shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
+        self._photo = EncodedPhoto(photo, boxes, shares, self._networks)
 
     def animate(
         self,
@@ -189,9 +200,9 @@ class Animator:
         Raises:
             UsageError: no photo has been set.
         """
-        if self._code is None:
+        if self._photo is None:
             raise UsageError("set_photo() comes before animate()")
-        return self._follow(self._code, motion, reference)
+        return self._follow(self._photo, motion, reference)
 
     def keypoints(self, frames: Iterable[Image]) -> npt.NDArray[np.float32]:
         """Keypoints of frames, taken whole, as the networks see them.
@@ -207,27 +218,25 @@ class Animator:
         while batch := list(islice(remaining, self.batch)):
             for frame in batch:
                 _check_image(frame)
-            with self._inference():
+            with self._networks.inference():
                 pictures = self._to_batch([self._cut(frame, None) for frame in batch])
-                found.append(self._model.detect(pictures).points.float().cpu().numpy())
+                found.append(self._networks.detect(pictures).points.float().cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, 0, 2), np.float32)
 
     @property
     def anchors(self) -> tuple[tuple[int, ...], ...]:
         """Which facial landmarks (0-67) each keypoint is the mean of; empty for keypoints learned freely."""
-        return getattr(self._model.settings, "anchors", ())
+        return getattr(self._networks.model.settings, "anchors", ())
 
     @property
     def stages(self) -> dict[str, nn.Module]:
         """The networks by what they do: keypoints, motion, generator, and sr where there is one."""
-        model = self._model
-        stages: dict[str, nn.Module]
-        if isinstance(model, FirstOrderModel):
-            stages = {"keypoints": model.kp_detector, "motion": model.generator.dense_motion_network}
-        else:
-            stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
-        stages["generator"] = model.generator
-        return stages if self._resolver is None else {**stages, "sr": self._resolver}
+        return self._networks.stages
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What convolutions run in."""
+        return self._networks.dtype
 
     def _detect(
         self, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
@@ -241,36 +250,100 @@ class Animator:
             for frame in batch:
                 _check_image(frame)
             known = list(islice(faces, len(batch))) if faces is not None else []
-            with self._inference():
+            with self._networks.inference():
                 driving = self._to_batch([self._cut(frame, driver_crop) for frame in batch])
                 whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
                 boxes = self._boxes(known, driver_crop or whole) if len(known) == len(batch) else None
-                keypoints = self._model.detect(driving, boxes)
-            yield keypoints
+            yield from self._found(driving, boxes)
+
+    def _found(self, driving: Tensor, boxes: Tensor | None) -> list[Keypoints]:
+        """Keypoints of a batch, in as many pieces as memory asks for."""
+
+        def detect(part: slice) -> list[Keypoints]:
+            with self._networks.inference():
+                return [self._networks.detect(driving[part], None if boxes is None else boxes[part])]
+
+        frames = slice(0, len(driving))
+        found = in_parts(detect, frames, self.device, self._use_batch)
+        if "keypoints" not in self._unchecked:
+            return found
+        exact = self._networks.exact()
+        with exact.inference():
+            wanted = exact.detect(driving[-1:], None if boxes is None else boxes[-1:])
+        pixels = (found[-1].points[-1:] - wanted.points).abs().max() * self.model_size / 2
+        if self._stays("keypoints", float(pixels), VISIBLE_PIXELS, "pixels"):
+            return found
+        self._networks = exact
+        return in_parts(detect, frames, self.device, self._use_batch)
 
     def _follow(
-        self, code: PhotoCode, motion: Iterable[Keypoints], reference: Keypoints | None
+        self, photo: EncodedPhoto, motion: Iterable[Keypoints], reference: Keypoints | None
     ) -> Iterator[Image]:
-        follower = Follower(
+        follower = None
+        for driving in motion:
+            # Detecting the first batch may have changed the networks: the photo is asked for after it.
+            if follower is None:
+                networks, code = self._networks, photo.code(self._networks)
+                follower = self._follower(code, reference)
+            results = self._painted(networks, code, follower, driving)
+            if "pictures" in self._unchecked and networks.dtype != torch.float32:
+                exact = networks.exact()
+                exact_code = photo.code(exact)
+                anew = self._follower(exact_code, reference)
+                wanted = self._painted(exact, exact_code, anew, driving)
+                levels = float(np.abs(results[-1].astype(np.float32) - wanted[-1]).mean())
+                if not self._stays("pictures", levels, VISIBLE_LEVELS, "levels of 255"):
+                    self._networks = networks = exact
+                    code, follower, results = exact_code, anew, wanted
+            yield from results
+        if follower is not None and (beyond := str(follower.beyond)):
+            logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
+
+    def _follower(self, code: PhotoCode, reference: Keypoints | None) -> Follower:
+        return Follower(
             Keypoints(code.keypoints, code.jacobians),
             self.anchors,
             self.motion,
-            isinstance(self._model, FirstOrderModel),
+            isinstance(self._networks.model, FirstOrderModel),
             self.relative,
             self.adapt_scale,
             reference,
         )
-        for driving in motion:
-            with self._inference():
-                # In half precision a point would be off by a quarter of a pixel, another in each frame.
-                with torch.autocast(self.device.type, enabled=False):
-                    keypoints = follower(driving)
-                generated, _ = self._model(code.expand(len(keypoints.points)), keypoints)
-                pictures = generated.image if self._resolver is None else self._resolver(generated.image)
-                results = self._to_frames(pictures)
-            yield from results
-        if beyond := str(follower.beyond):
-            logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
+
+    def _painted(
+        self, networks: Networks, code: PhotoCode, follower: Follower, driving: Keypoints
+    ) -> list[Image]:
+        # In half precision a point would be off by a quarter of a pixel, another in each frame.
+        with torch.inference_mode():
+            points, jacobians = follower(driving)
+
+        def paint(part: slice) -> list[Image]:
+            with networks.inference():
+                keypoints = Keypoints(points[part], None if jacobians is None else jacobians[part])
+                return self._to_frames(networks.paint(code, keypoints))
+
+        return in_parts(paint, slice(0, len(points)), self.device, self._use_batch)
+
+    def _use_batch(self, frames: int) -> None:
+        self.batch = min(self.batch, frames)
+
+    def _stays(self, what: str, difference: float, limit: float, unit: str) -> bool:
+        """Whether half precision is good enough, as a first batch has shown; said if not. NaN is not."""
+        self._unchecked = self._unchecked - {what}  # a set of its own: copies share what this one began with
+        precision = str(self.dtype).removeprefix("torch.")
+        logger.info("%s in %s differ from float32 by %.2f %s", what, precision, difference, unit)
+        if difference <= limit:
+            return True
+        self._unchecked = set()
+        logger.warning(
+            "%s: %s in %s differ from float32 by %.1f %s; going on in float32",
+            self.weights,
+            what,
+            precision,
+            difference,
+            unit,
+        )
+        return False
 
     def _driver_crop(self, ahead: list[Image], crop: Crop | Box) -> Box | None:
         if isinstance(crop, Box):
@@ -297,7 +370,10 @@ class Animator:
 
     def _to_batch(self, images: list[Image]) -> Tensor:
         """uint8 frames to (B, 3, S, S) in [0, 1]; channels_last comes for free, as pixels lie that way."""
-        return torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.from_numpy(np.stack(images))
+        if self.device.type == "cuda":  # from pinned memory the copy runs beside what the device is at
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
     def _to_frames(self, pictures: Tensor) -> list[Image]:
         if pictures.shape[-1] != self.size:
@@ -305,17 +381,6 @@ class Animator:
             pictures = F.interpolate(pictures, (self.size, self.size), mode="bicubic", antialias=shrinks)
         levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
         return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-
-    def _ready(self, network: Network) -> Network:
-        ready: Network = fold_batch_norms(network).to(self.device).to(memory_format=torch.channels_last)
-        cast_convolutions(ready, self.dtype)
-        return ready
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        cast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-        with torch.inference_mode(), cast:
-            yield
 
 
 def _check_image(image: Image) -> None:

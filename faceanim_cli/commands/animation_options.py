@@ -114,7 +114,21 @@ class AnimationOptions:
         ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto"
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16; a half that shows falls back to fp32.")
+    ] = "auto"
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Frames worked on at a time (default: what suits the device; halved if need be).",
+        ),
+    ] = None
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Make GPU kernels with torch.compile: for long videos, on CUDA."),
+    ] = False
     offline: Offline = False
     accept_license: AcceptLicense = False
 
@@ -169,6 +183,8 @@ class AnimationOptions:
             sr=self.sr,
             size=None if self._whole_photo else self.size,
             motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes),
+            batch=self.batch_size,
+            compiled=self.compiled,
         )
 
     @property

@@ -1,0 +1,111 @@
+"""The networks made ready for a device and a precision, and what they do to a batch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from faceanim_models import AnimationModel, FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
+from faceanim_models.blocks import cast_convolutions, fold_batch_norms
+
+Network = TypeVar("Network", bound=nn.Module)
+Model: TypeAlias = AnimationModel | FirstOrderModel
+
+
+class Networks:
+    """Batch norms folded, channels last, convolutions in ``dtype``.
+
+    Args:
+        model: as loaded: float32, evaluation mode; it is left as it is.
+        resolver: super-resolution, as loaded; or None.
+        device: where they run.
+        dtype: float32, bfloat16 or float16.
+        compiled: let torch.compile make kernels, on the first batch.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        resolver: FaceSuperResolver | None,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
+    ) -> None:
+        self.loaded = (model, resolver)
+        self.device, self.dtype, self.compiled = device, dtype, compiled
+        self.model = self._ready(model)
+        self.resolver = None if resolver is None else self._ready(resolver)
+        if compiled:
+            for stage in self.stages.values():
+                stage.compile()  # in place: hooks and methods stay
+
+    def exact(self) -> "Networks":
+        """The same in float32."""
+        return Networks(*self.loaded, self.device)
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The networks by what they do: keypoints, motion, generator, and sr where there is one."""
+        model = self.model
+        stages: dict[str, nn.Module]
+        if isinstance(model, FirstOrderModel):
+            stages = {"keypoints": model.kp_detector, "motion": model.generator.dense_motion_network}
+        else:
+            stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
+        stages["generator"] = model.generator
+        return stages if self.resolver is None else {**stages, "sr": self.resolver}
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Everything below is called inside."""
+        cast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.inference_mode(), cast:
+            yield
+
+    def encode(self, photo: Tensor, boxes: Tensor | None) -> PhotoCode:
+        """What depends on the photo (1, 3, H, W) alone; ``boxes`` (1, 4) as the keypoint detector's."""
+        return self.model.encode_photo(photo, boxes=boxes)
+
+    def detect(self, frames: Tensor, boxes: Tensor | None = None) -> Keypoints:
+        """Keypoints of frames (B, 3, H, W); ``boxes`` (B, 4)."""
+        return self.model.detect(frames, boxes)
+
+    def paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
+        """Frames (B, 3, H, W), or (B, 3, 2H, 2W) with super-resolution."""
+        generated, _ = self.model(code.expand(len(keypoints.points)), keypoints)
+        pictures: Tensor = generated.image if self.resolver is None else self.resolver(generated.image)
+        return pictures
+
+    def _ready(self, network: Network) -> Network:
+        ready: Network = fold_batch_norms(network).to(self.device).to(memory_format=torch.channels_last)
+        cast_convolutions(ready, self.dtype)
+        return ready
+
+
+class EncodedPhoto:
+    """A photo as the networks see it, encoded by those that are in use.
+
+    Args:
+        picture: (1, 3, S, S).
+        boxes: of the face, (1, 4), as the keypoint detector's; or None.
+        reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
+        networks: who encodes it first.
+    """
+
+    def __init__(
+        self, picture: Tensor, boxes: Tensor | None, reach: Tensor | None, networks: Networks
+    ) -> None:
+        self._picture, self._boxes, self._reach = picture, boxes, reach
+        self._networks, self._code = networks, self._encoded(networks)
+
+    def code(self, networks: Networks) -> PhotoCode:
+        """Encoded once, and anew when other networks ask."""
+        if networks is not self._networks:
+            self._networks, self._code = networks, self._encoded(networks)
+        return self._code
+
+    def _encoded(self, networks: Networks) -> PhotoCode:
+        with networks.inference():
+            return networks.encode(self._picture, self._boxes)._replace(reach=self._reach)
