@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import repeat, tee
+from itertools import tee
 from typing import cast
 
 import cv2
@@ -90,13 +90,9 @@ class Scene:
 
     def animate(self, frames: Iterable[Image], faces: Iterable[Box] | None) -> Iterator[tuple[Image, ...]]:
         """For each driving frame, the animated crop of each face; arguments as ``Animator.animate``."""
-        count = len(self._animators)
-        boxes = repeat(None, count) if faces is None else tee(faces, count)
-        streams = [
-            animator.animate(each, crop=self._driver_crop, faces=hints)
-            for animator, each, hints in zip(self._animators, tee(frames, count), boxes, strict=True)
-        ]
-        return zip(*streams, strict=True)
+        motion = self._animators[0].detect(frames, self._driver_crop, faces)  # once for all faces
+        copies = tee(motion, len(self._animators))
+        return zip(*(each.follow(m) for each, m in zip(self._animators, copies, strict=True)), strict=True)
 
     def compose(self, results: Sequence[Image], driving: Image) -> Image:
         """One frame of the result, uint8 RGB, ``size``, from the animated crops and the driving frame."""

@@ -13,6 +13,7 @@ from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.animation.scene import Scene
 from faceanim_cli.errors import NoFaceError, UsageError
 from faceanim_cli.faces import Box, crop_image, find_faces, frame_crop
+from faceanim_cli.faces.compositing import SEAM
 from faceanim_cli.media import VideoReader, open_video, read_photo, write_photo
 
 MakeDriver = Callable[..., Path]
@@ -74,7 +75,7 @@ def test_the_head_moves_and_the_border_of_the_crop_stands(animator: Animator, as
     difference = np.abs(still.astype(int) - moved).max(2)
     side = int(crop.w)
     patch = difference[int(crop.y) : int(crop.y) + side, int(crop.x) : int(crop.x) + side]
-    rim = int(0.05 * side)  # the photo fades in over 0.06; no moved pixel may show there
+    rim = int(SEAM * side)  # the photo fades in; no moved pixel may show there
     assert patch[:, :rim].max() <= 3
     assert patch[:, -rim:].max() <= 3
     assert patch[side // 3 : side // 2, side // 3 : -side // 3].mean() > 10
