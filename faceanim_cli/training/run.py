@@ -60,7 +60,7 @@ def learning_rate_factor(progress: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
-GRACE = 30  # seconds: as long as torchrun waits itself
+GRACE = 600  # seconds: for a step and a save on the slowest disk; a loader ends with its trainer anyway
 
 
 def quiet_worker(_: int) -> None:
