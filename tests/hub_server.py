@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from faceanim_cli.weights.catalogue import CatalogueEntry
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PATIENCE = 240  # seconds that a command may take: more than it ever does, on the busiest machine
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 # Runs the command line with a catalogue of the test's own: argv[1] is JSON, the rest are the arguments.
@@ -232,7 +233,7 @@ class Machine:
     def run(self, *arguments: object, **variables: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of ``faceanim ARGUMENTS``."""
         process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
 
     def cached(self) -> list[Path]:
@@ -246,5 +247,5 @@ class Machine:
     def run_together(self, *commands: Sequence[object], **variables: str) -> list[tuple[int, str, str]]:
         """As :meth:`run`, several at the same time."""
         processes = [self.start(*command, **variables) for command in commands]
-        answers = [process.communicate(timeout=60) for process in processes]
+        answers = [process.communicate(timeout=PATIENCE) for process in processes]
         return [(process.returncode, *answer) for process, answer in zip(processes, answers, strict=True)]

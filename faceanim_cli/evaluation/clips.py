@@ -37,7 +37,8 @@ def find_clips(data: Path, split: str = "val") -> list[ClipFile]:
 
     Args:
         data: a folder with manifest.csv (columns file, split, identity); a folder, of any depth, of videos,
-            of folders of frames, or both; a folder of frames; or one video.
+            of folders of frames, or both; a folder of frames; or one video. ``landmarks/<clip>.npy`` beside
+            the clips is used where only one clip is called so.
         split: the manifest's people to score, or "all". Of no effect without a manifest.
 
     Raises:
@@ -49,9 +50,14 @@ def find_clips(data: Path, split: str = "val") -> list[ClipFile]:
         return _listed(data, split)
     if data.is_file():
         return [ClipFile(data.stem, data, identity_of(data.stem))]
+    named = named_clips(data)
+    stems = [path.stem for path in named.values()]
     clips = [
-        ClipFile(name, path, identity_of(name), _landmarks(data, path))
-        for name, path in named_clips(data).items()
+        # Two people's 0001.mp4 cannot both have landmarks/0001.npy.
+        ClipFile(
+            name, path, identity_of(name), _landmarks(data, path) if stems.count(path.stem) == 1 else None
+        )
+        for name, path in named.items()
     ]
     if not clips:
         raise UnreadableInputError(f"{data}: no video and no folder of frames in it")

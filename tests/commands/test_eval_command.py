@@ -10,11 +10,13 @@ from pathlib import Path
 import huggingface_hub.constants
 import numpy as np
 import pytest
+import torch
 
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.evaluation.metrics import METRICS
 from faceanim_cli.evaluation.session import example_clips
 from faceanim_cli.media import read_photo, write_photo
+from faceanim_models import FirstOrderModel, FirstOrderSettings
 
 Run = Callable[..., tuple[int, str, str]]
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "facedata"
@@ -228,6 +230,22 @@ def test_bad_options_have_their_exit_code(
     assert out == ""
     assert said in err
     assert "Traceback" not in err
+
+
+def test_first_order_models_checkpoints_are_scored_beside_ours(
+    run: Run, clips: Path, common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    settings = FirstOrderSettings(4, 4, (4, 6), (4, 6), generator_widths=(4, 6, 8), residual_blocks=1)
+    model = FirstOrderModel(settings)
+    parts = {"generator": model.generator.state_dict(), "kp_detector": model.kp_detector.state_dict()}
+    torch.save({**parts, "epoch": 1}, tmp_path / "vox-cpk.pth.tar")
+    code, out, _ = run("--data", clips, *common, "--weights", tmp_path / "vox-cpk.pth.tar", "--json")
+    assert code == 0
+    scores = json.loads(out)
+    assert scores["run"]["weights"]["vox-cpk"]["file"] == "vox-cpk.pth.tar"
+    # At random it makes a grey blur, which is worse than the photo moved as the keypoints say.
+    assert 0 < scores["scores"]["vox-cpk"]["psnr"]["mean"] < scores["scores"]["rigid"]["psnr"]["mean"]
 
 
 def test_terms_and_the_network_are_asked_about_first(

@@ -51,6 +51,20 @@ def test_folders_of_clips_and_of_frames(tmp_path: Path) -> None:
     assert [clip.identity for clip in clips][1:3] == ["id1", "id2"]
 
 
+def test_landmarks_beside_the_clips_are_taken_where_it_is_clear_whose_they_are(tmp_path: Path) -> None:
+    touch(
+        *(tmp_path / clip for clip in ("id1/0001.mp4", "id2/0001.mp4", "id2/0002.mp4", "id3/frames/1.png")),
+        *(tmp_path / "landmarks" / f"{stem}.npy" for stem in ("0001", "0002", "frames")),
+    )
+    found = {clip.name: clip.landmarks for clip in find_clips(tmp_path)}
+    assert found == {
+        "id1/0001": None,
+        "id2/0001": None,
+        "id2/0002": tmp_path / "landmarks/0002.npy",
+        "id3/frames": tmp_path / "landmarks/frames.npy",
+    }
+
+
 def test_one_clip_alone(tmp_path: Path) -> None:
     touch(tmp_path / "face/1.jpg", tmp_path / "talk.mp4")
     assert [clip.name for clip in find_clips(tmp_path / "face")] == ["face"]
