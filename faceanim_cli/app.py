@@ -19,6 +19,7 @@ from faceanim_cli.commands.common import add_common_options
 from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.faces import faces
+from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(animate)
 app.command()(batch)
+app.command()(motion)
 app.command()(faces)
 app.command()(prepare)
 app.command()(train)

@@ -26,6 +26,7 @@ from faceanim_cli.faces import (
     square_crop,
     track_face,
 )
+from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.follow import Follower
 from faceanim_cli.motion.head_transfer import check_steering
 from faceanim_cli.motion.settings import MotionSettings
@@ -203,6 +204,25 @@ class Animator:
         if self._photo is None:
             raise UsageError("set_photo() comes before animate()")
         return self._follow(self._photo, motion, reference)
+
+    def closest_frame(self, candidates: Keypoints) -> int | None:
+        """Best-frame search: which frame's pose and expression are closest to the photo's.
+
+        Args:
+            candidates: of a driver's frames, points (N, K, 2), as ``detect`` gives them.
+
+        Returns:
+            The frame's place among them; None if no frame has finite keypoints.
+
+        Raises:
+            UsageError: no photo has been set.
+        """
+        if self._photo is None:
+            raise UsageError("set_photo() comes before closest_frame()")
+        points = candidates.points.float().cpu().numpy()
+        return closest_frame(
+            self._photo.code(self._networks).keypoints[0].float().cpu().numpy(), points, self.anchors
+        )
 
     def keypoints(self, frames: Iterable[Image]) -> npt.NDArray[np.float32]:
         """Keypoints of frames, taken whole, as the networks see them.

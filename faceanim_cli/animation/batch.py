@@ -14,7 +14,7 @@ from faceanim_cli.media.output_file import remove_leftovers
 
 if TYPE_CHECKING:  # a dry run need not wait for torch
     from faceanim_cli.animation.animator import Animator
-    from faceanim_cli.animation.job import AnimationResult
+    from faceanim_cli.animation.result import AnimationResult
 
 logger = logging.getLogger(__name__)
 

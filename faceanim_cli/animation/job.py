@@ -3,15 +3,17 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from faceanim_cli import __version__
 from faceanim_cli.animation.animator import Animator, Crop, Image
+from faceanim_cli.animation.motion_job import animate_motion, is_motion
 from faceanim_cli.animation.pipeline import Pipeline
+from faceanim_cli.animation.provenance import provenance
 from faceanim_cli.animation.rendering import Rendering
+from faceanim_cli.animation.result import AnimationResult
 from faceanim_cli.animation.scene import Scene, warn_of_share
-from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.animation.start_frame import choose_start_frame
+from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
 from faceanim_cli.media import (
     FrameSource,
@@ -23,21 +25,10 @@ from faceanim_cli.media import (
     remove_leftovers,
     write_photo,
 )
-from faceanim_cli.weights.records import hash_file
 
 logger = logging.getLogger(__name__)
 
 DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
-
-
-@dataclass(frozen=True)
-class AnimationResult:
-    """What came of a job."""
-
-    output: Path
-    frames: int
-    fps: float
-    missed: int  # sampled driver frames in which no face was found
 
 
 def animate_file(
@@ -49,6 +40,7 @@ def animate_file(
     photo_crop: Crop = "auto",
     driver_crop: Crop = "auto",
     rendering: Rendering | None = None,
+    start_frame: int | None = None,
     show_crop: Path | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> AnimationResult:
@@ -60,10 +52,12 @@ def animate_file(
 
     Args:
         animator: used for as many jobs as you like; weights are loaded once.
-        photo, driver, output: paths; the driver is a video or a folder of frames; the output's name says what
-            is written, see ``media.open_output``.
+        photo, driver, output: paths; the driver is a video, a folder of frames, a motion file, or the
+            name of a motion of the library; the output's name says what is written.
         photo_crop, driver_crop: "auto", (x, y, w, h) in pixels, or None for files that are framed alike.
         rendering: what the result shows and how it is written; None for the defaults.
+        start_frame: the driver's frame, from 0, that relative motion counts from; None searches a few frames
+            a second for the one closest to the photo in pose and expression.
         show_crop: a PNG or JPEG to write first, with what the networks see of photo and driver.
         progress: called with the number of frames done and the number expected, if known.
 
@@ -75,6 +69,10 @@ def animate_file(
     rendering.check(output, photo, driver)
     if show_crop is not None:
         check_photo_output(show_crop, photo, driver)
+    if is_motion(driver):
+        if show_crop is not None:
+            raise UsageError(f"{driver} has no frames to show: leave out --show-crop")
+        return animate_motion(animator, photo, driver, output, photo_crop, rendering, start_frame, progress)
     picture = read_photo(photo)
     with Pipeline() as pipeline, _open_driver(driver, output, rendering) as video:
         scene = Scene(animator, picture, photo_crop, rendering, name=str(photo))
@@ -92,6 +90,8 @@ def animate_file(
         if show_crop is not None:
             write_photo(show_crop, scene.seen_by_networks(_first_frame(video, driver)))
 
+        if animator.relative:
+            start_frame = choose_start_frame(scene, video, track, start_frame)
         remove_leftovers(output)
         expected = video.frame_count_estimate
         logger.info("%s: %d x %d, %s fps, about %s frames, crop %s", driver, *size, video.fps, expected, crop)
@@ -112,7 +112,9 @@ def animate_file(
                 done += 1
                 if progress is not None:
                     progress(done, expected)
-        return AnimationResult(output, done, float(video.fps), 0 if track is None else track.misses)
+        return AnimationResult(
+            output, done, float(video.fps), 0 if track is None else track.misses, start_frame
+        )
 
 
 def _first_frame(video: FrameSource, driver: Path) -> Image:
@@ -149,15 +151,3 @@ def _open_driver(driver: Path, output: Path, rendering: Rendering) -> FrameSourc
         "%s: such a file cannot play %g frames per second; it gets %g", output, video.fps, float(rate)
     )
     return open_video(driver, rate)
-
-
-def provenance(animator: Animator) -> dict[str, str]:
-    """Tags for the container: that the video is AI-generated, by what, and with which weights."""
-    digest = hash_file(animator.weights)[:16]
-    return {
-        "title": "AI-generated animation of a photo",
-        "comment": (
-            f"AI-generated: a photo animated by faceanim {__version__}, "
-            f"weights {animator.weights.name} sha256 {digest}"
-        ),
-    }

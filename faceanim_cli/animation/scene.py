@@ -9,6 +9,7 @@ from typing import cast
 
 import cv2
 import numpy as np
+import torch
 
 from faceanim_cli.animation.animator import Animator, Crop, Image
 from faceanim_cli.animation.rendering import Rendering
@@ -26,6 +27,7 @@ from faceanim_cli.faces import (
     motion_reach,
     square_crop,
 )
+from faceanim_models import Keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Scene:
             if place is not None:
                 warn_of_share(self._photo, place, name, "--crop", FaceDetector())
             self._set_photo(animator, place, None, [], name)
+        self._references: list[Keypoints | None] = [None for _ in self._animators]
 
     def frame_driver(self, size: tuple[int, int], crop: Box | None) -> None:
         """Say how large the driver's frames are, (width, height), and which part of them the networks see."""
@@ -88,11 +91,38 @@ class Scene:
         width, height = self._result_size
         return (2 * width + self._driver_width if self._rendering.side_by_side else width), height
 
+    def detect(self, frames: Iterable[Image], faces: Iterable[Box] | None) -> Iterator[Keypoints]:
+        """Keypoints of driving frames, in batches; arguments as ``Animator.detect``."""
+        return self._animators[0].detect(frames, crop=self._driver_crop, faces=faces)
+
+    def count_from(self, candidates: Iterable[Keypoints]) -> int | None:
+        """Let each face's motion count from the candidate that is closest to it in pose and expression.
+
+        Returns:
+            The place of the first face's among the candidates; None if none has keypoints: then motion counts
+            from the driver's first frame.
+        """
+        batches = list(candidates)
+        if not batches:
+            return None
+        turns = [batch.jacobians for batch in batches if batch.jacobians is not None]
+        together = Keypoints(torch.cat([b.points for b in batches]), torch.cat(turns) if turns else None)
+        chosen = [animator.closest_frame(together) for animator in self._animators]
+        self._references = [None if i is None else _one(together, i) for i in chosen]
+        return chosen[0]
+
+    def follow(self, motion: Iterable[Keypoints]) -> Iterator[tuple[Image, ...]]:
+        """For each frame of known keypoints, in batches, the animated crop of each face."""
+        copies = tee(motion, len(self._animators))
+        streams = [
+            animator.follow(each, reference)
+            for animator, each, reference in zip(self._animators, copies, self._references, strict=True)
+        ]
+        return zip(*streams, strict=True)
+
     def animate(self, frames: Iterable[Image], faces: Iterable[Box] | None) -> Iterator[tuple[Image, ...]]:
         """For each driving frame, the animated crop of each face; arguments as ``Animator.animate``."""
-        motion = self._animators[0].detect(frames, self._driver_crop, faces)  # once for all faces
-        copies = tee(motion, len(self._animators))
-        return zip(*(each.follow(m) for each, m in zip(self._animators, copies, strict=True)), strict=True)
+        return self.follow(self.detect(frames, faces))
 
     def compose(self, results: Sequence[Image], driving: Image) -> Image:
         """One frame of the result, uint8 RGB, ``size``, from the animated crops and the driving frame."""
@@ -171,6 +201,12 @@ def warn_of_share(image: Image, crop: Box, name: str, option: str, detector: Fac
             100 / FRAME_SCALE,
             "smaller" if share < SMALLEST_SHARE else "larger",
         )
+
+
+def _one(keypoints: Keypoints, index: int) -> Keypoints:
+    turns = keypoints.jacobians
+    part = slice(index, index + 1)
+    return Keypoints(keypoints.points[part], None if turns is None else turns[part])
 
 
 def _fitted(photo: Image, rendering: Rendering, name: str) -> tuple[Image, float]:

@@ -17,7 +17,11 @@ from faceanim_cli.console import Debug, Json, Quiet, frame_progress
 def animate(
     photo: Annotated[Path, typer.Argument(help="The photo to animate.", show_default=False)],
     driver: Annotated[
-        Path, typer.Argument(help="The driving video, or a folder of frames.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The driving video, a folder of frames, a motion file, or nod, shake, smile-and-blink.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path,
@@ -63,4 +67,6 @@ def animate(
         facts = {"photo": photo, "driver": driver, **asdict(result), "seconds": seconds}
         typer.echo(json.dumps(facts, indent=2, default=str))
     else:
+        if result.start_frame is not None and not quiet:
+            typer.echo(f"motion counts from driver frame {result.start_frame}", err=True)
         typer.echo(result.output)

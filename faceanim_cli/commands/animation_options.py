@@ -13,8 +13,8 @@ from faceanim_cli.console import ProgressCallback
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
     from faceanim_cli.animation.batch import Share
-    from faceanim_cli.animation.job import AnimationResult
     from faceanim_cli.animation.rendering import Rendering
+    from faceanim_cli.animation.result import AnimationResult
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,17 @@ class AnimationOptions:
     eyes: Annotated[
         float, typer.Option(min=0, max=2, help="How much of the lids' motion, times --expression.")
     ] = 1.0
+    smooth: Annotated[
+        float, typer.Option(min=0, max=1, help="Steady a jittery driver; 1 is the most, without visible lag.")
+    ] = 0.0
+    start_frame: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The driver's frame, counted from 0, whose pose and expression stand for the photo's "
+            "(default: the closest one is searched for).",
+        ),
+    ] = None
     sr: Annotated[bool, typer.Option("--sr/--no-sr", help="Super-resolution: twice the size.")] = True
     size: Annotated[
         int | None,
@@ -137,6 +148,8 @@ class AnimationOptions:
         parse_crop(self.crop)
         parse_crop(self.driver_crop)
         parse_fps(self.fps)
+        if self.absolute and self.start_frame is not None:
+            raise typer.BadParameter("--start-frame is for relative motion: leave out it or --absolute")
         ways = {"--crop": self.crop, "--face": self.face, "--all-faces": self.all_faces or None}
         given = [name for name, value in ways.items() if value is not None]
         if len(given) > 1:
@@ -182,7 +195,7 @@ class AnimationOptions:
             adapt_scale=self.adapt_scale,
             sr=self.sr,
             size=None if self._whole_photo else self.size,
-            motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes),
+            motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes, self.smooth),
             batch=self.batch_size,
             compiled=self.compiled,
         )
@@ -227,6 +240,7 @@ class AnimationOptions:
             photo_crop=parse_crop(self.crop) or "auto",
             driver_crop=parse_crop(self.driver_crop) or "auto",
             rendering=self.rendering(),
+            start_frame=self.start_frame,
             show_crop=show_crop,
             progress=progress,
         )

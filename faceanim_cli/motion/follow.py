@@ -7,6 +7,7 @@ import torch
 from faceanim_cli.motion.head_model import Anchors
 from faceanim_cli.motion.head_transfer import HeadTransfer, check_steering, has_pose
 from faceanim_cli.motion.limits import OutOfRange
+from faceanim_cli.motion.one_euro import OneEuro
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.motion.transfer import FirstOrderTransfer, MotionTransfer, rigid_weights
 from faceanim_models import Keypoints
@@ -49,6 +50,7 @@ class Follower:
         self._relative, self._adapt_scale = relative, adapt_scale
         self._frames = 0
         self._follow = None if reference is None and relative else self._transfer(reference or source)
+        self._smooth = (OneEuro(settings.smooth), OneEuro(settings.smooth)) if settings.smooth else None
         self.beyond = OutOfRange()
 
     def __call__(self, driving: Keypoints) -> Keypoints:
@@ -56,9 +58,19 @@ class Follower:
         if self._follow is None:
             turns = None if driving.jacobians is None else driving.jacobians[:1]
             self._follow = self._transfer(Keypoints(driving.points[:1], turns))
-        followed = self._follow(driving)
+        followed = self._follow(self._steadied(driving))
         self._frames += len(driving.points)
         return followed
+
+    def _steadied(self, driving: Keypoints) -> Keypoints:
+        if self._smooth is None:
+            return driving
+        points = self._smooth[0](driving.points.double().cpu().numpy())
+        turns = driving.jacobians
+        if turns is not None:
+            steady = self._smooth[1](turns.flatten(2).double().cpu().numpy())
+            turns = torch.from_numpy(steady).to(turns).view_as(turns)
+        return Keypoints(torch.from_numpy(points).to(driving.points), turns)
 
     def _transfer(self, reference: Keypoints) -> Callable[[Keypoints], Keypoints]:
         if has_pose(self._anchors) and (self._relative or self._settings.steered or self._settings.clamp):

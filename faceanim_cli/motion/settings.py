@@ -22,9 +22,12 @@ class MotionSettings:
     expression: float = 1.0  # all that moves in the face: mouth, lids, brows; 0 to 2
     mouth: float = 1.0  # lips and chin, on top of ``expression``; 0 to 2
     eyes: float = 1.0  # lids, on top of ``expression``; 0 to 2
+    smooth: float = 0.0  # of the One Euro filter that steadies a driver: 0 (off) to 1
     clamp: bool = True  # hold back poses and openings that the weights were not trained for
 
     def __post_init__(self) -> None:
+        if not 0 <= self.smooth <= 1:
+            raise UsageError(f"--smooth {self.smooth:g}: give 0 (off) to 1")
         for name in ("pose", "expression", "mouth", "eyes"):
             value = getattr(self, name)
             if not 0 <= value <= MOST:

@@ -1,0 +1,39 @@
+"""Best-frame search against heads in known poses."""
+
+import cv2
+import numpy as np
+
+from faceanim_cli.data.landmarks import DENSE_ANCHORS
+from faceanim_cli.motion.best_frame import closest_frame
+from faceanim_cli.motion.head_model import HEAD, anchor_means
+
+
+def seen(yaw: float, opening: float = 0.0, scale: float = 0.4, shape: float = 1.0) -> np.ndarray:
+    head = HEAD * (shape, 1.0, 1.0)
+    head[[57, 65, 66, 67, 8], 1] += opening
+    turn = cv2.Rodrigues(np.array([0.0, np.radians(yaw), 0.0]))[0]
+    return anchor_means((head @ turn.T)[:, :2] * scale, DENSE_ANCHORS)
+
+
+def test_the_frame_with_the_photos_pose_is_found_whatever_the_faces_shape_and_size() -> None:
+    driver = np.stack([seen(yaw) for yaw in (-30, -20, -10, 0, 10, 20, 30)])
+    for index, yaw in ((1, -20), (3, 0), (5, 20)):
+        assert closest_frame(seen(yaw, scale=0.25, shape=1.06), driver, DENSE_ANCHORS) == index
+
+
+def test_of_frames_in_one_pose_the_expression_decides() -> None:
+    driver = np.stack([seen(0, opening) for opening in (0.3, 0.15, 0.0)])
+    assert closest_frame(seen(0, 0.0), driver, DENSE_ANCHORS) == 2
+    assert closest_frame(seen(0, 0.3), driver, DENSE_ANCHORS) == 0
+
+
+def test_frames_without_keypoints_are_passed_over() -> None:
+    driver = np.stack([np.full((29, 2), np.nan), seen(25), seen(5)])
+    assert closest_frame(seen(0), driver, DENSE_ANCHORS) == 2
+    assert closest_frame(seen(0), driver[:1], DENSE_ANCHORS) is None
+
+
+def test_free_keypoints_are_compared_after_centring_and_scaling() -> None:
+    photo = np.random.default_rng(0).standard_normal((10, 2))
+    other = np.random.default_rng(1).standard_normal((10, 2))
+    assert closest_frame(photo, np.stack([other, photo * 0.3 + 0.2]), ()) == 1

@@ -1,0 +1,91 @@
+"""Motion files: what is kept, and what is refused."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS
+from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.motion.library import LIBRARY, library_motion
+from faceanim_cli.motion.motion_file import Motion, read_motion, write_motion
+
+POINTS = np.random.default_rng(0).uniform(-1, 1, (7, 10, 2)).astype(np.float32)
+GOOD = {"faceanim_motion": "1", "fps": "25", "anchors": "[]", "weights": "", "reference": "null"}
+
+
+def test_everything_is_kept(tmp_path: Path) -> None:
+    turns = np.random.default_rng(1).standard_normal((7, 10, 2, 2)).astype(np.float32)
+    motion = Motion(POINTS, Fraction(30000, 1001), PAPER_ANCHORS, turns, "ab" * 32, 3)
+    write_motion(tmp_path / "a.motion", motion)
+    again = read_motion(tmp_path / "a.motion")
+    np.testing.assert_array_equal(again.points, POINTS)
+    np.testing.assert_array_equal(again.jacobians, turns)
+    assert (again.fps, again.anchors, again.weights, again.reference) == (
+        Fraction(30000, 1001), PAPER_ANCHORS, "ab" * 32, 3
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"faceanim_motion": "2"}, {"fps": "0"}, {"fps": "1/0"}, {"fps": "1e9"}, {"fps": "soon"},
+        {"anchors": "[[1]]"}, {"anchors": "{"}, {"anchors": "5"}, {"anchors": str([[68]] * 10)},
+        {"anchors": str([[]] * 10)}, {"reference": "7"}, {"reference": "-1"}, {"reference": "true"},
+    ],
+)  # fmt: skip
+def test_metadata_that_means_nothing_is_refused(tmp_path: Path, wrong: dict[str, str]) -> None:
+    save_file({"points": POINTS}, tmp_path / "a.motion", {**GOOD, **wrong})
+    with pytest.raises(UnreadableInputError, match=r"a\.motion"):
+        read_motion(tmp_path / "a.motion")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {}, {"points": POINTS[0]}, {"points": POINTS.astype(np.float64)}, {"points": POINTS[:0]},
+        {"points": np.full_like(POINTS, np.nan)}, {"points": POINTS, "jacobians": POINTS},
+    ],
+)  # fmt: skip
+def test_arrays_of_another_shape_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    save_file(arrays, tmp_path / "a.motion", GOOD)
+    with pytest.raises(UnreadableInputError, match=r"a\.motion"):
+        read_motion(tmp_path / "a.motion")
+
+
+def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
+    write_motion(tmp_path / "a.motion", Motion(POINTS, Fraction(25)))
+    whole = (tmp_path / "a.motion").read_bytes()
+    for size in (0, 4, 8, 60, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "b.motion").write_bytes(whole[:size])
+        with pytest.raises(UnreadableInputError, match=r"b\.motion"):
+            read_motion(tmp_path / "b.motion")
+    with pytest.raises(UnreadableInputError, match="check the path"):
+        read_motion(tmp_path / "c.motion")
+
+
+def test_another_rate_keeps_the_length_and_the_path() -> None:
+    ramp = np.arange(10, dtype=np.float32)[:, None, None] * np.ones((1, 3, 2), np.float32)
+    motion = Motion(ramp, Fraction(25), reference=4).resampled(Fraction(50))
+    assert (len(motion.points), motion.fps, motion.reference) == (20, 50, 8)
+    np.testing.assert_allclose(motion.points[:19, 0, 0], np.arange(19) / 2)
+
+
+def test_keypoints_of_other_weights_are_refused() -> None:
+    Motion(POINTS, Fraction(25), PAPER_ANCHORS, weights="a").check_fit(PAPER_ANCHORS, "b", "x")
+    with pytest.raises(UsageError, match="x: made with"):
+        Motion(POINTS, Fraction(25), PAPER_ANCHORS).check_fit(DENSE_ANCHORS, "", "x")
+    with pytest.raises(UsageError, match="x: made with"):
+        Motion(POINTS, Fraction(25), weights="a").check_fit((), "b", "x")
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_the_library_starts_and_ends_at_rest_and_moves_between(name: str) -> None:
+    motion = library_motion(name, DENSE_ANCHORS)
+    moved = np.abs(motion.points - motion.points[0]).max((1, 2))
+    assert moved[-1] < 1e-6
+    assert 0.02 < moved.max() < 0.3
+    with pytest.raises(UsageError, match=name):
+        library_motion(name, ())
