@@ -65,7 +65,8 @@ def test_animate_prints_the_result_and_nothing_else(
         "--size",
         48,
     )
-    assert (code, stdout.split("\n")[0], stderr) == (0, str(out), "")
+    told = "motion counts from driver frame 0\n"
+    assert (code, stdout.split("\n")[0], stderr) == (0, str(out), told)
     video = VideoReader(out)
     assert (video.width, video.height, sum(1 for _ in video)) == (48, 48, 3)
 
