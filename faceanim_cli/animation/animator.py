@@ -6,21 +6,19 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faceanim_cli.animation.device import choose_device, choose_precision
 from faceanim_cli.animation.fitting import fitting_batch, in_parts
 from faceanim_cli.animation.networks import EncodedPhoto, Networks
+from faceanim_cli.animation.pictures import Image, check_image, cut, to_batch, to_frames
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import (
     Box,
     FaceDetector,
-    crop_image,
     face_in_crop,
     frame_crop,
     square_crop,
@@ -35,7 +33,6 @@ from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 
-Image: TypeAlias = npt.NDArray[np.uint8]
 Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
 
 logger = logging.getLogger(__name__)
@@ -138,7 +135,7 @@ class Animator:
             UsageError: a crop that does not touch the photo.
             ValueError: not uint8 (H, W, 3).
         """
-        _check_image(image)
+        check_image(image)
         height, width = image.shape[:2]
         if crop == "auto":
             face = face or self._detector.largest_face(image, name)
@@ -148,7 +145,7 @@ class Animator:
         logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, self.photo_crop)
         self._framed = crop is None
         with self._networks.inference():
-            photo = self._to_batch([self._cut(image, self.photo_crop)])
+            photo = self._to_batch([image], self.photo_crop)
             boxes = None if face is None or self.photo_crop is None else self._boxes([face], self.photo_crop)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         self._photo = EncodedPhoto(photo, boxes, shares, self._networks)
@@ -237,9 +234,9 @@ class Animator:
         remaining = iter(frames)
         while batch := list(islice(remaining, self.batch)):
             for frame in batch:
-                _check_image(frame)
+                check_image(frame)
             with self._networks.inference():
-                pictures = self._to_batch([self._cut(frame, None) for frame in batch])
+                pictures = self._to_batch(batch, None)
                 found.append(self._networks.detect(pictures).points.float().cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, 0, 2), np.float32)
 
@@ -268,10 +265,10 @@ class Animator:
         frames = chain(ahead, frames)
         while batch := list(islice(frames, self.batch)):
             for frame in batch:
-                _check_image(frame)
+                check_image(frame)
             known = list(islice(faces, len(batch))) if faces is not None else []
             with self._networks.inference():
-                driving = self._to_batch([self._cut(frame, driver_crop) for frame in batch])
+                driving = self._to_batch(batch, driver_crop)
                 whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
                 boxes = self._boxes(known, driver_crop or whole) if len(known) == len(batch) else None
             yield from self._found(driving, boxes)
@@ -340,7 +337,7 @@ class Animator:
         def paint(part: slice) -> list[Image]:
             with networks.inference():
                 keypoints = Keypoints(points[part], None if jacobians is None else jacobians[part])
-                return self._to_frames(networks.paint(code, keypoints))
+                return to_frames(networks.paint(code, keypoints), self.size)
 
         return in_parts(paint, slice(0, len(points)), self.device, self._use_batch)
 
@@ -376,33 +373,8 @@ class Animator:
         samples = ((index, ahead[index]) for index in range(0, len(ahead), LOOK_EVERY))
         return track_face(samples, self._detector).clip_crop(size)
 
-    def _cut(self, image: Image, crop: Box | None) -> Image:
-        if crop is not None:
-            return crop_image(image, crop, self.model_size)
-        size = (self.model_size, self.model_size)
-        shrinks = max(image.shape[:2]) > self.model_size
-        return np.asarray(
-            cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        )
-
     def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
         return torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces], device=self.device)
 
-    def _to_batch(self, images: list[Image]) -> Tensor:
-        """uint8 frames to (B, 3, S, S) in [0, 1]; channels_last comes for free, as pixels lie that way."""
-        pixels = torch.from_numpy(np.stack(images))
-        if self.device.type == "cuda":  # from pinned memory the copy runs beside what the device is at
-            pixels = pixels.pin_memory()
-        return pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-
-    def _to_frames(self, pictures: Tensor) -> list[Image]:
-        if pictures.shape[-1] != self.size:
-            shrinks = self.size < pictures.shape[-1]
-            pictures = F.interpolate(pictures, (self.size, self.size), mode="bicubic", antialias=shrinks)
-        levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
-        return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-
-
-def _check_image(image: Image) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    def _to_batch(self, images: list[Image], crop: Box | None) -> Tensor:
+        return to_batch([cut(image, crop, self.model_size) for image in images], self.device)

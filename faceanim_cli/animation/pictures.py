@@ -1,0 +1,46 @@
+"""From pictures to what the networks take, and back."""
+
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faceanim_cli.faces import Box, crop_image
+
+Image: TypeAlias = npt.NDArray[np.uint8]  # RGB (H, W, 3)
+
+
+def check_image(image: Image) -> None:
+    """Raise ValueError for what is no uint8 (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+
+
+def cut(image: Image, crop: Box | None, side: int) -> Image:
+    """That crop of an image, in its pixels, at ``side`` x ``side``; None is the whole of it."""
+    if crop is not None:
+        return crop_image(image, crop, side)
+    shrinks = max(image.shape[:2]) > side
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (side, side), interpolation=interpolation))
+
+
+def to_batch(images: list[Image], device: torch.device) -> Tensor:
+    """uint8 images of one size to (B, 3, H, W) in [0, 1]; channels_last, as pixels lie that way."""
+    pixels = torch.from_numpy(np.stack(images))
+    if device.type == "cuda":  # from pinned memory the copy runs beside what the device is at
+        pixels = pixels.pin_memory()
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+
+
+def to_frames(pictures: Tensor, side: int) -> list[Image]:
+    """(B, 3, S, S), clamped to [0, 1], to uint8 images of ``side`` x ``side``."""
+    if pictures.shape[-1] != side:
+        shrinks = side < pictures.shape[-1]
+        pictures = F.interpolate(pictures, (side, side), mode="bicubic", antialias=shrinks)
+    levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
+    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
