@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from faceanim_cli.animation.animator import Animator, Crop, Image
+from faceanim_cli.animation.animator import Animator, Crop
 from faceanim_cli.animation.motion_job import animate_motion, is_motion
+from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.provenance import provenance
 from faceanim_cli.animation.rendering import Rendering

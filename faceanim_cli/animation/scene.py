@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import torch
 
-from faceanim_cli.animation.animator import Animator, Crop, Image
+from faceanim_cli.animation.animator import Animator, Crop
+from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import (

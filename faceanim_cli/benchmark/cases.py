@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from faceanim_cli.animation.animator import Animator, Image
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.pictures import Image
 from faceanim_cli.benchmark.clock import StageClock, count_macs, synchronise
 from faceanim_cli.benchmark.peak import convolution_peak
 

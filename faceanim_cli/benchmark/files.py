@@ -15,8 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceanim_cli.animation.animator import Animator, Image
+from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.job import DETECTIONS_PER_SECOND
+from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.animation.scene import Scene
 from faceanim_cli.benchmark.cases import Timing

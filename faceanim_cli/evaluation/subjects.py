@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from faceanim_cli.animation.animator import Animator, Image
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.pictures import Image
 from faceanim_cli.errors import FaceanimError
 from faceanim_models.geometry import fit_similarity, identity_grid, warp
 
