@@ -49,7 +49,7 @@ from faceanim_cli.training.run import (
 from faceanim_cli.training.run_files import RunFiles, Stateful
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.training.validation import EVERY, ValidationScores, sample_grid, validate
-from faceanim_cli.weights.checkpoint import load_checkpoint
+from faceanim_cli.weights.load import load_weights
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
@@ -307,8 +307,12 @@ def _build(settings: TrainingSettings, perceptual: PerceptualLoss | None) -> Ani
             imagenet = squeezenet.features if squeezenet else features_of("squeezenet1_1", None)
             model.dense_motion.segmenter.start_from_imagenet(imagenet.state_dict())
     else:
-        loaded = load_checkpoint(settings.init, expected="animation")
-        assert isinstance(loaded, AnimationModel)
+        loaded = load_weights(settings.init)
+        if not isinstance(loaded, AnimationModel):
+            raise WeightsError(
+                f"{settings.init}: first-order-model's networks, which animate and eval use as they are; "
+                "train goes on from faceanim's own"
+            )
         model = loaded
         if settings.keypoints and model.settings.anchors != anchors:
             raise WeightsError(

@@ -17,7 +17,13 @@ from faceanim_cli.training.progress import LossReport
 from faceanim_cli.training.run import learning_rate_factor, moving_average
 from faceanim_cli.training.swats import SWATS
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from faceanim_models import AnimationModel, PatchDiscriminator, PatchDiscriminatorSettings
+from faceanim_models import (
+    AnimationModel,
+    FirstOrderModel,
+    FirstOrderSettings,
+    PatchDiscriminator,
+    PatchDiscriminatorSettings,
+)
 from tests.training.conftest import K, squeezenet_file, state_of, tiny_settings, write_data
 
 TIME_LIMIT = 60.0  # seconds for a test that takes three on an idle core
@@ -248,6 +254,19 @@ class TestRefusals:
         save_checkpoint(tmp_path / "d.safetensors", PatchDiscriminator(PatchDiscriminatorSettings((4,))))
         with pytest.raises(WeightsError, match="discriminator"):
             run(init=tmp_path / "d.safetensors")
+
+    def test_weights_of_first_order_model(self, run, tmp_path):
+        small = FirstOrderSettings(
+            num_keypoints=4,
+            jacobian_maps=4,
+            keypoint_widths=(4, 6),
+            motion_widths=(5, 6),
+            generator_widths=(4, 6),
+            residual_blocks=1,
+        )
+        save_checkpoint(tmp_path / "f.safetensors", FirstOrderModel(small))
+        with pytest.raises(WeightsError, match="first-order-model's networks, which animate and eval use"):
+            run(init=tmp_path / "f.safetensors")
 
     @pytest.mark.parametrize(
         ("changes", "said"),
