@@ -124,6 +124,12 @@ class AnimationOptions:
             help="Quality of the encoding, 0 is lossless (default: visually lossless, 18 for h264).",
         ),
     ] = None
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="auto, software or nvenc; auto is the NVIDIA GPU's for h264 and hevc, where that works."
+        ),
+    ] = "auto"
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     precision: Annotated[
         str, typer.Option(help="auto, fp32, bf16 or fp16; a half that shows falls back to fp32.")
@@ -210,7 +216,7 @@ class AnimationOptions:
         from faceanim_cli.media import Encoding  # noqa: PLC0415
 
         return Rendering(
-            Encoding(self.codec, self.crf),
+            Encoding(self.codec, self.crf, self.encoder),
             parse_fps(self.fps),
             parse_audio(self.audio),
             paste_back=self.paste_back,

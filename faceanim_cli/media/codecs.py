@@ -1,5 +1,6 @@
 """Video codecs: what each asks of ffmpeg, and which files take it."""
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,6 +8,9 @@ from pathlib import Path
 
 from faceanim_cli.errors import UsageError
 from faceanim_cli.media.ffmpeg import find_ffmpeg, run
+from faceanim_cli.media.nvenc import cuda_is_there, trial_fault
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Codec:
     options: tuple[str, ...] = ()
     lossless: tuple[str, ...] = ()
     """Options that make crf 0 lossless, where the number alone does not."""
+    scale: tuple[str, ...] = ("-crf",)
+    """What the quality's number follows."""
     rgb: bool = False
     """Keeps RGB as it is; the others get limited-range BT.709."""
 
@@ -30,7 +36,7 @@ class Codec:
         arguments = ["-c:v", self.encoder, *self.options]
         if quality == 0 and self.lossless:
             return [*arguments, *self.lossless]
-        return arguments if quality is None else [*arguments, "-crf", str(quality)]
+        return arguments if quality is None else [*arguments, *self.scale, str(quality)]
 
 
 CODECS = {
@@ -55,6 +61,16 @@ CODECS = {
     "prores": Codec("prores_ks", pixels="yuv422p10le", options=("-profile:v", "hq", "-vendor", "apl0")),
     "ffv1": Codec("ffv1", pixels="bgr0", rgb=True),  # lossless
 }
+# The same codecs made by an NVIDIA GPU. -cq is their crf, on the same scale; -b:v 0 keeps ffmpeg's default of
+# 2 Mbit/s from capping it. Not AV1: its -cq is not SVT-AV1's crf, and few cards have it.
+_CQ = ("-rc", "vbr", "-b:v", "0", "-cq")
+NVENC = {
+    "h264": Codec("h264_nvenc", 18, options=("-preset", "p5"), lossless=("-tune", "lossless"), scale=_CQ),
+    "hevc": Codec("hevc_nvenc", 20, options=("-preset", "p5"), lossless=("-tune", "lossless"), scale=_CQ),
+}
+ENCODERS = ("auto", "software", "nvenc")
+TRIAL_SIZE = (256, 256)  # where the video's own is not known yet
+
 ALIASES = {"h265": "hevc", "x264": "h264", "x265": "hevc", "avc": "h264"}
 
 # By suffix, the codecs that players of such files understand; the first is the default.
@@ -68,13 +84,37 @@ CONTAINERS = {
 MP4_FAMILY = frozenset({".mp4", ".m4v", ".mov"})
 
 
-def choose_codec(path: Path, name: str | None = None, crf: int | None = None) -> Codec:
-    """The codec called ``name`` for the file ``path``; None is the default of its container.
+def check_encoder(name: str) -> None:
+    """Refuse an ``--encoder`` that does not exist.
 
     Raises:
-        UsageError: an unknown codec or container, two that do not go together, a ``crf`` beyond the codec's
-            range, or an ffmpeg that lacks the encoder; the line names what there is.
+        UsageError: it is none of ``ENCODERS``.
     """
+    if name not in ENCODERS:
+        raise UsageError(f"--encoder {name}: unknown; use {', '.join(ENCODERS)}")
+
+
+def choose_codec(
+    path: Path,
+    name: str | None = None,
+    crf: int | None = None,
+    encoder: str = "software",
+    size: tuple[int, int] | None = None,
+) -> Codec:
+    """The codec called ``name`` for the file ``path``; None is the default of its container.
+
+    Args:
+        path: the video's name.
+        name: h264, hevc, vp9, av1, prores or ffv1.
+        crf: quality, from 0 (lossless).
+        encoder: software; nvenc, an NVIDIA GPU's; or auto, which is nvenc where that is there and works.
+        size: (width, height) of the video, pixels; None where it is not known yet, and auto not decided.
+
+    Raises:
+        UsageError: an unknown codec, container or encoder, those that do not go together, a ``crf`` beyond
+            the codec's range, or an ffmpeg or a GPU that lacks the encoder; the line names what there is.
+    """
+    check_encoder(encoder)
     taken = CONTAINERS.get(path.suffix.lower())
     if taken is None:
         raise UsageError(f"cannot write {path}: name it {', '.join(CONTAINERS)}")
@@ -91,6 +131,16 @@ def choose_codec(path: Path, name: str | None = None, crf: int | None = None) ->
         raise UsageError(f"--crf {crf}: {asked} has no such quality; leave it out")
     if crf is not None and not 0 <= crf <= codec.worst_crf:
         raise UsageError(f"--crf {crf}: {asked} has 0 (lossless) to {codec.worst_crf}")
+    if encoder == "nvenc":
+        fault = _nvenc_fault(asked, crf, size or TRIAL_SIZE)
+        if fault is not None:
+            raise UsageError(f"--encoder nvenc: {fault}; leave it out for the software encoder")
+        return NVENC[asked]
+    if encoder == "auto" and size is not None and asked in NVENC and cuda_is_there():
+        fault = _nvenc_fault(asked, crf, size)
+        if fault is None:
+            return NVENC[asked]
+        logger.info("no NVENC: %s", fault)
     if codec.encoder not in encoders(find_ffmpeg()):
         there = [other for other in taken if CODECS[other].encoder in encoders(find_ffmpeg())]
         raise UsageError(
@@ -99,6 +149,17 @@ def choose_codec(path: Path, name: str | None = None, crf: int | None = None) ->
             + "pip install imageio-ffmpeg and unset IMAGEIO_FFMPEG_EXE"
         )
     return codec
+
+
+def _nvenc_fault(codec: str, crf: int | None, size: tuple[int, int]) -> str | None:
+    """Why NVENC cannot encode so; None if it can."""
+    if codec not in NVENC:
+        return f"it writes {' and '.join(NVENC)}, not {codec}"
+    ffmpeg, fast = find_ffmpeg(), NVENC[codec]
+    if fast.encoder not in encoders(ffmpeg):
+        return f"this ffmpeg has no {fast.encoder}"
+    fault = trial_fault(ffmpeg, tuple(fast.arguments(crf)), fast.pixels, size)
+    return None if fault is None else f"{fast.encoder} does not work here ({fault})"
 
 
 @lru_cache(maxsize=4)

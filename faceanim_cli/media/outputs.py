@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from faceanim_cli.errors import UnreadableInputError, UsageError
-from faceanim_cli.media.codecs import CONTAINERS, choose_codec
+from faceanim_cli.media.codecs import CONTAINERS, check_encoder, choose_codec
 from faceanim_cli.media.frame_folder_writer import FrameFolderWriter
 from faceanim_cli.media.frame_pipe import Frame
 from faceanim_cli.media.input_file import read_head
@@ -30,6 +30,8 @@ class Encoding:
     """A name of ``codecs.py``: h264, hevc, vp9, av1, prores, ffv1."""
     crf: int | None = None
     """Quality in the codec's own scale, 0 (lossless) to 51 or 63."""
+    encoder: str = "auto"
+    """auto, software or nvenc; auto is an NVIDIA GPU's where it is there and works."""
 
 
 class FrameWriter(Protocol):
@@ -81,6 +83,7 @@ def open_output(
             audio_from=audio_from,
             codec=encoding.codec,
             crf=encoding.crf,
+            encoder=encoding.encoder,
             metadata=metadata,
         )
     if path.suffix.lower() in PICTURES:
@@ -103,10 +106,13 @@ def check_output(
     path, encoding = Path(path), encoding or Encoding()
     suffix = path.suffix.lower()
     if suffix in CONTAINERS:
-        choose_codec(path, encoding.codec, encoding.crf)
+        choose_codec(path, encoding.codec, encoding.crf, encoding.encoder)
         check_writable(path)
     else:
         kind = _silent_kind(path)
+        check_encoder(encoding.encoder)
+        if encoding.encoder == "nvenc":
+            raise UsageError(f"--encoder nvenc: {kind} is no video; leave it out, or write .mp4 or .mkv")
         if encoding.codec is not None:
             raise UsageError(f"--codec {encoding.codec}: {kind} has none to choose; write .mp4 or .mkv")
         if sound is not None:

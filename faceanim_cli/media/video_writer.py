@@ -54,6 +54,7 @@ class VideoWriter:
         audio_from: str | os.PathLike[str] | None = None,
         codec: str | None = None,
         crf: int | None = None,
+        encoder: str = "software",
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Check everything that can be checked before work begins.
@@ -66,11 +67,13 @@ class VideoWriter:
                 frame written.
             codec: a name of ``codecs.py``; None is H.264, or VP9 in .webm.
             crf: the codec's quality, from 0 (lossless); None is about visually lossless.
+            encoder: software, which gives the same file on every machine; nvenc; or auto, which is nvenc
+                where it is there and works, and software elsewhere.
             metadata: tags; see ``tags.py`` for the names that every program shows.
 
         Raises:
             ValueError: ``fps``, ``size`` or a tag's name is impossible.
-            UsageError: unknown suffix, codec or quality, the place cannot be written, or no ffmpeg.
+            UsageError: unknown suffix, codec, quality or encoder, the place cannot be written, or no ffmpeg.
             UnreadableInputError: ``audio_from`` is missing or no media file.
         """
         self.path = Path(path)
@@ -78,7 +81,8 @@ class VideoWriter:
         self.width, self.height = size
         if self.fps <= 0 or self.width < 1 or self.height < 1:
             raise ValueError(f"impossible video: {size} at {fps} frames per second")
-        self._codec = choose_codec(self.path, codec, crf)
+        self._codec = choose_codec(self.path, codec, crf, encoder, (self.width, self.height))
+        logger.info("%s: encoded by %s", self.path, self._codec.encoder)
         check_writable(self.path)
         self._crf = crf
         self._tags = container_arguments(self.path, metadata or {})
@@ -163,7 +167,7 @@ class VideoWriter:
             colours = ["-pix_fmt", self._codec.pixels]
         else:
             colours = ["-vf", TO_YUV.format(pixels=self._codec.pixels), *COLOUR_TAGS]
-        hevc = self._codec.encoder == "libx265" and self.path.suffix.lower() in MP4_FAMILY
+        hevc = self._codec.encoder in {"libx265", "hevc_nvenc"} and self.path.suffix.lower() in MP4_FAMILY
         return [
             *colours,
             *self._codec.arguments(self._crf),
