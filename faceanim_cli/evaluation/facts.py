@@ -58,7 +58,8 @@ def run_facts(
             }
             for s in animated
         }
-        run["precision"] = str(animated[0].animator.dtype).removeprefix("torch.")
+        # Before the first batch: what was really used is beside the scores, see precision_used.
+        run["precision_chosen"] = str(animated[0].animator.dtype).removeprefix("torch.")
     if options.protocol == "cross":
         run["source"] = "first frame of another person's clip"
         run["motion"] = "relative, as faceanim animate moves"
@@ -74,8 +75,19 @@ def run_facts(
     return run
 
 
-def facts_for_people(options: EvaluationOptions, run: dict[str, Any]) -> dict[str, str]:
-    """What a report says about itself."""
+def precision_used(subjects: Sequence[Subject]) -> dict[str, str]:
+    """By weights, what their networks compute in; known once they have animated, as halves may fall back."""
+    return {
+        s.name: str(s.animator.dtype).removeprefix("torch.")
+        for s in subjects
+        if isinstance(s, WeightsSubject)
+    }
+
+
+def facts_for_people(
+    options: EvaluationOptions, run: dict[str, Any], precision: dict[str, str]
+) -> dict[str, str]:
+    """What a report says about itself; ``precision`` as ``precision_used`` gives it."""
     every = "all frames" if options.every == 1 else f"every {options.every}th frame"
     facts = {"protocol": f"{options.protocol}, {every}"}
     if options.protocol != "files":
@@ -90,7 +102,7 @@ def facts_for_people(options: EvaluationOptions, run: dict[str, Any]) -> dict[st
             f"{name}: {w['file']}, sha256 {w['sha256'][:16]}, trained at {w['size']} px"
             for name, w in run["weights"].items()
         )
-        facts["precision"] = run["precision"]
+        facts["precision"] = "; ".join(f"{name}: {used}" for name, used in precision.items())
     else:
         facts["clips"] = f"{run['clips']}, list sha256 {run['list_sha256'][:16]}"
         facts["frames"] = f"size: {run['size']}; frames of folders matched by name, others by number"

@@ -62,7 +62,10 @@ class ScoreFolder:
         except OSError as error:
             raise UsageError(f"cannot write {folder}: {error.strerror}; choose another -o") from error
         self._rows: list[ClipScore] = []
-        before = self._run_before()
+        self.precision: dict[str, str] = {}
+        """What the networks computed those rows in that were here before; empty if their run did not end."""
+        earlier = self._summary_before()
+        before = earlier.get("run")
         if before is not None and not overwrite:
             # Through JSON, so that tuples and lists compare as they are read back.
             if before != json.loads(json.dumps(run)):
@@ -76,7 +79,8 @@ class ScoreFolder:
                     "choose another -o, or --overwrite it"
                 )
             self._rows = [row for row in self._read() if not row.problem]
-        self.save_summary({"complete": False})
+            self.precision = earlier.get("precision", {})
+        self.save_summary({"complete": False, "precision": self.precision})
         self._write()
 
     @property
@@ -113,11 +117,12 @@ class ScoreFolder:
         with whole_file(self.folder / "scores.json") as partial:
             partial.write_text(text + "\n", encoding="utf-8")
 
-    def _run_before(self) -> Any:
+    def _summary_before(self) -> dict[str, Any]:
         try:
-            return json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))["run"]
-        except (OSError, ValueError, KeyError):
-            return None
+            summary = json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return summary if isinstance(summary, dict) else {}
 
     def _write(self) -> None:
         with (

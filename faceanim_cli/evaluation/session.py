@@ -15,7 +15,7 @@ from faceanim_cli.console import ProgressCallback
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, Tools
 from faceanim_cli.evaluation.clips import ClipFile, find_clips
-from faceanim_cli.evaluation.facts import facts_for_people, run_facts, versions
+from faceanim_cli.evaluation.facts import facts_for_people, precision_used, run_facts, versions
 from faceanim_cli.evaluation.files import file_pairs
 from faceanim_cli.evaluation.grid import choose_cast, write_grid
 from faceanim_cli.evaluation.learned import (
@@ -49,6 +49,8 @@ class Result:
     columns: tuple[Column, ...]
     run: dict[str, Any]
     facts: dict[str, str]
+    precision: dict[str, str]
+    """By weights, what their networks computed in."""
 
     def as_json(self) -> Any:
         """What scores.json holds."""
@@ -98,7 +100,11 @@ def run_evaluation(
         progress=progress,
         warn=warn,
     )
-    result = Result(evaluation, columns, run, facts_for_people(options, run))
+    precision = precision_used(subjects)
+    if folder is not None and not evaluation.frames:  # all was here: these networks have not shown anything
+        precision |= folder.precision
+    facts = facts_for_people(options, run, precision)
+    result = Result(evaluation, columns, run, facts, precision)
     if folder is not None:
         folder.save_summary(summary_of(result))
         write_report(folder, evaluation, columns, result.facts)
@@ -271,6 +277,7 @@ def summary_of(result: Result) -> dict[str, Any]:
         "problems": [
             {"clip": row.clip, "subject": row.subject, "problem": row.problem} for row in evaluation.problems
         ],
+        "precision": result.precision,
         "versions": versions(),
         "seconds": {name: round(seconds, 3) for name, seconds in evaluation.seconds.items()},
         "frames": evaluation.frames,

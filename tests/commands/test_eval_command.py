@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
 
+from faceanim_cli.animation.networks import Networks
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.evaluation.metrics import METRICS
 from faceanim_cli.evaluation.session import example_clips
@@ -115,6 +117,30 @@ def test_weights_and_baselines_side_by_side(
     assert code == 2
     assert "another run (other: seed)" in err
     assert run(*arguments, "--seed", 5, "--overwrite")[0] == 0
+
+
+def test_scores_say_the_precision_that_was_used(
+    run: Run, clips: Path, rigid_weights_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Networks.paint
+
+    def off_in_half(self: Networks, *arguments: Any) -> torch.Tensor:
+        return right(self, *arguments) + (0 if self.dtype == torch.float32 else 0.02)
+
+    arguments = (
+        *("--data", clips, "--weights", rigid_weights_file, "--size", 64, "--crop", "none"),
+        *("--device", "cpu", "--precision", "bf16", "--metrics", "psnr", "-o"),
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Networks, "paint", off_in_half)
+        assert run(*arguments, tmp_path / "fell")[0] == 0
+    assert run(*arguments, tmp_path / "stayed")[0] == 0
+    for report, used in (("fell", "float32"), ("stayed", "bfloat16")) * 2:  # and resumed, with nothing to do
+        scores = json.loads((tmp_path / report / "scores.json").read_text())
+        assert scores["precision"] == {"rigid": used}
+        assert scores["run"]["precision_chosen"] == "bfloat16"
+        assert f"<dd>rigid: {used}</dd>" in (tmp_path / report / "report.html").read_text()
+        assert run(*arguments, tmp_path / report)[0] == 0
 
 
 def test_files_against_their_copy_in_json(run: Run, clips: Path) -> None:
