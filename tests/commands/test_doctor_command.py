@@ -13,6 +13,7 @@ import pytest
 from faceanim_cli import doctor
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.errors import FaceanimError
+from faceanim_models import Keypoints
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -86,11 +87,12 @@ def test_damaged_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_a_device_that_gives_black_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    def black(animator: Animator, frames: Iterable[object], **_: object) -> Iterator[np.ndarray]:
-        for _frame in frames:
-            yield np.zeros((animator.size, animator.size, 3), np.uint8)
+    def black(animator: Animator, motion: Iterable[Keypoints], *_: object) -> Iterator[np.ndarray]:
+        for keypoints in motion:
+            for _point in keypoints.points:
+                yield np.zeros((animator.size, animator.size, 3), np.uint8)
 
-    monkeypatch.setattr(Animator, "animate", black)
+    monkeypatch.setattr(Animator, "follow", black)
     with pytest.raises(FaceanimError, match=r"wrong by \d+ levels; (animate with --precision fp32|install)"):
         doctor.self_test()
 

@@ -89,7 +89,7 @@ class TestWhereTheCropLies:
 
     def test_of_a_clip_follows_the_median_not_the_mean(self):
         faces = [Box(200, 100, 90, 90)] * 5 + [Box(210, 100, 90, 90)]
-        assert clip_crop(faces, (640, 480)).x == 155
+        assert clip_crop(faces, (640, 480), scale=2.0).x == 155
 
 
 class TestFrameCrop:
