@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from faceanim_cli.animation.animator import Animator, Crop
-from faceanim_cli.animation.motion_job import animate_motion, is_motion
+from faceanim_cli.animation.motion_job import DETECTIONS_PER_SECOND, animate_motion, is_motion
 from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.provenance import provenance
@@ -28,8 +28,6 @@ from faceanim_cli.media import (
 )
 
 logger = logging.getLogger(__name__)
-
-DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
 
 
 def animate_file(
@@ -96,7 +94,7 @@ def animate_file(
         remove_leftovers(output)
         expected = video.frame_count_estimate
         logger.info("%s: %d x %d, %s fps, about %s frames, crop %s", driver, *size, video.fps, expected, crop)
-        boxes = None if track is None else (track.box_at(index) for index in range(2**62))
+        boxes = None if track is None else track.boxes_of_frames()
         done = 0
         frames = _Kept(pipeline.stage("decode", video))
         sound = driver if video.has_audio and rendering.audio == "driver" else rendering.sound

@@ -32,14 +32,16 @@ from faceanim_models import Keypoints
 
 logger = logging.getLogger(__name__)
 
-DETECTIONS_PER_SECOND = 3.0  # as for an animation: the crop is then the same
+DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
 
 
 def is_motion(driver: Path) -> bool:
     """Whether a driver is a motion file or, if there is no file of that name, a motion of the library."""
-    return (driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir()) or (
-        str(driver) in LIBRARY and not driver.exists()
-    )
+    return (driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir()) or _of_library(driver)
+
+
+def _of_library(driver: Path) -> bool:
+    return str(driver) in LIBRARY and not driver.exists()
 
 
 def save_motion(
@@ -66,7 +68,7 @@ def save_motion(
         if driver_crop == "auto":
             track = track_face(video.sample(DETECTIONS_PER_SECOND), FaceDetector(), name=str(driver))
             crop = track.clip_crop((video.width, video.height))
-            boxes = (track.box_at(index) for index in range(2**62))
+            boxes = track.boxes_of_frames()
         elif driver_crop is not None:
             crop = square_crop(Box(*driver_crop), (video.width, video.height))
         found: list[Keypoints] = []
@@ -109,8 +111,8 @@ def animate_motion(
     """
     if rendering.side_by_side:
         raise UsageError(f"{driver} has no frames to show: leave out --side-by-side")
-    named = not driver.exists() and str(driver) in LIBRARY
-    motion = library_motion(str(driver), animator.anchors) if named else read_motion(driver)
+    of_library = _of_library(driver)
+    motion = library_motion(str(driver), animator.anchors) if of_library else read_motion(driver)
     motion.check_fit(animator.anchors, hash_file(animator.weights), str(driver))
     motion = motion.resampled(playable_rate(output, rendering.fps or motion.fps))
     scene = Scene(animator, read_photo(photo), photo_crop, rendering, name=str(photo))

@@ -22,11 +22,14 @@ def check_image(image: Image) -> None:
 
 def cut(image: Image, crop: Box | None, side: int) -> Image:
     """That crop of an image, in its pixels, at ``side`` x ``side``; None is the whole of it."""
-    if crop is not None:
-        return crop_image(image, crop, side)
-    shrinks = max(image.shape[:2]) > side
+    return scaled(image, (side, side)) if crop is None else crop_image(image, crop, side)
+
+
+def scaled(image: Image, size: tuple[int, int]) -> Image:
+    """An image at that size, (width, height); where a side shrinks, pixels are averaged."""
+    shrinks = size[0] < image.shape[1] or size[1] < image.shape[0]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (side, side), interpolation=interpolation))
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 
 
 def to_batch(images: list[Image], device: torch.device) -> Tensor:

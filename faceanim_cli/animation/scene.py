@@ -7,12 +7,11 @@ from functools import cached_property
 from itertools import tee
 from typing import cast
 
-import cv2
 import numpy as np
 import torch
 
 from faceanim_cli.animation.animator import Animator, Crop
-from faceanim_cli.animation.pictures import Image
+from faceanim_cli.animation.pictures import Image, cut, scaled
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import (
@@ -140,7 +139,7 @@ class Scene:
         """The crops of all faces and of a driving frame in a row, as the networks see them."""
         side = self._animators[0].model_size
         photos = (self._seen(animator, side) for animator in self._animators)
-        return np.concatenate([*photos, _cut(driving, self._driver_crop, side)], axis=1)
+        return np.concatenate([*photos, cut(driving, self._driver_crop, side)], axis=1)
 
     @property
     def _result_size(self) -> tuple[int, int]:
@@ -165,8 +164,8 @@ class Scene:
     def _driver_panel(self, frame: Image) -> Image:
         """Beside a crop, the driver's crop; beside a whole photo, its whole frame."""
         if self._patches:
-            return _scaled(frame, (self._driver_width, self._result_size[1]))
-        return _cut(frame, self._driver_crop, self._driver_width)
+            return scaled(frame, (self._driver_width, self._result_size[1]))
+        return cut(frame, self._driver_crop, self._driver_width)
 
     def _set_photo(
         self, animator: Animator, place: Box | None, face: Box | None, others: Sequence[Box], name: str
@@ -182,7 +181,7 @@ class Scene:
         animator.set_photo(self._photo, crop, name, face=face, reach=reach)
 
     def _seen(self, animator: Animator, side: int) -> Image:
-        return _cut(self._photo, animator.photo_crop, side)
+        return cut(self._photo, animator.photo_crop, side)
 
 
 def warn_of_share(image: Image, crop: Box, name: str, option: str, detector: FaceDetector) -> None:
@@ -221,15 +220,4 @@ def _fitted(photo: Image, rendering: Rendering, name: str) -> tuple[Image, float
     size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
     if rendering.longest_side is None:
         logger.warning("%s: shrunk to %dx%d for the video; --size %d keeps all of it", name, *size, longest)
-    return _scaled(photo, size), scale
-
-
-def _cut(image: Image, crop: Box | None, side: int) -> Image:
-    return _scaled(image, (side, side)) if crop is None else crop_image(image, crop, side)
-
-
-def _scaled(image: Image, size: tuple[int, int]) -> Image:
-    shrinks = size[1] < image.shape[0]
-    return np.asarray(
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8
-    )
+    return scaled(photo, size), scale

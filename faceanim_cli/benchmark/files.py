@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.job import DETECTIONS_PER_SECOND
+from faceanim_cli.animation.motion_job import DETECTIONS_PER_SECOND
 from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.animation.scene import Scene

@@ -9,8 +9,9 @@ memory grows by a few numbers per sample, whatever the clip.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -57,6 +58,10 @@ class FaceTrack:
             for values in zip(*((b.x, b.y, b.w, b.h) for b in self.boxes), strict=True)
         )
         return Box(x, y, w, h)
+
+    def boxes_of_frames(self) -> Iterator[Box]:
+        """The box in each frame from the first on, without end."""
+        return map(self.box_at, count())
 
     def clip_crop(self, image_size: tuple[int, int]) -> Box:
         """The one square crop of the clip, see ``framing.clip_crop``; ``image_size`` is (width, height)."""
