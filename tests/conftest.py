@@ -1,5 +1,6 @@
-"""Tiny networks and free pictures that several tests share."""
+"""Tiny networks, free pictures and the command line, which several tests share."""
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import skimage.data
 import torch
 from hypothesis import settings
 
+from faceanim_cli.app import main
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.weights.checkpoint import save_checkpoint
@@ -80,3 +82,22 @@ def make_driver(tmp_path: Path, astronaut: np.ndarray) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def faceanim(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command line called as a shell would call it, in this process.
+
+    Takes the arguments; returns exit code, stdout and stderr.
+    """
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["faceanim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return call

@@ -12,22 +12,10 @@ from faceanim_cli import Animator
 from faceanim_cli.animation.job import animate_file
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
-from faceanim_cli.media import VideoReader, VideoWriter, open_video, write_photo
+from faceanim_cli.media import VideoReader, VideoWriter, open_video
 from faceanim_cli.media.ffmpeg import run
 
 MakeDriver = Callable[..., Path]
-
-
-@pytest.fixture
-def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    path = tmp_path / "photo.png"
-    write_photo(path, astronaut)
-    return path
-
-
-@pytest.fixture
-def animator(rigid_weights_file: Path) -> Animator:
-    return Animator(rigid_weights_file, device="cpu", precision="fp32", sr=False)
 
 
 @pytest.fixture

@@ -12,19 +12,7 @@ from faceanim_cli.animation.job import animate_file
 from faceanim_cli.animation.motion_job import save_motion
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import UsageError
-from faceanim_cli.media import VideoReader, write_photo
-
-
-@pytest.fixture
-def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    path = tmp_path / "photo.png"
-    write_photo(path, astronaut)
-    return path
-
-
-@pytest.fixture
-def animator(rigid_weights_file: Path) -> Animator:
-    return Animator(rigid_weights_file, device="cpu", precision="fp32", sr=False)
+from faceanim_cli.media import VideoReader
 
 
 def test_a_motion_file_gives_what_its_driver_gives(
