@@ -302,16 +302,19 @@ class Animator:
             if follower is None:
                 networks, code = self._networks, photo.code(self._networks)
                 follower = self._follower(code, reference)
-            results = self._painted(networks, code, follower, driving)
+            keypoints = self._followed(follower, driving)
+            results = self._painted(networks, code, keypoints)
             if "pictures" in self._unchecked and networks.dtype != torch.float32:
                 exact = networks.exact()
                 exact_code = photo.code(exact)
                 anew = self._follower(exact_code, reference)
-                wanted = self._painted(exact, exact_code, anew, driving)
-                levels = float(np.abs(results[-1].astype(np.float32) - wanted[-1]).mean())
+                keypoints = self._followed(anew, driving)
+                (wanted,) = self._painted(exact, exact_code, part_of(keypoints, slice(-1, None)))
+                levels = float(np.abs(results[-1].astype(np.float32) - wanted).mean())
                 if not self._stays("pictures", levels, VISIBLE_LEVELS, "levels of 255"):
                     self._networks = networks = exact
-                    code, follower, results = exact_code, anew, wanted
+                    code, follower = exact_code, anew
+                    results = self._painted(networks, code, keypoints)
             yield from results
         if follower is not None and (beyond := str(follower.beyond)):
             logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
@@ -327,19 +330,18 @@ class Animator:
             reference,
         )
 
-    def _painted(
-        self, networks: Networks, code: PhotoCode, follower: Follower, driving: Keypoints
-    ) -> list[Image]:
+    @staticmethod
+    def _followed(follower: Follower, driving: Keypoints) -> Keypoints:
         # In half precision a point would be off by a quarter of a pixel, another in each frame.
         with torch.inference_mode():
-            points, jacobians = follower(driving)
+            return Keypoints(*follower(driving))
 
+    def _painted(self, networks: Networks, code: PhotoCode, keypoints: Keypoints) -> list[Image]:
         def paint(part: slice) -> list[Image]:
             with networks.inference():
-                keypoints = Keypoints(points[part], None if jacobians is None else jacobians[part])
-                return to_frames(networks.paint(code, keypoints), self.size)
+                return to_frames(networks.paint(code, part_of(keypoints, part)), self.size)
 
-        return in_parts(paint, slice(0, len(points)), self.device, self._use_batch)
+        return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
 
     def _use_batch(self, frames: int) -> None:
         self.batch = min(self.batch, frames)
@@ -378,3 +380,9 @@ class Animator:
 
     def _to_batch(self, images: list[Image], crop: Box | None) -> Tensor:
         return to_batch([cut(image, crop, self.model_size) for image in images], self.device)
+
+
+def part_of(keypoints: Keypoints, part: slice) -> Keypoints:
+    """The keypoints of some frames of a batch."""
+    turns = keypoints.jacobians
+    return Keypoints(keypoints.points[part], None if turns is None else turns[part])

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from faceanim_cli.animation.animator import Animator, Crop
+from faceanim_cli.animation.animator import Animator, Crop, part_of
 from faceanim_cli.animation.pictures import Image, cut, scaled
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import UsageError
@@ -108,7 +108,7 @@ class Scene:
         turns = [batch.jacobians for batch in batches if batch.jacobians is not None]
         together = Keypoints(torch.cat([b.points for b in batches]), torch.cat(turns) if turns else None)
         chosen = [animator.closest_frame(together) for animator in self._animators]
-        self._references = [None if i is None else _one(together, i) for i in chosen]
+        self._references = [None if i is None else part_of(together, slice(i, i + 1)) for i in chosen]
         return chosen[0]
 
     def follow(self, motion: Iterable[Keypoints]) -> Iterator[tuple[Image, ...]]:
@@ -201,12 +201,6 @@ def warn_of_share(image: Image, crop: Box, name: str, option: str, detector: Fac
             100 / FRAME_SCALE,
             "smaller" if share < SMALLEST_SHARE else "larger",
         )
-
-
-def _one(keypoints: Keypoints, index: int) -> Keypoints:
-    turns = keypoints.jacobians
-    part = slice(index, index + 1)
-    return Keypoints(keypoints.points[part], None if turns is None else turns[part])
 
 
 def _fitted(photo: Image, rendering: Rendering, name: str) -> tuple[Image, float]:
