@@ -61,7 +61,7 @@ class DenseMotionNetwork(nn.Module):
         self.settings = settings
         k = settings.num_keypoints
         self.candidates = k + 1 + settings.use_similarity
-        # Photo maps where they are, and as the head candidate moves them.
+        # Photo maps where they are, and as the head moves them.
         self.unet = UNet(3 * self.candidates + k + 2 * settings.photo_channels, settings.widths)
         self.segmenter: HeadSegmenter | None = None
         if settings.photo_channels:
@@ -109,7 +109,9 @@ class DenseMotionNetwork(nn.Module):
         inputs = [views, heatmaps - was]
         if photo_maps is not None:
             small = F.avg_pool2d(photo_maps, 2)
-            inputs += [small, warp(small, grids[:, 1])]
+            # Without the head candidate: as the keypoints move on the average.
+            head = grids[:, 1] if self.settings.use_similarity else grids[:, 1:].mean(1)
+            inputs += [small, warp(small, head)]
         seen = torch.cat([x.to(working_type(x)) for x in inputs], dim=1)
         features = self.unet(channels_last(seen))
 

@@ -124,6 +124,21 @@ class TestNetwork:
         expected = identity_grid(2 * SIZE, 2 * SIZE, source).expand_as(grid)
         torch.testing.assert_close(grid, expected, rtol=0, atol=1e-5)
 
+    def test_without_similarity_the_photos_maps_move_as_the_keypoints_do_on_the_average(self, source):
+        settings = dataclasses.replace(TINY, use_similarity=False, photo_channels=2)
+        network = DenseMotionNetwork(settings).eval()
+        seen = []
+        network.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        step = 2 / (SIZE - 1)  # one pixel at ``size``
+        driving = source.clone()
+        driving[:, 0, 0] -= K * step  # one keypoint by K pixels to the left: one pixel on the average
+        maps = torch.rand(2, 2, 2 * SIZE, 2 * SIZE)
+        with torch.no_grad():
+            network(torch.rand(2, 3, SIZE, SIZE), source, driving, maps)
+        still, head = seen[0][:, -4:-2], seen[0][:, -2:]
+        torch.testing.assert_close(still, torch.nn.functional.avg_pool2d(maps, 2))
+        torch.testing.assert_close(head[..., :-1], still[..., 1:], rtol=0, atol=1e-5)
+
     def test_the_residual_is_bounded(self, network, source):
         thumbnail = torch.rand(2, 3, SIZE, SIZE)
         without = network(thumbnail, source, source.flip(1)).grid
