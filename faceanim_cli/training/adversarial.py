@@ -65,3 +65,38 @@ def windows(images: Tensor, corners: list[tuple[int, int]], side: int) -> Tensor
         for image, (row, column) in zip(images, corners, strict=True)
     ]
     return torch.stack(cut).contiguous(memory_format=torch.channels_last)
+
+
+class Adversary:
+    """The discriminator's part in a run: it looks at windows on faces and asks for better ones.
+
+    Args:
+        discriminator: untrained; it learns by ``objective``.
+        adversarial: weight of Eq. 5 in the generator's loss.
+        feature_matching: weight of the features' distance, times ``adversarial``.
+        size: pixels, of the images.
+        side: pixels, of the windows.
+    """
+
+    def __init__(
+        self,
+        discriminator: PatchDiscriminator,
+        adversarial: float,
+        feature_matching: float,
+        size: int,
+        side: int,
+    ) -> None:
+        self.objective = DiscriminatorObjective(discriminator)
+        self._adversarial, self._feature_matching = adversarial, feature_matching
+        self._size, self._side = size, side
+
+    def windows(self, batch: dict[str, Tensor], generated: Tensor) -> tuple[Tensor, Tensor]:
+        """The same windows of ``batch``'s driving frames (see ``PairDataset``) and of what was generated."""
+        corners = face_corners(batch["driving_points"], self._size, self._side)
+        return windows(batch["driving"], corners, self._side), windows(generated, corners, self._side)
+
+    def asks(self, real: Tensor, generated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What comes on top of the generator's loss (Eq. 6), a scalar; and its terms by name, unweighted."""
+        terms = generator_terms(self.objective.discriminator, real, generated)
+        asked = terms["adversarial"] + self._feature_matching * terms["feature_matching"]
+        return self._adversarial * asked, {name: term.detach() for name, term in terms.items()}

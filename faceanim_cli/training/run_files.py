@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from faceanim_cli.errors import FaceanimError, UsageError, WeightsError
+from faceanim_cli.media import write_photo
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.weights.checkpoint import save_checkpoint
@@ -29,16 +31,15 @@ class RunFiles:
     """The files of one run in its folder.
 
     ``settings.json``; ``state.pt``, from which the run goes on; ``last.safetensors`` and, best by
-    score on the validation people, ``best.safetensors``; the newest ``step-N.safetensors``. Each is
-    replaced in one go: a run that dies while it writes leaves what was there before.
+    score on the validation people, ``best.safetensors``; the newest ``step-N.safetensors``; ``samples/``.
+    Each is replaced in one go: a run that dies while it writes leaves what was there before.
 
     Args:
         settings: the run's; its folder is made.
-        notes: kept in the weights' metadata.
     """
 
-    def __init__(self, settings: RunSettings, notes: str = "") -> None:
-        self.out, self.keep, self.notes = settings.out, settings.keep, notes
+    def __init__(self, settings: RunSettings) -> None:
+        self.out, self.keep, self.notes = settings.out, settings.keep, settings.notes
         self.state_file = self.out / "state.pt"
         self.last, self.best = self.out / "last.safetensors", self.out / "best.safetensors"
         self.saved_step: int | None = None  # that the run would go on from
@@ -119,6 +120,11 @@ class RunFiles:
             FaceanimError: it cannot be written; what was there stays.
         """
         self._save_weights(self.best, step, network, score=repr(score))
+
+    def save_sample(self, step: int, picture: np.ndarray[Any, Any]) -> None:
+        """Keep what the network made after ``step`` steps, uint8 RGB (H, W, 3)."""
+        (self.out / "samples").mkdir(exist_ok=True)
+        write_photo(self.out / "samples" / f"step-{step:08}.png", picture)
 
     def best_score(self) -> float:
         """The score of ``best.safetensors``; minus infinity without it."""

@@ -35,6 +35,7 @@ class RunSettings:
     precision: Precision = "bf16"  # what convolutions are computed in: torch.autocast's type
     devices: str = "auto"  # how many on each node, or which ("0,2"); torchrun decides for itself
     nodes: int = 1
+    notes: str = ""  # kept in the checkpoints, about the data and its licence
 
     def __post_init__(self) -> None:
         if self.decay_over == "minutes" and not self.max_minutes:

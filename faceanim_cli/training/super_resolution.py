@@ -4,39 +4,19 @@ faceanim train --stage sr --data DATA --out RUN
 """
 
 import math
-import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Subset
 
 from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.training.devices import (
-    autocast,
-    launch,
-    memory_explained,
-    seed_step,
-    synchronise_batch_norms,
-)
-from faceanim_cli.training.perceptual import perceptual_loss
-from faceanim_cli.training.progress import Curves, Listener, LossReport, TrainingResult
-from faceanim_cli.training.run import (
-    Schedule,
-    StopOnSignal,
-    channels_last,
-    check_finite,
-    make_optimizer,
-    moving_average,
-    quiet_worker,
-    take_step,
-)
-from faceanim_cli.training.run_files import RunFiles, Stateful
+from faceanim_cli.training.loop import Stage, train
+from faceanim_cli.training.perceptual import PerceptualLoss, perceptual_loss
+from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_models import FaceSuperResolver, FaceSuperResolverSettings
@@ -59,7 +39,6 @@ class SuperResolutionSettings(RunSettings):
     perceptual_weight: float = 0.02  # against 1 for the L1 of Eq. 7: about as strong; 0: Eq. 7 alone
     perceptual_share: float = 0.4  # of a batch has its features compared, which costs more than all the rest
     size: int = 64  # pixels of a low-resolution crop; many small ones teach more than few large
-    notes: str = ""  # kept in the checkpoints, about the data and its licence
 
 
 @dataclass(frozen=True)
@@ -71,8 +50,10 @@ class SuperResolutionScores:
     degraded: float  # input soft, noisy and compressed besides
     degraded_bicubic: float
 
+    unit: ClassVar[str] = "dB over bicubic"
+
     @property
-    def gain(self) -> float:
+    def value(self) -> float:
         """What the network adds to the plain enlargement, mean of both kinds of input."""
         return (self.clean - self.clean_bicubic + self.degraded - self.degraded_bicubic) / 2
 
@@ -83,150 +64,78 @@ class SuperResolutionScores:
         )
 
 
+class SuperResolutionObjective(nn.Module):
+    """What super-resolution is trained to do, as one module: a batch in, the loss out.
+
+    Args:
+        network: enlarges.
+        perceptual: compares features; None for Eq. 7 alone.
+        weight: of that comparison.
+        share: of a batch that it is made for, in (0, 1].
+    """
+
+    def __init__(
+        self, network: FaceSuperResolver, perceptual: PerceptualLoss | None, weight: float, share: float
+    ) -> None:
+        super().__init__()
+        self.network, self.perceptual, self.weight, self.share = network, perceptual, weight, share
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss, a scalar; its terms by name, unweighted; and the enlarged crops (B, 3, 2 S, 2 S).
+
+        For ``batch`` see ``PortraitDataset``.
+        """
+        result, wanted = self.network(batch["low"]), batch["high"]
+        terms = {"pixels": (result - wanted).abs().mean()}  # Eq. 7
+        loss = terms["pixels"]
+        if self.perceptual is not None:
+            few = math.ceil(self.share * len(result))
+            with torch.no_grad():
+                target = self.perceptual.maps(wanted[:few])
+            terms["perceptual"] = self.perceptual(result[:few], target)
+            loss = loss + self.weight * terms["perceptual"]
+        return loss, {name: term.detach() for name, term in terms.items()}, result
+
+
 def train_super_resolution(
     settings: SuperResolutionSettings, listener: Listener | None = None
 ) -> TrainingResult | None:
-    """Train until ``max_steps``, ``max_minutes`` or a signal; go on where an earlier run in ``out`` stopped.
+    """Train super-resolution on the photos in ``settings.data``; for the rest see :func:`loop.train`.
 
-    The weights are best by what they add to the plain enlargement of the photos with split 'val'. Otherwise
-    as :func:`faceanim_cli.training.motion.train_motion`, whose loop this one follows.
+    The weights are best by what they add to the plain enlargement of the photos with split 'val'.
+
+    Raises:
+        UnreadableInputError: no usable data.
+        WeightsError: ``init`` or ``perceptual`` does not fit. And what the loop raises.
     """
-    fabric = launch(settings)
-    main, world, rank = fabric.is_global_zero, fabric.world_size, fabric.global_rank
-    listener = (listener or Listener()) if main else Listener()
-    report = listener.report
-    files = RunFiles(settings, settings.notes)
-    if main:
-        files.begin(settings)
+    return train(settings, lambda fabric: _stage(settings, fabric), listener)
 
+
+def _stage(settings: SuperResolutionSettings, fabric: Fabric) -> Stage:
     portraits = load_portraits(settings.data, "train")
     judges = load_portraits(settings.data, "val")
     if not portraits:
         raise UnreadableInputError(f"{settings.data}: no readable photo with split 'train' in manifest.csv")
-
     network = _build(settings)
-    ema = AveragedModel(network, multi_avg_fn=moving_average(settings.ema)).to(fabric.device)
-    averaged = ema.module
-    assert isinstance(averaged, FaceSuperResolver)
     perceptual = perceptual_loss(settings.perceptual) if settings.perceptual_weight else None
-    if perceptual is not None:
-        perceptual.to(fabric.device).to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(settings.optimizer, network, settings.learning_rate, report, BETAS)
-    scaler = torch.amp.GradScaler(fabric.device.type, enabled=settings.precision == "16")
-    wrapped, fabric_optimizer = fabric.setup(
-        synchronise_batch_norms(fabric, network.to(memory_format=torch.channels_last)), optimizer
+    people = len({portrait.identity for portrait in portraits})
+
+    def pairs(count: int) -> PortraitDataset:
+        return PortraitDataset(portraits, settings.size, count, settings.seed)
+
+    def judge(averaged: nn.Module) -> tuple[SuperResolutionScores, None]:
+        assert isinstance(averaged, FaceSuperResolver)
+        return validate(averaged, judges, fabric.device), None
+
+    weight, share = settings.perceptual_weight, settings.perceptual_share
+    return Stage(
+        network=network,
+        objective=SuperResolutionObjective(network, perceptual, weight, share),
+        data=pairs,
+        about=f"{len(portraits)} photos of {people} people, {len(judges)} to validate on",
+        judge=judge if judges else None,
+        betas=BETAS,
     )
-
-    parts: dict[str, Stateful] = {"model": network, "ema": ema, "optimizer": optimizer}
-    step, seen = 0, 0  # steps taken, pairs drawn
-    state = files.load_state()
-    if state is not None:
-        files.check_optimizer(state, settings)
-        files.restore(state, parts)
-        if scaler.is_enabled() and "scaler" in state:
-            scaler.load_state_dict(state["scaler"])
-        step, seen = state["step"], state["pairs"]
-        report(f"going on from step {step} of {files.state_file}")
-
-    batch, accumulate = settings.batch, settings.accumulate
-    pairs_a_step = batch * accumulate * world
-    total = seen + max(0, settings.max_steps - step) * pairs_a_step
-    pairs = PortraitDataset(portraits, settings.size, total, settings.seed)
-    loader = DataLoader(
-        Subset(pairs, range(seen + rank, total, world)),
-        batch,
-        num_workers=settings.workers,
-        worker_init_fn=quiet_worker,
-        generator=torch.Generator(),  # the loader draws a seed when it starts: not from the step's numbers
-    )
-    on_device = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-    batches = channels_last(cast(Iterable[dict[str, Tensor]], on_device))
-    report(f"{len(portraits)} photos of {len(pairs.people)} people, {len(judges)} to validate on")
-
-    stop = StopOnSignal()
-    schedule = Schedule(settings, 0.0 if state is None else state["progress"])
-    curves = Curves(settings.out / "curves", step, report) if main else None
-    losses = LossReport(listener, schedule, curves, pairs_a_step, settings.max_steps, first_step=step)
-    last_validation = time.monotonic()
-    first_step, progress, rate = step, step / settings.max_steps, 0.0
-    scores: SuperResolutionScores | None = None
-    best = files.best_score()
-
-    def save() -> None:
-        state = {name: part.state_dict() for name, part in parts.items()}
-        if scaler.is_enabled():
-            state["scaler"] = scaler.state_dict()
-        more = {"progress": progress, "pairs": seen, "optimizer_name": settings.optimizer}
-        files.save(step, {**state, **more}, averaged)
-
-    def score() -> None:
-        nonlocal scores, best
-        if not judges:
-            return
-        with autocast(fabric, settings.precision):
-            scores = validate(averaged.eval(), judges, fabric.device)
-        report(f"step {step}: validation {scores}")
-        if curves is not None:
-            curves.add("validation", vars(scores), step)
-        if scores.gain > best:
-            best = scores.gain
-            losses.best = f"{best:+.2f} dB over bicubic at step {step}"
-            files.save_best(step, averaged, best)
-
-    with memory_explained(settings):
-        while True:
-            over, progress = schedule.at(step)
-            over, progress = fabric.broadcast((over or stop.requested, progress), src=0)
-            if over:
-                break
-            rate = schedule.rate(step, progress)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            seed_step(settings.seed, step, rank)
-            means: dict[str, Tensor] = {}
-            for part in range(accumulate):
-                item = next(batches)
-                with fabric.no_backward_sync(wrapped, enabled=part < accumulate - 1):
-                    with autocast(fabric, settings.precision):
-                        result = wrapped(item["low"])
-                        terms = {"pixels": (result - item["high"]).abs().mean()}  # Eq. 7
-                        loss = terms["pixels"]
-                        if perceptual is not None:
-                            few = math.ceil(settings.perceptual_share * len(result))
-                            with torch.no_grad():
-                                target = perceptual.maps(item["high"][:few])
-                            terms["perceptual"] = perceptual(result[:few], target)
-                            loss = loss + settings.perceptual_weight * terms["perceptual"]
-                    check_finite(loss, terms, files, step)
-                    fabric.backward(scaler.scale(loss / accumulate))
-                for name, term in terms.items():
-                    means[name] = means.get(name, 0) + term.detach() / accumulate
-            take_step(fabric, scaler, wrapped, fabric_optimizer, settings, files, step)
-            scaler.update()
-            ema.update_parameters(network)
-            step += 1
-            seen += pairs_a_step
-
-            if main:
-                losses.add(means, step, progress, rate)
-                if time.monotonic() - last_validation > settings.validate_minutes * 60:
-                    save()
-                    score()
-                    last_validation = time.monotonic()
-        if main:
-            losses.flush(step, progress, rate)
-            if step > first_step or state is None:
-                save()
-            if not stop.requested:
-                score()
-    stop.give_back()
-    fabric.barrier()
-    if not main:
-        return None
-    if curves is not None:
-        curves.close()
-    report(losses.summary(step))
-    return TrainingResult(step, files.best if files.best.is_file() else files.last, scores)
 
 
 @torch.no_grad()

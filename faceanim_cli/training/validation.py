@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,13 @@ class ValidationScores:
     l1_static: float
     keypoints: float  # mean distance to the landmarks, [-1, 1] units; NaN for keypoints without anchors
     better: float  # share of the clips that beat their static source in PSNR
+
+    unit: ClassVar[str] = "dB"
+
+    @property
+    def value(self) -> float:
+        """What weights are best by."""
+        return self.psnr
 
     def __str__(self) -> str:
         text = (

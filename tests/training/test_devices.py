@@ -37,7 +37,7 @@ def step(run, tmp_path, monkeypatch):
         return run(out=tmp_path / name, clip_gradients=1e9, **{**options, **changes})
 
     def gradient(name):
-        return [kept["exp_avg"] for kept in state_of(tmp_path / name)["optimizer"]["state"].values()]
+        return [kept["exp_avg"] for kept in state_of(tmp_path / name)["model optimizer"]["state"].values()]
 
     return train, gradient
 

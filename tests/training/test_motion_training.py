@@ -79,7 +79,7 @@ class TestRun:
         assert any("going on from step 3" in line for line in reports)
         state = state_of(out)
         assert state["step"] == 5
-        assert {int(entry["step"]) for entry in state["optimizer"]["state"].values()} == {5}
+        assert {int(entry["step"]) for entry in state["model optimizer"]["state"].values()} == {5}
         assert not torch.equal(state["model"]["generator.head.weight"], first["generator.head.weight"])
         assert read_metadata(out / "last.safetensors")["trained"] == "step 5"
 
@@ -155,7 +155,7 @@ class TestOptimizer:
     def test_swats_switches_group_by_group_says_so_and_goes_on_after_a_stop(self, run, tmp_path, monkeypatch):
         monkeypatch.setattr(training_run, "SWATS", partial(SWATS, tolerance=1e-4))
         _, reports = run(optimizer="swats", max_steps=4)
-        groups = state_of(tmp_path / "run")["optimizer"]["param_groups"]
+        groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert [group["name"] for group in groups] == ["keypoint_detector", "dense_motion", "generator"]
         assert [group["steps"] for group in groups] == [4, 4, 4]
         switched = {group["name"]: group["sgd_rate"] for group in groups if group["sgd_rate"] is not None}
@@ -163,7 +163,7 @@ class TestOptimizer:
         for name in switched:
             assert sum(line.startswith(f"{name}: from Adam to SGD with rate ") for line in reports) == 1
         _, reports = run(optimizer="swats", max_steps=6)
-        groups = state_of(tmp_path / "run")["optimizer"]["param_groups"]
+        groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert [group["steps"] for group in groups] == [6, 6, 6]
         assert {group["name"]: group["sgd_rate"] for group in groups if group["name"] in switched} == switched
         assert not any(line.startswith(name) for line in reports for name in switched)
@@ -177,7 +177,7 @@ class TestAdversary:
         one = state_of(tmp_path / "run")
         run(**with_adversary, max_steps=3)
         three = state_of(tmp_path / "run")
-        assert {int(entry["step"]) for entry in three["discriminator_optimizer"]["state"].values()} == {3}
+        assert {int(entry["step"]) for entry in three["discriminator optimizer"]["state"].values()} == {3}
         weight = "discriminator.score.parametrizations.weight.original"
         assert not torch.equal(one["discriminator"][weight], three["discriminator"][weight])
         assert {"adversarial", "feature_matching", "discriminator"} <= set(lines[-1])
@@ -188,7 +188,7 @@ class TestAdversary:
         run(max_steps=2, losses=LossWeights(adversarial=0.1))
         assert {
             int(entry["step"])
-            for entry in state_of(tmp_path / "run")["discriminator_optimizer"]["state"].values()
+            for entry in state_of(tmp_path / "run")["discriminator optimizer"]["state"].values()
         } == {1}
 
     def test_changes_what_the_generator_learns(self, run, tmp_path):
@@ -313,5 +313,5 @@ class TestLearningRate:
 
     def test_warms_up(self, run, tmp_path):
         run(max_steps=1, learning_rate=1e-3, warm_up=100)
-        (group,) = state_of(tmp_path / "run")["optimizer"]["param_groups"]
+        (group,) = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert group["lr"] == pytest.approx(1e-5)

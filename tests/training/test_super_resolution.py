@@ -142,7 +142,7 @@ def test_a_run_stops_at_max_steps_and_writes_what_loads(data: Path, tmp_path: Pa
     assert result is not None
     scores = result.scores
     assert result.weights == tmp_path / "best.safetensors"
-    assert abs(scores.gain) < 1  # three steps after the plain enlargement
+    assert abs(scores.value) < 1  # three steps after the plain enlargement
     assert 20 < scores.degraded_bicubic < scores.clean_bicubic
     for name in ("best", "last"):
         network = load_checkpoint(tmp_path / f"{name}.safetensors", "super-resolution")

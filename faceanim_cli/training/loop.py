@@ -1,0 +1,308 @@
+"""The loop that every stage of training runs in: one process or many, stopped at any time, gone on exactly.
+
+What is trained, on what and for what, is a :class:`Stage`; the loop knows nothing of faces.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from faceanim_cli.training.adversarial import Adversary
+from faceanim_cli.training.devices import (
+    autocast,
+    launch,
+    memory_explained,
+    seed_step,
+    synchronise_batch_norms,
+)
+from faceanim_cli.training.progress import Curves, Listener, LossReport, TrainingResult
+from faceanim_cli.training.run import (
+    BETAS,
+    Schedule,
+    StopOnSignal,
+    channels_last,
+    check_finite,
+    make_optimizer,
+    moving_average,
+    quiet_worker,
+    take_step,
+)
+from faceanim_cli.training.run_files import RunFiles, Stateful
+from faceanim_cli.training.settings import RunSettings
+
+Batch: TypeAlias = dict[str, Tensor]
+
+
+class Scores(Protocol):
+    """What people who are never trained on say of a network; in words as ``str``."""
+
+    unit: ClassVar[str]
+
+    @property
+    def value(self) -> float:
+        """The number that weights are best by, in ``unit``; higher is better."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is trained, on what, and who judges it."""
+
+    network: nn.Module  # trained, averaged, saved
+    objective: nn.Module  # holds the network: a batch in; the loss, its terms by name and what it made out
+    data: Callable[[int], Dataset[Batch]]  # that many pairs, the i-th the same every time
+    about: str  # the data in words
+    # Scores the averaged network in evaluation mode, perhaps with a picture, uint8 RGB (H, W, 3).
+    # None: there is nobody to judge.
+    judge: Callable[[nn.Module], tuple[Scores, np.ndarray[Any, Any] | None]] | None
+    adversary: Adversary | None = None
+    betas: tuple[float, float] = BETAS
+
+
+class Player:
+    """A network that learns, with an optimizer and a DistributedDataParallel of its own. A GAN has two.
+
+    Args:
+        name: in the run's state.
+        network: whose weights are kept in the run's state.
+        objective: holds the network; its forward gives the loss.
+        optimizer: of the network's weights.
+        fabric: sets both up.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        fabric: Fabric,
+    ) -> None:
+        self.name, self.optimizer = name, optimizer
+        objective = synchronise_batch_norms(fabric, objective.to(memory_format=torch.channels_last))
+        self.objective, self.fabric_optimizer = fabric.setup(objective, optimizer)
+        self.parts: dict[str, Stateful] = {name: network, f"{name} optimizer": optimizer}
+
+
+def train(
+    settings: RunSettings, build: Callable[[Fabric], Stage], listener: Listener | None = None
+) -> TrainingResult | None:
+    """Train until ``max_steps``, ``max_minutes`` or a signal; go on where an earlier run in ``out`` stopped.
+
+    On a CPU a run that was stopped goes on to the same weights, to the last bit, as one that was not.
+    Besides the checkpoints (see :class:`RunFiles`) it writes sample grids and curves.
+
+    Args:
+        settings: the run's.
+        build: makes the stage, once the processes are there and the seed is set.
+        listener: who is told how it goes.
+
+    Returns:
+        What came out; None in all processes but the first.
+
+    Raises:
+        UsageError: settings that make no sense together, devices that are not there.
+        WeightsError: the state in ``out`` does not fit; a loss is not finite.
+        FaceanimError: out of memory; a full disk. And what ``build`` raises.
+    """
+    return _Run(settings, build, listener).train()
+
+
+class _Run:
+    def __init__(
+        self, settings: RunSettings, build: Callable[[Fabric], Stage], listener: Listener | None
+    ) -> None:
+        self.settings = settings
+        self.fabric = fabric = launch(settings)
+        self.main = fabric.is_global_zero
+        listener = (listener or Listener()) if self.main else Listener()
+        self.report = listener.report
+        self.files = RunFiles(settings)
+        if self.main:
+            self.files.begin(settings)
+
+        self.stage = stage = build(fabric)
+        average = moving_average(settings.ema)
+        self.ema = AveragedModel(stage.network, multi_avg_fn=average, use_buffers=True).to(fabric.device)
+        self.player = self._player("model", stage.network, stage.objective)
+        self.judge: Player | None = None  # the discriminator, where there is one
+        if stage.adversary is not None:
+            objective = stage.adversary.objective
+            self.judge = self._player("discriminator", objective, objective)
+        self.players = [self.player, *([self.judge] if self.judge else [])]
+        self.scaler = torch.amp.GradScaler(fabric.device.type, enabled=settings.precision == "16")
+
+        self.step, self.seen = 0, 0  # steps taken, pairs drawn
+        self.pairs_a_step = settings.batch * settings.accumulate * fabric.world_size
+        before = self._go_on()
+        self.fresh, self.first_step = before is None, self.step
+        self.progress = self.step / settings.max_steps
+        self.schedule = Schedule(settings, before or 0.0)
+        self.curves = Curves(settings.out / "curves", self.step, self.report) if self.main else None
+        self.losses = LossReport(
+            listener, self.schedule, self.curves, self.pairs_a_step, settings.max_steps, self.step
+        )
+        self.scores: Scores | None = None
+        self.best = self.files.best_score()
+        self.losses.best = f"{self.best:.2f}" if math.isfinite(self.best) else ""
+        world = f"{fabric.world_size} x {settings.accumulate} x {settings.batch}"
+        self.report(f"{stage.about}; {world} pairs a step")
+        if stage.judge is None:
+            self.report("nobody to judge: nothing usable has split 'val', so there are no scores and no best")
+
+    def train(self) -> TrainingResult | None:
+        """See :func:`train`."""
+        settings, stop = self.settings, StopOnSignal()
+        batches = self._batches()
+        last_validation = time.monotonic()
+        rate = 0.0
+        with memory_explained(settings):
+            while True:
+                # All processes must stop at the same step and learn at the same rate, so one of them decides.
+                over, progress = self.schedule.at(self.step)
+                over, self.progress = self.fabric.broadcast((over or stop.requested, progress), src=0)
+                if over:
+                    break
+                rate = self.schedule.rate(self.step, self.progress)
+                terms = self._take_step(batches, rate)
+                if self.main:
+                    self.losses.add(terms, self.step, self.progress, rate)
+                    if time.monotonic() - last_validation > settings.validate_minutes * 60:
+                        self._save()
+                        self._score()
+                        last_validation = time.monotonic()
+            if self.main:
+                self.losses.flush(self.step, self.progress, rate)
+                if self.step > self.first_step or self.fresh:
+                    self._save()
+                if not stop.requested:  # who stops a run by hand does not wait for the scores
+                    self._score()
+        stop.give_back()
+        self.fabric.barrier()
+        if not self.main:
+            return None
+        if self.curves is not None:
+            self.curves.close()
+        self.report(self.losses.summary(self.step))
+        weights = self.files.best if self.files.best.is_file() else self.files.last
+        return TrainingResult(self.step, weights, self.scores)
+
+    def _player(self, name: str, network: nn.Module, objective: nn.Module) -> Player:
+        s = self.settings
+        optimizer = make_optimizer(s.optimizer, network, s.learning_rate, self.report, self.stage.betas)
+        return Player(name, network, objective, optimizer, self.fabric)
+
+    def _go_on(self) -> float | None:
+        """Bring all to where an earlier run stopped; how much of the schedule is behind, or None."""
+        state = self.files.load_state()
+        if state is None:
+            return None
+        self.files.check_optimizer(state, self.settings)
+        self.files.restore(state, {**self.player.parts, "ema": self.ema})
+        if self.judge is not None and self.judge.name in state:  # else it joins here
+            self.files.restore(state, self.judge.parts)
+        if self.scaler.is_enabled() and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
+        self.step, self.seen = state["step"], state["pairs"]
+        self.report(f"going on from step {self.step} of {self.files.state_file}")
+        return float(state["progress"])
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of this process, from where the run stands."""
+        settings, fabric, seen = self.settings, self.fabric, self.seen
+        total = seen + max(0, settings.max_steps - self.step) * self.pairs_a_step
+        # Process r takes pairs r, r + world, ...: what a run sees depends on the pairs it has seen alone.
+        mine = range(seen + fabric.global_rank, total, fabric.world_size)
+        loader = DataLoader(
+            Subset(self.stage.data(total), mine),
+            settings.batch,
+            num_workers=settings.workers,
+            worker_init_fn=quiet_worker,
+            generator=torch.Generator(),  # its start draws a seed: not from the step's numbers
+            persistent_workers=settings.workers > 0,
+        )
+        on_device = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        return channels_last(cast(Iterable[Batch], on_device))
+
+    def _take_step(self, batches: Iterator[Batch], rate: float) -> dict[str, Tensor]:
+        """One step of all players; the means of the loss terms."""
+        settings = self.settings
+        for player in self.players:
+            for group in player.optimizer.param_groups:
+                group["lr"] = rate
+        seed_step(settings.seed, self.step, self.fabric.global_rank)
+        means: dict[str, Tensor] = {}
+        for part in range(settings.accumulate):
+            # The processes average their gradients at the last part.
+            terms = self._learn(next(batches), waiting=part < settings.accumulate - 1)
+            for name, term in terms.items():
+                means[name] = means.get(name, 0) + term / settings.accumulate
+        for player in self.players:
+            objective, optimizer = player.objective, player.fabric_optimizer
+            take_step(self.fabric, self.scaler, objective, optimizer, settings, self.files, self.step)
+        self.scaler.update()
+        self.ema.update_parameters(self.stage.network)
+        self.step += 1
+        self.seen += self.pairs_a_step
+        return means
+
+    def _learn(self, batch: Batch, waiting: bool) -> dict[str, Tensor]:
+        """Gradients of one batch; ``waiting``: of this process alone so far. Returns the loss terms."""
+        fabric, adversary = self.fabric, self.stage.adversary
+        terms: dict[str, Tensor]
+        with fabric.no_backward_sync(self.player.objective, enabled=waiting):
+            with autocast(fabric, self.settings.precision):
+                loss, terms, made = self.player.objective(batch)
+                if adversary is not None:
+                    real, fake = adversary.windows(batch, made)
+                    asked, more = adversary.asks(real, fake)
+                    loss, terms = loss + asked, terms | more
+            self._backward(loss, terms)
+        if adversary is not None and self.judge is not None:
+            with fabric.no_backward_sync(self.judge.objective, enabled=waiting):
+                with autocast(fabric, self.settings.precision):
+                    loss = self.judge.objective(real, fake.detach())
+                terms["discriminator"] = loss.detach()
+                self._backward(loss, terms)
+        return terms
+
+    def _backward(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        check_finite(loss, terms, self.files, self.step)
+        self.fabric.backward(self.scaler.scale(loss / self.settings.accumulate))
+
+    def _save(self) -> None:
+        parts: dict[str, Stateful] = {"ema": self.ema}
+        for player in self.players:
+            parts |= player.parts
+        state = {name: part.state_dict() for name, part in parts.items()}
+        if self.scaler.is_enabled():
+            state["scaler"] = self.scaler.state_dict()
+        more = {"progress": self.progress, "pairs": self.seen, "optimizer_name": self.settings.optimizer}
+        self.files.save(self.step, {**state, **more}, self.ema.module)
+
+    def _score(self) -> None:
+        judge, step = self.stage.judge, self.step
+        if judge is None:
+            return
+        with autocast(self.fabric, self.settings.precision):
+            scores, picture = judge(self.ema.module.eval())
+        self.scores = scores
+        self.report(f"step {step}: validation {scores}")
+        if picture is not None:
+            self.files.save_sample(step, picture)
+        if self.curves is not None:
+            self.curves.add("validation", vars(scores), step)
+            if picture is not None:
+                self.curves.add_picture("samples", picture, step)
+        if scores.value > self.best:
+            self.best = scores.value
+            self.losses.best = f"{self.best:.2f} {scores.unit} at step {step}"
+            self.files.save_best(step, self.ema.module, self.best)
