@@ -34,6 +34,15 @@ class RandomDeformation:
         bent = (distance.square() * torch.log(distance + 1e-6) * self.weights).sum(-1, keepdim=True)
         return moved + bent
 
+    def jacobians(self, points: Tensor) -> Tensor:
+        """What :meth:`points` does to small steps from points (B, N, 2): (B, N, 2, 2), new x and y first."""
+        offset = points[:, :, None] - self.control  # (B, N, control points, 2)
+        distance = offset.abs().sum(-1)
+        # d/dr of r^2 log(r + 1e-6), the derivative of r being the signs of the offset
+        slope = 2 * distance * torch.log(distance + 1e-6) + distance.square() / (distance + 1e-6)
+        bent = ((slope * self.weights)[..., None] * offset.sign()).sum(2)  # (B, N, 2); of x and y alike
+        return self.affine[:, None, :, :2] + bent[:, :, None]
+
     def images(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), deformed; mirrored beyond their edges."""
         height, width = images.shape[-2:]

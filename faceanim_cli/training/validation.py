@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from faceanim_cli.animation.networks import Model
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_models import AnimationModel
+from faceanim_models.first_order import FirstOrderMotion
 from faceanim_models.geometry import in_full_precision, resize
 
 EVERY = 10  # frames; a clip with no more than that has nothing to score
@@ -61,20 +63,20 @@ def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.nda
 
 @torch.inference_mode()
 def validate(
-    model: AnimationModel, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
+    model: Model, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
 ) -> ValidationScores:
     """Score ``model``, in evaluation mode, on ``clips``. Runs on the model's device."""
     device = next(model.parameters()).device
     rows = []
     for clip in clips:
         frames, landmarks = framed_clip(clip, size, every)
-        anchors = model.settings.anchors
+        anchors = model.settings.anchors if isinstance(model, AnimationModel) else ()
         truth = torch.from_numpy(anchored_keypoints(landmarks, anchors)).float() if anchors else None
         code = model.encode_photo(frames[:1].to(device))
         scores = []
         for start in range(1, len(frames), batch):
             driving = frames[start : start + batch].to(device)
-            keypoints = model.keypoint_detector(driving)
+            keypoints = model.detect(driving)
             generated, _ = model(code.expand(len(driving)), keypoints)
             static = code.photo.expand_as(driving)
             psnr = [_psnr(pictures, driving) for pictures in (generated.image, static, generated.warped)]
@@ -82,7 +84,7 @@ def validate(
             l1 = [(pictures - driving).abs().mean((1, 2, 3)) for pictures in (generated.image, static)]
             error = torch.full((len(driving),), torch.nan)
             if truth is not None:
-                error = (keypoints.cpu() - truth[start : start + batch]).norm(dim=-1).mean(-1)
+                error = (keypoints.points.cpu() - truth[start : start + batch]).norm(dim=-1).mean(-1)
             scores.append(torch.stack([column.cpu().float() for column in (*psnr, *ssim, *l1, error)], dim=1))
         if scores:
             rows.append(torch.cat(scores).mean(0).tolist())
@@ -107,11 +109,10 @@ def _ssim(pictures: Tensor, truth: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def sample_grid(
-    model: AnimationModel, clips: Sequence[Clip], size: int, rows: int = 6
-) -> np.ndarray[Any, Any]:
+def sample_grid(model: Model, clips: Sequence[Clip], size: int, rows: int = 6) -> np.ndarray[Any, Any]:
     """A row for each clip: source, driving frame, E, the mask M, and I_t; uint8 RGB.
 
+    M is white where pixels are painted anew: first-order-model's occlusion, inverted.
     The driving frame is the scored one whose landmarks are the farthest from the source's.
     """
     device = next(model.parameters()).device
@@ -120,9 +121,15 @@ def sample_grid(
         frames, landmarks = framed_clip(clip, size, EVERY)
         farthest = int(np.abs(landmarks - landmarks[0]).mean((1, 2)).argmax())
         source, driving = frames[:1].to(device), frames[farthest : farthest + 1].to(device)
-        generated, _ = model(model.encode_photo(source), model.keypoint_detector(driving))
-        mask = resize(generated.mask.float(), size, size).expand(-1, 3, -1, -1)
+        generated, motion = model(model.encode_photo(source), model.detect(driving))
+        mask = generated.mask if isinstance(model, AnimationModel) else _painted(motion, like=source)
+        mask = resize(mask.float(), size, size).expand(-1, 3, -1, -1)
         line = (source, driving, generated.warped, mask, generated.image)
         lines.append(torch.cat([picture[0].float().cpu() for picture in line], dim=2))
     grid = torch.cat(lines, dim=1).clamp(0, 1).mul(255).round().byte()
     return grid.permute(1, 2, 0).numpy()
+
+
+def _painted(motion: FirstOrderMotion, like: Tensor) -> Tensor:
+    """(B, 1, h, w): black where the networks tell no occlusion."""
+    return torch.zeros_like(like[:, :1]) if motion.occlusion is None else 1 - motion.occlusion

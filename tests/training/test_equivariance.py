@@ -34,6 +34,19 @@ def test_nothing_random_changes_nothing(monkeypatch):
     torch.testing.assert_close(deformation.points(points), points)
 
 
+def test_jacobians_are_those_of_the_points():
+    deformation = RandomDeformation(3, torch.device("cpu"))
+    points = 2 * torch.rand(3, 5, 2) - 1
+    step = 1e-3
+    columns = [
+        (deformation.points(points + d) - deformation.points(points - d)) / (2 * step)
+        for d in (torch.tensor([step, 0.0]), torch.tensor([0.0, step]))
+    ]
+    expected = torch.stack(columns, dim=-1)
+    assert (expected - torch.eye(2)).abs().max() > 0.05
+    torch.testing.assert_close(deformation.jacobians(points), expected, rtol=0, atol=2e-3)
+
+
 def test_every_image_is_deformed_differently():
     a, b = RandomDeformation(2, torch.device("cpu")).points(torch.rand(1, 5, 2).expand(2, 5, 2))
     assert (a - b).abs().max() > 1e-3
