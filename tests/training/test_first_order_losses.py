@@ -12,23 +12,15 @@ from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.first_order import FirstOrderLossWeights, FirstOrderObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.weights.first_order import import_first_order
-from faceanim_models import FirstOrderModel, FirstOrderSettings
+from faceanim_models import FirstOrderModel
+from tests.training.conftest import TINY_FIRST_ORDER
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "fomm_reference"
-TINY = FirstOrderSettings(
-    num_keypoints=4,
-    jacobian_maps=4,
-    keypoint_widths=(4, 6, 8),
-    motion_widths=(5, 6, 7),
-    generator_widths=(4, 6, 8),
-    residual_blocks=1,
-    image_size=64,
-)
 
 
 @pytest.fixture
 def model():
-    model = FirstOrderModel(TINY)
+    model = FirstOrderModel(TINY_FIRST_ORDER)
     torch.nn.init.normal_(model.kp_detector.jacobian.weight, 0, 0.05)
     return model
 
@@ -113,7 +105,7 @@ def test_switched_off_terms_are_not_computed(model, pairs):
 @pytest.mark.parametrize("jacobian_maps", [0, 1, 4])
 def test_every_weight_learns(pairs, perceptual, jacobian_maps):
     """DistributedDataParallel asks for it; and batch norms take in what they see."""
-    model = FirstOrderModel(dataclasses.replace(TINY, jacobian_maps=jacobian_maps))
+    model = FirstOrderModel(dataclasses.replace(TINY_FIRST_ORDER, jacobian_maps=jacobian_maps))
     loss, terms, _ = FirstOrderObjective(model, perceptual, FirstOrderLossWeights())(pairs)
     assert ("equivariance_jacobian" in terms) == (jacobian_maps > 0)
     loss.backward()

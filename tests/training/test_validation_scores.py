@@ -12,8 +12,8 @@ from torch import nn
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, anchored_keypoints
 from faceanim_cli.training.validation import framed_clip, sample_grid, validate
-from faceanim_models import AnimationModel
-from tests.training.conftest import SIZE, moving_frames, tiny_settings
+from faceanim_models import AnimationModel, FirstOrderModel
+from tests.training.conftest import SIZE, TINY_FIRST_ORDER, moving_frames, tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,32 @@ def test_a_sample_grid_shows_source_driving_frame_warp_mask_and_result(model, cl
     assert not mask.any()
     assert np.abs(warped.astype(int) - source).max() <= 1
     assert np.abs(result.astype(int) - source).max() <= 1
+
+
+@torch.inference_mode()
+def test_first_order_model_is_scored_by_the_frames_it_paints(clips):
+    model = FirstOrderModel(TINY_FIRST_ORDER).eval()
+    scores = validate(model, clips[:1], SIZE, every=4)
+    frames, _ = framed_clip(clips[0], SIZE, every=4)
+    code = model.encode_photo(frames[:1])
+    painted = [model(code, model.detect(frame[None]))[0].image[0] for frame in frames[1:]]
+    pairs = [(a.numpy(), b.numpy()) for a, b in zip(frames[1:], painted, strict=True)]
+    psnr = [peak_signal_noise_ratio(a, b, data_range=1) for a, b in pairs]
+    assert scores.psnr == pytest.approx(np.mean(psnr), abs=1e-3)
+    assert scores.l1 == pytest.approx(np.mean([np.abs(a - b).mean() for a, b in pairs]), abs=1e-5)
+    assert math.isnan(scores.keypoints)
+
+
+@pytest.mark.parametrize(("occlusion", "bias", "shown"), [(True, 30, 0), (True, -30, 255), (False, 0, 0)])
+def test_its_sample_grid_is_white_where_it_paints_anew(clips, occlusion, bias, shown):
+    model = FirstOrderModel(dataclasses.replace(TINY_FIRST_ORDER, occlusion=occlusion)).eval()
+    layer = model.generator.dense_motion_network.occlusion
+    if layer is not None:
+        nn.init.zeros_(layer.weight)
+        nn.init.constant_(layer.bias, bias)
+    grid = sample_grid(model, clips, SIZE, rows=2)
+    assert grid.shape == (2 * SIZE, 5 * SIZE, 3)
+    assert (grid[:, 3 * SIZE : 4 * SIZE] == shown).all()
 
 
 def test_keypoints_are_measured_as_distances_to_the_landmarks(model, clips):
