@@ -77,7 +77,8 @@ def train(
         str | None,
         typer.Option(
             metavar="WEIGHTS",
-            help="Fine-tune these weights, if only on one person's clips: a name, a file, or user/repo.",
+            help="Fine-tune these weights, first-order-model's too, if only on one person's clips: a name, "
+            "a file, or user/repo.",
         ),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Decoded clips (default: OUT/cache).")] = None,
@@ -122,7 +123,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NETWORK",
-            help="Sees for Eq. 3: squeezenet, vgg19, none, or a safetensors file of either's features.",
+            help="Sees for Eq. 3: squeezenet, vgg19, none, or a safetensors file of either's features "
+            "(default: squeezenet; first-order-model: vgg19).",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -173,10 +175,16 @@ def train(
     start it too, on one machine or many: torchrun --nproc-per-node 8 -m faceanim_cli train --data DATA.
     """
     from faceanim_cli.data.unprepared import prepared_folder  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.training.first_order import train_first_order  # noqa: PLC0415
     from faceanim_cli.training.motion import train_motion  # noqa: PLC0415
-    from faceanim_cli.training.presets import motion_settings, super_resolution_settings  # noqa: PLC0415
+    from faceanim_cli.training.presets import (  # noqa: PLC0415
+        first_order_settings,
+        motion_settings,
+        super_resolution_settings,
+    )
     from faceanim_cli.training.progress import Listener  # noqa: PLC0415
     from faceanim_cli.training.super_resolution import train_super_resolution  # noqa: PLC0415
+    from faceanim_cli.weights.inspect import describe  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     def say(line: str) -> None:
@@ -215,15 +223,16 @@ def train(
         if stage is Stage.SR:
             result = train_super_resolution(super_resolution_settings(preset.value, **common), listener)
         else:
-            settings = motion_settings(
-                preset.value,
-                loss or (),
-                cache=cache,
-                keypoints=keypoints and keypoints.value,
-                similarity=similarity,
-                box_prior=box_prior,
-                **common,
-            )
-            result = train_motion(settings, listener)
+            common |= {
+                "losses": loss or (),
+                "cache": cache,
+                "keypoints": keypoints and keypoints.value,
+                "similarity": similarity,
+                "box_prior": box_prior,
+            }
+            if start and describe(start).network == "first-order":
+                result = train_first_order(first_order_settings(preset.value, **common), listener)
+            else:
+                result = train_motion(motion_settings(preset.value, **common), listener)
     if result is not None:  # in the first of all processes
         typer.echo(json.dumps({"weights": str(result.weights)}) if as_json else result.weights)

@@ -8,25 +8,18 @@ Two nodes, eight GPUs each, on each of them, with DATA and RUN on a disk that bo
 """
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import cv2
-import numpy as np
 from lightning_fabric import Fabric
-from torch import nn
 
-from faceanim_cli.data.clips import Clip, open_clips, read_manifest
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, Anchors
-from faceanim_cli.data.pairs import Augmentation, PairDataset
-from faceanim_cli.errors import UnreadableInputError, WeightsError
-from faceanim_cli.training.adversarial import Adversary
+from faceanim_cli.data.pairs import Augmentation
+from faceanim_cli.errors import WeightsError
+from faceanim_cli.training.clip_stage import ClipSettings, clip_stage, training_clips
 from faceanim_cli.training.loop import Stage, train
 from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss, SqueezeNetLoss, features_of, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
-from faceanim_cli.training.settings import RunSettings
-from faceanim_cli.training.validation import EVERY, ValidationScores, sample_grid, validate
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import (
     AnimationModel,
@@ -34,29 +27,21 @@ from faceanim_models import (
     DenseMotionSettings,
     GeneratorSettings,
     KeypointDetectorSettings,
-    PatchDiscriminator,
-    PatchDiscriminatorSettings,
 )
-
-SHIPPED_DISCRIMINATOR = PatchDiscriminatorSettings((32, 64, 128, 256))  # takes 5 % of a step
 
 KeypointsName: TypeAlias = Literal["dense", "paper", "free"]
 
 
 @dataclass(frozen=True)
-class TrainingSettings(RunSettings):
+class TrainingSettings(ClipSettings):
     """Settings of a run of the animation networks."""
 
-    cache: Path | None = None  # decoded clips; None: out / "cache"
-    size: int = 256  # pixels
     keypoints: KeypointsName | None = (
         None  # anchored to 29 places, the paper's 10, or free; None: init's, dense
     )
     similarity: bool = True  # the motions to choose from include the head's as a whole
     box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
     losses: LossWeights = field(default_factory=LossWeights)
-    discriminator: PatchDiscriminatorSettings = SHIPPED_DISCRIMINATOR
-    discriminator_side: int = 128  # pixels of the window on the face that it judges
 
 
 def shipped_architecture(
@@ -87,55 +72,14 @@ def train_motion(settings: TrainingSettings, listener: Listener | None = None) -
 
 
 def _stage(settings: TrainingSettings, fabric: Fabric) -> Stage:
-    train_clips, val_clips = _clips(settings, fabric)
+    clips = training_clips(settings, fabric)
     perceptual = perceptual_loss(settings.perceptual)
     model = _build(settings, perceptual)
     # Free keypoints: where eyes and mouth are is still told.
     anchors = model.settings.anchors or DENSE_ANCHORS
     augmentation = Augmentation() if settings.box_prior else Augmentation(box_dropped=1.0)
-    people = len({clip.identity for clip in train_clips})
-
-    def pairs(count: int) -> PairDataset:
-        return PairDataset(train_clips, anchors, settings.size, count, settings.seed, augmentation)
-
-    def judge(averaged: nn.Module) -> tuple[ValidationScores, np.ndarray[Any, Any]]:
-        assert isinstance(averaged, AnimationModel)
-        scores = validate(averaged, val_clips, settings.size)
-        return scores, sample_grid(averaged, val_clips, settings.size)
-
-    return Stage(
-        network=model,
-        objective=MotionObjective(model, perceptual, settings.losses, anchors),
-        data=pairs,
-        about=f"{len(train_clips)} clips of {people} people, {len(val_clips)} to validate on; "
-        f"{settings.size} pixels",
-        judge=judge if val_clips else None,
-        adversary=_adversary(settings),
-    )
-
-
-def _clips(settings: TrainingSettings, fabric: Fabric) -> tuple[list[Clip], list[Clip]]:
-    """Those to train on, and those to validate on."""
-    # Decoding runs clips side by side anyway. And a loader process forked after OpenCV's own threads have run
-    # would wait for them for ever if it set their number itself.
-    cv2.setNumThreads(1)
-    records = read_manifest(settings.data)
-    cache = settings.cache or settings.out / "cache"
-    with fabric.rank_zero_first():  # the first process fills the cache
-        train_clips = list(open_clips([r for r in records if r.split == "train"], cache))
-        val_clips = list(open_clips([r for r in records if r.split == "val"], cache))
-    if not train_clips:
-        raise UnreadableInputError(f"{settings.data}: no readable clip with split 'train' in manifest.csv")
-    return train_clips, [clip for clip in val_clips if len(clip.frames) > EVERY]
-
-
-def _adversary(settings: TrainingSettings) -> Adversary | None:
-    weights = settings.losses
-    if not weights.adversarial:
-        return None
-    discriminator = PatchDiscriminator(settings.discriminator)
-    side = min(settings.discriminator_side, settings.size)
-    return Adversary(discriminator, weights.adversarial, weights.feature_matching, settings.size, side)
+    objective = MotionObjective(model, perceptual, settings.losses, anchors)
+    return clip_stage(settings, clips, model, objective, settings.losses, anchors, augmentation)
 
 
 def _build(settings: TrainingSettings, perceptual: PerceptualLoss | None) -> AnimationModel:
@@ -151,8 +95,7 @@ def _build(settings: TrainingSettings, perceptual: PerceptualLoss | None) -> Ani
         loaded = load_weights(settings.init)
         if not isinstance(loaded, AnimationModel):
             raise WeightsError(
-                f"{settings.init}: first-order-model's networks, which animate and eval use as they are; "
-                "train goes on from faceanim's own"
+                f"{settings.init}: first-order-model's networks, which train_first_order goes on from"
             )
         model = loaded
         if settings.keypoints and model.settings.anchors != anchors:

@@ -1,14 +1,11 @@
 """What the animation networks are trained to do, as one module: a batch of pairs in, the loss out."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
-from faceanim_cli.errors import UsageError
 from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_models import AnimationModel
@@ -35,27 +32,6 @@ class LossWeights:
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
-
-
-def loss_weights(start: LossWeights, changes: Sequence[str]) -> LossWeights:
-    """``start`` with changes written as NAME=WEIGHT.
-
-    Raises:
-        UsageError: no such loss, or not a number of at least 0.
-    """
-    names = [field.name for field in fields(LossWeights)]
-    values: dict[str, float] = {}
-    for change in changes:
-        name, _, number = change.partition("=")
-        try:
-            values[name] = float(number)
-        except ValueError:
-            values[name] = math.nan
-        if name not in names or not 0 <= values[name] < math.inf:
-            raise UsageError(
-                f"--loss {change}: write NAME=WEIGHT, 0 or more; the names are {', '.join(names)}"
-            )
-    return replace(start, **values)
 
 
 class MotionObjective(nn.Module):

@@ -1,15 +1,20 @@
 """Sets of settings that belong together: the paper's, and the shipped model's, which is the default."""
 
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from faceanim_cli.errors import UsageError
+from faceanim_cli.training.first_order import FirstOrderTrainingSettings
+from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
 from faceanim_cli.training.motion import TrainingSettings
-from faceanim_cli.training.motion_losses import LossWeights, loss_weights
+from faceanim_cli.training.motion_losses import LossWeights
 from faceanim_cli.training.super_resolution import SuperResolutionSettings
 
 PresetName: TypeAlias = Literal["shipped", "paper"]
+Weights = TypeVar("Weights", LossWeights, FirstOrderLossWeights)
 
 # Eq. 6: L_p + L_D + L_G, nothing else but that the keypoints are the paper's ten landmarks.
 PAPER_LOSSES = LossWeights(
@@ -51,9 +56,59 @@ def motion_settings(preset: PresetName, losses: Sequence[str] = (), **given: Any
     return TrainingSettings(**{**chosen, "losses": loss_weights(weights, losses)})
 
 
+def first_order_settings(
+    preset: PresetName,
+    losses: Sequence[str] = (),
+    *,
+    keypoints: str | None = None,
+    similarity: bool = True,
+    box_prior: bool = True,
+    **given: Any,
+) -> FirstOrderTrainingSettings:
+    """The original's settings, for weights of first-order-model to go on from; otherwise as above.
+
+    Raises:
+        UsageError: a setting that means nothing to these networks.
+    """
+    refused = {
+        f"--preset {preset}": preset != "shipped",
+        f"--keypoints {keypoints}": keypoints is not None,
+        "--no-similarity": not similarity,
+        "--no-box-prior": not box_prior,
+    }
+    for option in [option for option, is_given in refused.items() if is_given]:
+        raise UsageError(
+            f"{option}: is for faceanim's own networks, and {given.get('init')} holds first-order-model's; "
+            "leave it away"
+        )
+    weights = loss_weights(FirstOrderLossWeights(), losses)
+    return FirstOrderTrainingSettings(**_stated(given), losses=weights)
+
+
 def super_resolution_settings(preset: PresetName, **given: Any) -> SuperResolutionSettings:
     """As :func:`motion_settings`, for the other stage."""
     return SuperResolutionSettings(**{**SUPER_RESOLUTION[preset], **_stated(given)})
+
+
+def loss_weights(start: Weights, changes: Sequence[str]) -> Weights:
+    """``start`` with changes written as NAME=WEIGHT.
+
+    Raises:
+        UsageError: no such loss, or not a number of at least 0.
+    """
+    names = [field.name for field in fields(start)]
+    values: dict[str, float] = {}
+    for change in changes:
+        name, _, number = change.partition("=")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            values[name] = math.nan
+        if name not in names or not 0 <= values[name] < math.inf:
+            raise UsageError(
+                f"--loss {change}: write NAME=WEIGHT, 0 or more; the names are {', '.join(names)}"
+            )
+    return replace(start, **values)
 
 
 def _stated(given: Mapping[str, Any]) -> dict[str, Any]:

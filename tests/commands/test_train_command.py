@@ -1,18 +1,20 @@
 """``faceanim train`` on folders as people have them: from raw videos to an animation, and bad input."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
+import huggingface_hub.constants
 import numpy as np
 import pytest
 
 from faceanim_cli.data.unprepared import prepared_folder
 from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 from faceanim_cli.training import motion
-from tests.training.conftest import tiny_settings
+from tests.training.conftest import first_order_checkpoint, squeezenet_file, tiny_settings
 
 Run = Callable[..., tuple[int, str, str]]
 FRAMES = 26  # a clip of ``faceanim prepare`` has 25 or more
@@ -28,6 +30,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def vox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    return first_order_checkpoint(tmp_path / "vox-cpk.pth.tar")
 
 
 @pytest.fixture
@@ -81,6 +89,63 @@ def test_from_raw_videos_to_an_animation(
     assert code == 0, err
     with VideoReader(result) as video:
         assert (video.width, video.height, len(list(video))) == (64, 64, 3)
+
+
+def test_from_a_first_order_checkpoint_to_an_animation_and_a_score(
+    faceanim: Run,
+    make_clip: Callable[[str, int], Path],
+    make_driver: Callable[..., Path],
+    astronaut: np.ndarray,
+    vox: Path,
+    tmp_path: Path,
+) -> None:
+    for name, tint in (("anna.mp4", 0), ("ben.mp4", 25)):
+        make_clip(name, tint)
+    run = tmp_path / "run"
+    seeing = ("--perceptual", squeezenet_file(tmp_path / "features.safetensors"))
+    options = ("--data", tmp_path / "videos", "--out", run, "--init", vox, *BRIEF, *PLAIN, *seeing)
+    code, out, err = faceanim("train", *options)
+    assert code == 0, err
+    weights = out.strip()
+    assert weights == str(run / "best.safetensors")
+
+    code, out, _ = faceanim("weights", "info", weights, "--json")
+    assert (code, json.loads(out)["network"]) == (0, "first-order")
+    write_photo(tmp_path / "photo.png", astronaut)
+    result, use = tmp_path / "out.mp4", ("--weights", weights, "--device", "cpu")
+    code, _, err = faceanim(
+        "animate", tmp_path / "photo.png", make_driver(frames=3), "-o", result, "--no-sr", *use
+    )
+    assert code == 0, err
+    with VideoReader(result) as video:
+        assert (video.width, video.height, len(list(video))) == (64, 64, 3)
+    code, out, err = faceanim("eval", "--metrics", "psnr", "--every", 20, "--json", *use)
+    assert code == 0, err
+    assert "psnr" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--keypoints", "dense"), "--keypoints dense: is for faceanim's own networks"),
+        (("--no-similarity",), "--no-similarity: is for faceanim's own networks"),
+        (("--no-box-prior",), "--no-box-prior: is for faceanim's own networks"),
+        (("--preset", "paper"), "--preset paper: is for faceanim's own networks"),
+        (("--loss", "still=1"), "--loss still=1: write NAME=WEIGHT"),
+        (("--perceptual", "none"), "without the perceptual loss nothing teaches"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_options_that_mean_nothing_to_first_order_model(
+    faceanim: Run, vox: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "manifest.csv").write_text("file,split,identity\n")
+    where = ("--data", tmp_path, "--out", tmp_path / "run", "--init", vox)
+    code, out, err = faceanim("train", *where, *options)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_single_clip_trains_and_says_that_nobody_judges(

@@ -3,6 +3,7 @@
 import signal
 from fractions import Fraction
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -13,12 +14,14 @@ from scipy import ndimage
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
+from faceanim_cli.training.first_order import FirstOrderTrainingSettings, train_first_order
 from faceanim_cli.training.motion import TrainingSettings, train_motion
 from faceanim_cli.training.progress import Listener
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
     DenseMotionSettings,
+    FirstOrderModel,
     FirstOrderSettings,
     GeneratorSettings,
     KeypointDetectorSettings,
@@ -58,6 +61,15 @@ def squeezenet_file(path, prefix="", seed=0, value=None):
     if value is not None:
         features = {key: torch.full_like(tensor, value) for key, tensor in features.items()}
     save_file({prefix + key: tensor for key, tensor in features.items()}, path)
+    return path
+
+
+def first_order_checkpoint(path):
+    """A tiny checkpoint as first-order-model's authors save theirs."""
+    model = FirstOrderModel(TINY_FIRST_ORDER)
+    torch.nn.init.normal_(model.kp_detector.jacobian.weight, 0, 0.05)
+    parts = {"generator": model.generator.state_dict(), "kp_detector": model.kp_detector.state_dict()}
+    torch.save({**parts, "epoch": 99}, path)
     return path
 
 
@@ -138,23 +150,53 @@ def small(monkeypatch):
 
 
 @pytest.fixture
-def run(small, data, features, tmp_path):
-    """Train into tmp_path / "run"; returns the scores and the reports."""
+def quick(data, features, tmp_path):
+    """Settings of a short run."""
+    return {
+        **{"data": data, "out": tmp_path / "run", "perceptual": str(features), "cache": data / "cache"},
+        **{"size": SIZE, "batch": 2, "max_steps": 3, "workers": 0, "precision": "32"},
+    }
 
-    def train(**changes):
+
+def training(train, settings, quick):
+    """Calls ``train`` with changed settings; returns the scores and the reports."""
+
+    def run(**changes):
         reports = []
-        options = {
-            "data": data,
-            "out": tmp_path / "run",
-            "perceptual": str(features),
-            "cache": data / "cache",
-        }
-        quick = {"size": SIZE, "batch": 2, "max_steps": 3, "workers": 0, "precision": "32"}
-        result = train_motion(TrainingSettings(**{**options, **quick, **changes}), Listener(reports.append))
+        result = train(settings(**{**quick, **changes}), Listener(reports.append))
         return None if result is None else result.scores, reports  # None but in the first process
 
-    return train
+    return run
+
+
+@pytest.fixture
+def run(small, quick):
+    """Train into tmp_path / "run"; returns the scores and the reports."""
+    return training(train_motion, TrainingSettings, quick)
+
+
+@pytest.fixture
+def vox(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    return first_order_checkpoint(tmp_path / "vox-cpk.pth.tar")
+
+
+@pytest.fixture
+def first_order_run(small, quick, vox):
+    """The same for first-order-model's networks."""
+    return training(train_first_order, FirstOrderTrainingSettings, {**quick, "init": vox})
 
 
 def state_of(folder):
     return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+
+
+def same(a, b):
+    """Whether two states are equal to the last bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b

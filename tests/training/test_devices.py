@@ -9,17 +9,27 @@ import torch
 from torch import nn
 
 from faceanim_cli.errors import UsageError
-from faceanim_cli.training import motion
+from faceanim_cli.training import first_order, motion
 from faceanim_cli.training.devices import launch, seed_step
+from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
 from faceanim_cli.training.motion_losses import LossWeights
 from faceanim_cli.training.settings import RunSettings
 from tests.training.conftest import state_of, write_data
 
+# Nothing is drawn at random in a step: processes and batches would draw differently.
+MOTION = {"losses": LossWeights(landmark_motion=0.0), "perceptual": "none"}
+FIRST_ORDER = {"losses": FirstOrderLossWeights(equivariance=0.0, equivariance_jacobian=0.0)}
 
-@pytest.fixture
-def step(run, tmp_path, monkeypatch):
+
+@pytest.fixture(
+    params=[(motion, "run", MOTION), (first_order, "first_order_run", FIRST_ORDER)],
+    ids=["faceanim's", "first-order-model's"],
+)
+def step(request, tmp_path, monkeypatch):
     """Takes a step of Adam into a folder; reads from there half of the gradient: what Adam averages."""
-    build = motion._build
+    module, run, settings = request.param
+    run = request.getfixturevalue(run)
+    build = module._build
 
     def without_statistics(*arguments):  # what a batch norm sees of a batch is not averaged on a CPU
         model = build(*arguments)
@@ -28,12 +38,11 @@ def step(run, tmp_path, monkeypatch):
             norm.training = False
         return model
 
-    monkeypatch.setattr(motion, "_build", without_statistics)
+    monkeypatch.setattr(module, "_build", without_statistics)
     data = write_data(tmp_path / "data", [("anna", "train", 6), ("ben", "train", 6)])
 
     def train(name, **changes):
-        losses = LossWeights(landmark_motion=0.0)
-        options = {"data": data, "cache": None, "perceptual": "none", "losses": losses, "max_steps": 1}
+        options = {"data": data, "cache": None, "max_steps": 1, **settings}
         return run(out=tmp_path / name, clip_gradients=1e9, **{**options, **changes})
 
     def gradient(name):

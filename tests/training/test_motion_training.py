@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
-from faceanim_cli.training import motion
+from faceanim_cli.training import clip_stage
 from faceanim_cli.training import run as training_run
 from faceanim_cli.training.motion_losses import LossWeights
 from faceanim_cli.training.progress import LossReport
@@ -19,8 +19,6 @@ from faceanim_cli.training.swats import SWATS
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import (
     AnimationModel,
-    FirstOrderModel,
-    FirstOrderSettings,
     PatchDiscriminator,
     PatchDiscriminatorSettings,
 )
@@ -220,7 +218,7 @@ class TestStopping:
         def killed(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(motion, "validate", killed)
+        monkeypatch.setattr(clip_stage, "validate", killed)
         with pytest.raises(KeyboardInterrupt):
             run(max_steps=2)
         assert state_of(tmp_path / "run")["step"] == 2
@@ -255,18 +253,9 @@ class TestRefusals:
         with pytest.raises(WeightsError, match="discriminator"):
             run(init=tmp_path / "d.safetensors")
 
-    def test_weights_of_first_order_model(self, run, tmp_path):
-        small = FirstOrderSettings(
-            num_keypoints=4,
-            jacobian_maps=4,
-            keypoint_widths=(4, 6),
-            motion_widths=(5, 6),
-            generator_widths=(4, 6),
-            residual_blocks=1,
-        )
-        save_checkpoint(tmp_path / "f.safetensors", FirstOrderModel(small))
-        with pytest.raises(WeightsError, match="first-order-model's networks, which animate and eval use"):
-            run(init=tmp_path / "f.safetensors")
+    def test_weights_of_first_order_model(self, run, vox):
+        with pytest.raises(WeightsError, match="first-order-model's networks, which train_first_order"):
+            run(init=vox)
 
     @pytest.mark.parametrize(
         ("changes", "said"),

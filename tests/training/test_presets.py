@@ -9,8 +9,14 @@ import torch
 
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.errors import UsageError
-from faceanim_cli.training.motion_losses import LossWeights, loss_weights
-from faceanim_cli.training.presets import motion_settings, super_resolution_settings
+from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
+from faceanim_cli.training.motion_losses import LossWeights
+from faceanim_cli.training.presets import (
+    first_order_settings,
+    loss_weights,
+    motion_settings,
+    super_resolution_settings,
+)
 from faceanim_cli.training.progress import Status
 from faceanim_cli.training.run import Schedule
 from faceanim_cli.training.settings import RunSettings
@@ -19,6 +25,7 @@ from faceanim_cli.weights.checkpoint import load_checkpoint
 from tests.training.conftest import K, state_of
 
 PLACES = {"data": Path("data"), "out": Path("out")}
+FIRST_ORDER = {**PLACES, "init": Path("vox.pth.tar")}
 
 
 class TestMotion:
@@ -54,6 +61,46 @@ class TestMotion:
     def test_a_loss_that_is_not_one_is_refused_with_the_names(self, wrong):
         with pytest.raises(UsageError, match=f"--loss {wrong}: .*perceptual_warped"):
             loss_weights(LossWeights(), [wrong])
+
+
+class TestFirstOrder:
+    def test_the_original_s_are_the_default(self):
+        settings = first_order_settings("shipped", **FIRST_ORDER, size=None, perceptual=None)
+        assert (settings.perceptual, settings.size, settings.optimizer) == ("vgg19", 256, "adam")
+        assert settings.losses == FirstOrderLossWeights(10, 10, 10, 0, 10)
+
+    def test_what_is_given_overrides(self):
+        settings = first_order_settings(
+            "shipped", ["adversarial=0.5"], **FIRST_ORDER, perceptual="squeezenet"
+        )
+        assert (settings.perceptual, settings.losses.adversarial) == ("squeezenet", 0.5)
+
+    @pytest.mark.parametrize(
+        ("preset", "option", "said"),
+        [
+            ("paper", {}, "--preset paper"),
+            ("shipped", {"keypoints": "free"}, "--keypoints free"),
+            ("shipped", {"similarity": False}, "--no-similarity"),
+            ("shipped", {"box_prior": False}, "--no-box-prior"),
+        ],
+    )
+    def test_what_means_nothing_to_these_networks_is_refused(self, preset, option, said):
+        with pytest.raises(UsageError, match=rf"^{said}: .*vox\.pth\.tar holds first-order-model's"):
+            first_order_settings(preset, **FIRST_ORDER, **option)
+
+    def test_a_loss_of_the_other_networks_is_refused_with_the_names(self):
+        with pytest.raises(UsageError, match=r"--loss pixels=1: .*perceptual, equivariance, equivar.*_jac"):
+            first_order_settings("shipped", ["pixels=1"], **FIRST_ORDER)
+
+    @pytest.mark.parametrize(
+        ("losses", "perceptual"), [((), "none"), (("perceptual=0",), None)], ids=["no network", "no weight"]
+    )
+    def test_something_must_teach_the_generator(self, losses, perceptual):
+        with pytest.raises(UsageError, match=r"without the perceptual loss .*--loss adversarial=1"):
+            first_order_settings("shipped", losses, **FIRST_ORDER, perceptual=perceptual)
+        losses = [*losses, "adversarial=1"]
+        settings = first_order_settings("shipped", losses, **FIRST_ORDER, perceptual=perceptual)
+        assert settings.losses.adversarial == 1
 
 
 def test_super_resolution_by_the_paper_is_eq_7_alone():

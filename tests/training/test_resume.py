@@ -19,7 +19,7 @@ from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
 from faceanim_cli.training.progress import LossReport
 from faceanim_cli.training.run_files import RunFiles
 from faceanim_cli.training.settings import RunSettings
-from tests.training.conftest import state_of, write_data
+from tests.training.conftest import same, state_of, write_data
 
 STEPS, STOP = 5, 3  # of a whole run; where it is stopped
 
@@ -55,17 +55,6 @@ def losses(monkeypatch):
 
     monkeypatch.setattr(LossReport, "add", remember)
     return seen
-
-
-def same(a, b):
-    """Whether two states are equal to the last bit."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
 
 
 def by_signal(number):
