@@ -60,6 +60,8 @@ def learning_rate_factor(progress: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
+WARM_UP_SHARE = 0.05  # of a run; the warm-up takes no longer
+
 GRACE = 600  # seconds: for a step and a save on the slowest disk; a loader ends with its trainer anyway
 
 
@@ -119,9 +121,10 @@ class Schedule:
         return step >= s.max_steps or time_gone >= 1 or progress >= 1, min(progress, 1.0)
 
     def rate(self, step: int, progress: float) -> float:
-        """The learning rate of a step: warmed up, then falling."""
+        """The learning rate of a step: warmed up, in a short run sooner, then falling."""
         s = self._settings
-        return s.learning_rate * min(1.0, (step + 1) / s.warm_up) * learning_rate_factor(progress)
+        warmth = max((step + 1) / s.warm_up, progress / WARM_UP_SHARE)
+        return s.learning_rate * min(1.0, warmth) * learning_rate_factor(progress)
 
     def seconds_left(self, step: int, progress: float, first_step: int) -> float | None:
         """Until the run is over, at its pace so far."""

@@ -22,7 +22,7 @@ class RunSettings:
     accumulate: int = 1  # batches whose gradients make one step
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2e-4
-    warm_up: int = 200  # steps
+    warm_up: int = 200  # steps; fewer where they are more than a twentieth of the run
     clip_gradients: float = 5.0  # norm
     ema: float = 0.999
     max_steps: int = 100_000

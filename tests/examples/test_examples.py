@@ -181,18 +181,28 @@ def test_python_batch_without_a_folder(script: ModuleType, tmp_path: Path) -> No
 # --- animate_folder.sh, with the command itself
 
 
+REAL = f'exec "{sys.executable}" -m faceanim_cli "$@"'
+
+
 def run_batch(tmp_path: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """animate_folder.sh with this faceanim first on the PATH."""
+    return run_script("animate_folder.sh", tmp_path, *arguments)
+
+
+def run_script(
+    name: str, tmp_path: Path, *arguments: str | Path, faceanim: str = REAL
+) -> "subprocess.CompletedProcess[str]":
+    """An example in shell, with ``faceanim``, the body of a script, first on the PATH."""
     command = tmp_path / "bin" / "faceanim"
     command.parent.mkdir(exist_ok=True)
-    command.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m faceanim_cli "$@"\n')
+    command.write_text(f"#!/usr/bin/env bash\n{faceanim}\n")
     command.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     return subprocess.run(
-        ["bash", EXAMPLES / "animate_folder.sh", *arguments],
+        ["bash", EXAMPLES / name, *arguments],
         capture_output=True,
         text=True,
         env=environment,
@@ -202,12 +212,13 @@ def run_batch(tmp_path: Path, *arguments: str | Path) -> "subprocess.CompletedPr
 
 
 @needs_bash
-def test_shell_script_is_valid_executable_and_explains_itself(tmp_path: Path) -> None:
-    subprocess.run(["bash", "-n", EXAMPLES / "animate_folder.sh"], check=True)
-    assert os.access(EXAMPLES / "animate_folder.sh", os.X_OK)
-    result = run_batch(tmp_path, "--help")
+@pytest.mark.parametrize("name", ["animate_folder.sh", "retrain.sh"])
+def test_shell_scripts_are_valid_executable_and_explain_themselves(tmp_path: Path, name: str) -> None:
+    subprocess.run(["bash", "-n", EXAMPLES / name], check=True)
+    assert os.access(EXAMPLES / name, os.X_OK)
+    result = run_script(name, tmp_path, "--help")
     assert (result.returncode, result.stdout[:6]) == (0, "Usage:")
-    result = run_batch(tmp_path, "photos")
+    result = run_script(name, tmp_path, "photos")
     assert (result.returncode, result.stderr[:6]) == (2, "Usage:")
 
 
@@ -235,3 +246,38 @@ def test_shell_batch_fails_with_the_code_of_the_command(
 ) -> None:
     assert run_batch(tmp_path, tmp_path / "none", *folders[1:]).returncode == 5
     assert run_batch(tmp_path, *folders, "--levitate").returncode == 2
+
+
+# --- retrain.sh, with a faceanim that only tells what it was asked
+
+TELLS = """echo "$*" >> "$(dirname "$0")/calls"
+case "$1" in
+  prepare) exit "${DROPPED:-0}" ;;
+  train) echo "the best weights.safetensors" ;;
+esac"""
+
+
+@needs_bash
+@pytest.mark.parametrize("code", [0, 1])  # 1: some videos were of no use, which stops nothing
+def test_retraining_goes_from_videos_to_a_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setenv("DROPPED", str(code))
+    result = run_script("retrain.sh", tmp_path, "my videos", "out", "--max-minutes", "60", faceanim=TELLS)
+    assert result.returncode == 0, result.stderr
+    portrait, driver = EXAMPLES / "portrait.jpg", EXAMPLES / "driver.mp4"
+    assert (tmp_path / "bin" / "calls").read_text().splitlines() == [
+        "prepare my videos --output out/data",
+        "prepare --check out/data",
+        "train --data out/data --out out/run --max-minutes 60",
+        f"animate {portrait} {driver} --weights the best weights.safetensors --output out/portrait.mp4",
+    ]
+
+
+@needs_bash
+def test_retraining_ends_with_the_code_of_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DROPPED", "5")
+    assert run_script("retrain.sh", tmp_path, "none", "out", faceanim=TELLS).returncode == 5
+    assert run_script("retrain.sh", tmp_path, tmp_path / "none", "out").returncode == 5

@@ -14,7 +14,8 @@ from faceanim_cli.training import clip_stage
 from faceanim_cli.training import run as training_run
 from faceanim_cli.training.motion_losses import LossWeights
 from faceanim_cli.training.progress import LossReport
-from faceanim_cli.training.run import learning_rate_factor, moving_average
+from faceanim_cli.training.run import Schedule, learning_rate_factor, moving_average
+from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.training.swats import SWATS
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import (
@@ -152,7 +153,7 @@ class TestRun:
 class TestOptimizer:
     def test_swats_switches_group_by_group_says_so_and_goes_on_after_a_stop(self, run, tmp_path, monkeypatch):
         monkeypatch.setattr(training_run, "SWATS", partial(SWATS, tolerance=1e-4))
-        _, reports = run(optimizer="swats", max_steps=4)
+        _, reports = run(optimizer="swats", learning_rate=1e-6, max_steps=4)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert [group["name"] for group in groups] == ["keypoint_detector", "dense_motion", "generator"]
         assert [group["steps"] for group in groups] == [4, 4, 4]
@@ -160,7 +161,7 @@ class TestOptimizer:
         assert switched
         for name in switched:
             assert sum(line.startswith(f"{name}: from Adam to SGD with rate ") for line in reports) == 1
-        _, reports = run(optimizer="swats", max_steps=6)
+        _, reports = run(optimizer="swats", learning_rate=1e-6, max_steps=6)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert [group["steps"] for group in groups] == [6, 6, 6]
         assert {group["name"]: group["sgd_rate"] for group in groups if group["name"] in switched} == switched
@@ -299,6 +300,15 @@ class TestLearningRate:
     @pytest.mark.parametrize(("progress", "factor"), [(-1.0, 1.0), (3.0, 0.02)])
     def test_stays_within_its_ends(self, progress, factor):
         assert learning_rate_factor(progress) == pytest.approx(factor)
+
+    def test_warms_up_sooner_in_a_short_run(self, tmp_path):
+        def rate(step, max_steps):
+            settings = RunSettings(tmp_path, tmp_path, learning_rate=1.0, warm_up=200, max_steps=max_steps)
+            return Schedule(settings).rate(step, step / max_steps)
+
+        assert rate(99, 100_000) == pytest.approx(0.5, rel=1e-4)
+        assert rate(10, 400) == pytest.approx(0.5, rel=0.01)  # of 20 steps, a twentieth of the run
+        assert rate(40, 400) == pytest.approx(learning_rate_factor(0.1))
 
     def test_warms_up(self, run, tmp_path):
         run(max_steps=1, learning_rate=1e-3, warm_up=100)
