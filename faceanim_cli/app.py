@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -24,7 +24,10 @@ from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
-from faceanim_cli.errors import FaceanimError
+from faceanim_cli.errors import FaceanimError, UsageError
+
+# Newer typers bring a click of their own, which they export no more of.
+_TyperUsageError = cast(Any, typer.BadParameter.__base__)
 
 app = typer.Typer(
     name="faceanim",
@@ -74,7 +77,16 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        code = app(prog_name="faceanim", standalone_mode=False)
+    except _TyperUsageError as error:  # typer's own words would fill a box of five lines
+        if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the help
+            error.show()
+        else:
+            command = error.ctx.command_path if error.ctx is not None else "faceanim"
+            typer.echo(f"faceanim: {error.format_message().rstrip('.')} (see {command} -h)", err=True)
+        sys.exit(UsageError.exit_code)
+    except typer.Abort:
+        sys.exit(130)
     except FaceanimError as error:
         if debugging():
             traceback.print_exc()
@@ -88,3 +100,4 @@ def main() -> None:
             f"faceanim: internal error: {type(error).__name__}: {error} (--debug shows where)", err=True
         )
         sys.exit(1)
+    sys.exit(code)

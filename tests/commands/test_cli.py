@@ -183,6 +183,31 @@ def test_a_fault_of_ours_is_one_line_unless_debugging(
     assert len(stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["animate", "--levitate"], "No such option: --levitate"),
+        (["animate"], "Missing argument 'photo' (see faceanim animate -h)"),
+        (["animat"], "No such command 'animat'"),
+        (["train", "--data", "d", "--optimizer", "guess"], "'guess' is not one of 'adam', 'swats'"),
+        (["weights", "info"], "(see faceanim weights info -h)"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_where_to_look(run: Run, arguments: list[str], told: str) -> None:
+    code, out, stderr = run(*arguments)
+    assert (code, out) == (2, "")
+    assert told in stderr
+    assert stderr.startswith("faceanim: ")
+    assert len(stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [[], ["weights"]])
+def test_a_command_alone_prints_its_help(run: Run, command: list[str]) -> None:
+    code, out, stderr = run(*command)
+    assert code == 2
+    assert " ".join(["Usage: faceanim", *command]) in out + stderr
+
+
 def test_the_readme_explains_messages_that_exist() -> None:
     root = Path(__file__).parents[2]
     text = (root / "README.md").read_text(encoding="utf-8")
