@@ -17,6 +17,7 @@ from faceanim_cli.media import write_photo
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.weights.checkpoint import save_checkpoint
+from faceanim_cli.weights.manage import UNTOLD_FIRST_ORDER, describe_weights
 from faceanim_cli.weights.metadata import read_metadata
 
 
@@ -40,6 +41,7 @@ class RunFiles:
 
     def __init__(self, settings: RunSettings) -> None:
         self.out, self.keep, self.notes = settings.out, settings.keep, settings.notes
+        self.origin = {} if settings.init is None else origin(settings.init)
         self.state_file = self.out / "state.pt"
         self.last, self.best = self.out / "last.safetensors", self.out / "best.safetensors"
         self.saved_step: int | None = None  # that the run would go on from
@@ -131,6 +133,7 @@ class RunFiles:
         return float(read_metadata(self.best).get("score", -math.inf)) if self.best.is_file() else -math.inf
 
     def _save_weights(self, file: Path, step: int, network: nn.Module, **notes: str) -> None:
+        notes |= self.origin
         notes["trained"] = f"step {step}; {self.notes}" if self.notes else f"step {step}"
         try:
             save_checkpoint(file, network, notes=notes)
@@ -143,3 +146,17 @@ class RunFiles:
             error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         )
         return FaceanimError(f"cannot write {file} ({reason}): is the disk full? {kept} kept in {self.out}")
+
+
+def origin(init: Path) -> dict[str, str]:
+    """What weights that are trained from ``init`` say of it: whose they are stays with them.
+
+    Raises:
+        WeightsError: no weights file.
+    """
+    known = describe_weights(str(init))
+    digest = f" (SHA-256 {known.sha256})" if known.sha256 else ""
+    notes = {"started_from": f"{init.name}{digest}"}
+    if known.licence and known.licence != UNTOLD_FIRST_ORDER:
+        notes["licence"] = known.licence
+    return notes

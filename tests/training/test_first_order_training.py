@@ -49,6 +49,13 @@ def test_every_part_goes_on_from_the_checkpoint(first_order_run, vox, tmp_path):
     assert not torch.equal(model.state_dict()[statistics], start[statistics])
 
 
+def test_nothing_is_made_up_about_whose_the_weights_are(first_order_run, tmp_path):
+    first_order_run(max_steps=1)
+    said = read_metadata(tmp_path / "run" / "last.safetensors")
+    assert said["started_from"].startswith("vox-cpk.pth.tar (SHA-256 ")
+    assert "licence" not in said  # the file says none
+
+
 def test_the_averaged_weights_are_saved(first_order_run, tmp_path):
     first_order_run(ema=0.5, learning_rate=1e-2, warm_up=1)
     state = state_of(tmp_path / "run")

@@ -1,5 +1,6 @@
 """The training loop on two people who do not exist: what it writes, how it goes on, and how it stops."""
 
+import hashlib
 import json
 import math
 import signal
@@ -121,8 +122,12 @@ class TestRun:
         model = AnimationModel(tiny_settings())
         with torch.no_grad():
             model.dense_motion.rigidity.fill_(0.75)
-        save_checkpoint(tmp_path / "init.safetensors", model)
+        save_checkpoint(tmp_path / "init.safetensors", model, notes={"licence": "CC BY-NC 4.0"})
         run(init=tmp_path / "init.safetensors", max_steps=1)
+        said = read_metadata(tmp_path / "run" / "best.safetensors")
+        assert said["licence"] == "CC BY-NC 4.0"  # stays with what is made of them
+        digest = hashlib.sha256((tmp_path / "init.safetensors").read_bytes()).hexdigest()
+        assert said["started_from"] == f"init.safetensors (SHA-256 {digest})"
         rigidity = state_of(tmp_path / "run")["model"]["dense_motion.rigidity"]
         assert rigidity.numel() == K
         torch.testing.assert_close(rigidity, torch.full((K,), 0.75), rtol=0, atol=1e-3)
