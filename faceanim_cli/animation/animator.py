@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from faceanim_cli.animation.device import choose_device, choose_precision
+from faceanim_cli.animation.driver_crop import Crop, crop_driver
 from faceanim_cli.animation.fitting import fitting_batch, in_parts
-from faceanim_cli.animation.networks import EncodedPhoto, Networks
+from faceanim_cli.animation.networks import EncodedPhoto, Networks, part_of
 from faceanim_cli.animation.pictures import Image, check_image, cut, to_batch, to_frames
+from faceanim_cli.animation.precision_check import (
+    PrecisionCheck,
+    keypoint_difference,
+    picture_difference,
+)
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import (
     Box,
@@ -22,7 +28,6 @@ from faceanim_cli.faces import (
     face_in_crop,
     frame_crop,
     square_crop,
-    track_face,
 )
 from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.follow import Follower
@@ -33,15 +38,7 @@ from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 
-Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
-
 logger = logging.getLogger(__name__)
-
-LOOK_AHEAD = 25  # frames that animate() waits for to frame a driver whose crop it is not told
-LOOK_EVERY = 6  # of these, every 6th is searched for a face
-# What half precision may change at most in the first batch's last frame.
-VISIBLE_LEVELS = 1.0  # of 255, on average over the picture
-VISIBLE_PIXELS = 2.0  # of the networks' size, any keypoint
 
 
 class Animator:
@@ -100,7 +97,7 @@ class Animator:
         self._networks = Networks(
             model, cast(FaceSuperResolver | None, resolver), self.device, dtype, compiled
         )
-        self._unchecked = set() if dtype == torch.float32 else {"keypoints", "pictures"}
+        self._check = PrecisionCheck.of(self.weights, dtype)
         self.model_size = model.settings.image_size
         self.size = size or self.model_size * (FaceSuperResolver.SCALE if sr else 1)
         self._photo: EncodedPhoto | None = None
@@ -258,11 +255,9 @@ class Animator:
     def _detect(
         self, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
     ) -> Iterator[Keypoints]:
-        ahead: list[Image] = []
-        if crop == "auto" and not self._framed:
-            ahead = list(islice(frames, LOOK_AHEAD))
-        driver_crop = self._driver_crop(ahead, crop)
-        frames = chain(ahead, frames)
+        if crop == "auto" and self._framed:  # photo and driver are framed alike
+            crop = None
+        driver_crop, frames = crop_driver(frames, crop, self._detector)
         while batch := list(islice(frames, self.batch)):
             for frame in batch:
                 check_image(frame)
@@ -282,13 +277,14 @@ class Animator:
 
         frames = slice(0, len(driving))
         found = in_parts(detect, frames, self.device, self._use_batch)
-        if "keypoints" not in self._unchecked:
+        if "keypoints" not in self._check.due:
             return found
         exact = self._networks.exact()
         with exact.inference():
             wanted = exact.detect(driving[-1:], None if boxes is None else boxes[-1:])
-        pixels = (found[-1].points[-1:] - wanted.points).abs().max() * self.model_size / 2
-        if self._stays("keypoints", float(pixels), VISIBLE_PIXELS, "pixels"):
+        pixels = keypoint_difference(found[-1].points[-1:], wanted.points, self.model_size)
+        stays, self._check = self._check.compared("keypoints", pixels)
+        if stays:
             return found
         self._networks = exact
         return in_parts(detect, frames, self.device, self._use_batch)
@@ -304,14 +300,15 @@ class Animator:
                 follower = self._follower(code, reference)
             keypoints = self._followed(follower, driving)
             results = self._painted(networks, code, keypoints)
-            if "pictures" in self._unchecked and networks.dtype != torch.float32:
+            if "pictures" in self._check.due and networks.dtype != torch.float32:
                 exact = networks.exact()
                 exact_code = photo.code(exact)
                 anew = self._follower(exact_code, reference)
                 keypoints = self._followed(anew, driving)
                 (wanted,) = self._painted(exact, exact_code, part_of(keypoints, slice(-1, None)))
-                levels = float(np.abs(results[-1].astype(np.float32) - wanted).mean())
-                if not self._stays("pictures", levels, VISIBLE_LEVELS, "levels of 255"):
+                levels = picture_difference(results[-1], wanted)
+                stays, self._check = self._check.compared("pictures", levels)
+                if not stays:
                     self._networks = networks = exact
                     code, follower = exact_code, anew
                     results = self._painted(networks, code, keypoints)
@@ -346,43 +343,8 @@ class Animator:
     def _use_batch(self, frames: int) -> None:
         self.batch = min(self.batch, frames)
 
-    def _stays(self, what: str, difference: float, limit: float, unit: str) -> bool:
-        """Whether half precision is good enough, as a first batch has shown; said if not. NaN is not."""
-        self._unchecked = self._unchecked - {what}  # a set of its own: copies share what this one began with
-        precision = str(self.dtype).removeprefix("torch.")
-        logger.info("%s in %s differ from float32 by %.2f %s", what, precision, difference, unit)
-        if difference <= limit:
-            return True
-        self._unchecked = set()
-        logger.warning(
-            "%s: %s in %s differ from float32 by %.1f %s; going on in float32",
-            self.weights,
-            what,
-            precision,
-            difference,
-            unit,
-        )
-        return False
-
-    def _driver_crop(self, ahead: list[Image], crop: Crop | Box) -> Box | None:
-        if isinstance(crop, Box):
-            return crop
-        if crop is None or (crop == "auto" and (self._framed or not ahead)):
-            return None
-        size = (ahead[0].shape[1], ahead[0].shape[0]) if ahead else (2**31, 2**31)
-        if crop != "auto":
-            return square_crop(Box(*crop), size)
-        samples = ((index, ahead[index]) for index in range(0, len(ahead), LOOK_EVERY))
-        return track_face(samples, self._detector).clip_crop(size)
-
     def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
         return torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces], device=self.device)
 
     def _to_batch(self, images: list[Image], crop: Box | None) -> Tensor:
         return to_batch([cut(image, crop, self.model_size) for image in images], self.device)
-
-
-def part_of(keypoints: Keypoints, part: slice) -> Keypoints:
-    """The keypoints of some frames of a batch."""
-    turns = keypoints.jacobians
-    return Keypoints(keypoints.points[part], None if turns is None else turns[part])

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from faceanim_cli.animation.animator import Animator, Crop
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.driver_crop import Crop
 from faceanim_cli.animation.motion_job import DETECTIONS_PER_SECOND, animate_motion, is_motion
 from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.pipeline import Pipeline

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faceanim_cli.animation.animator import Animator, Crop
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.driver_crop import Crop
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.provenance import provenance
 from faceanim_cli.animation.rendering import Rendering

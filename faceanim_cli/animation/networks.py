@@ -109,3 +109,9 @@ class EncodedPhoto:
     def _encoded(self, networks: Networks) -> PhotoCode:
         with networks.inference():
             return networks.encode(self._picture, self._boxes)._replace(reach=self._reach)
+
+
+def part_of(keypoints: Keypoints, part: slice) -> Keypoints:
+    """The keypoints of some frames of a batch."""
+    turns = keypoints.jacobians
+    return Keypoints(keypoints.points[part], None if turns is None else turns[part])

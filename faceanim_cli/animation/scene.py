@@ -10,7 +10,9 @@ from typing import cast
 import numpy as np
 import torch
 
-from faceanim_cli.animation.animator import Animator, Crop, part_of
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.driver_crop import Crop
+from faceanim_cli.animation.networks import part_of
 from faceanim_cli.animation.pictures import Image, cut, scaled
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import UsageError
