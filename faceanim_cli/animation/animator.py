@@ -11,24 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from faceanim_cli.animation.device import choose_device, choose_precision
+from faceanim_cli.animation.device import can_graph, choose_device, choose_precision
 from faceanim_cli.animation.driver_crop import Crop, crop_driver
 from faceanim_cli.animation.fitting import fitting_batch, in_parts
 from faceanim_cli.animation.networks import EncodedPhoto, Networks, part_of
 from faceanim_cli.animation.pictures import Image, check_image, cut, to_batch, to_frames
-from faceanim_cli.animation.precision_check import (
-    PrecisionCheck,
-    keypoint_difference,
-    picture_difference,
-)
+from faceanim_cli.animation.precision_check import PrecisionCheck, keypoint_difference, picture_difference
+from faceanim_cli.animation.transfer import Download, Transfer
 from faceanim_cli.errors import UsageError
-from faceanim_cli.faces import (
-    Box,
-    FaceDetector,
-    face_in_crop,
-    frame_crop,
-    square_crop,
-)
+from faceanim_cli.faces import Box, FaceDetector, face_in_crop, frame_crop, square_crop
 from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.follow import Follower
 from faceanim_cli.motion.head_transfer import check_steering
@@ -57,7 +48,8 @@ class Animator:
         batch: driving frames worked on at a time; None for what suits the device. Halved when its memory
             runs out.
         motion: how much of the driver's pose and expression the photo takes on; None for all of it.
-        compiled: make kernels with torch.compile; on GPUs only, elsewhere it costs more than it brings.
+        compiled: run whole batches as CUDA graphs made by torch.compile, which takes long; on CUDA only,
+            elsewhere it costs more than it brings.
 
     The first batch in half precision is compared with float32. Where they differ visibly, float32 it is from
     then on, and a warning says so.
@@ -84,6 +76,7 @@ class Animator:
             raise UsageError(f"size {size}: give 16 to 4096 pixels")
         self.device = choose_device(device)
         dtype = choose_precision(precision, self.device)
+        self._transfer = Transfer(self.device)
         self.relative, self.adapt_scale = relative, adapt_scale
         self.batch = batch or fitting_batch(self.device)
         self.motion = motion or MotionSettings()
@@ -91,11 +84,9 @@ class Animator:
         model = load_weights(self.weights)
         check_steering(getattr(model.settings, "anchors", ()), self.motion)
         resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
-        if compiled and self.device.type != "cuda":
-            logger.warning("--compile: does not pay on %s and is left out", self.device.type)
-            compiled = False
+        graphed = self.batch if compiled and can_graph(self.device) else 0
         self._networks = Networks(
-            model, cast(FaceSuperResolver | None, resolver), self.device, dtype, compiled
+            model, cast(FaceSuperResolver | None, resolver), self.device, dtype, graphed
         )
         self._check = PrecisionCheck.of(self.weights, dtype)
         self.model_size = model.settings.image_size
@@ -197,7 +188,7 @@ class Animator:
         """
         if self._photo is None:
             raise UsageError("set_photo() comes before animate()")
-        return self._follow(self._photo, motion, reference)
+        return self._transfer.arrived(self._follow(self._photo, motion, reference))
 
     def closest_frame(self, candidates: Keypoints) -> int | None:
         """Best-frame search: which frame's pose and expression are closest to the photo's.
@@ -291,7 +282,7 @@ class Animator:
 
     def _follow(
         self, photo: EncodedPhoto, motion: Iterable[Keypoints], reference: Keypoints | None
-    ) -> Iterator[Image]:
+    ) -> Iterator[list[Download]]:
         follower = None
         for driving in motion:
             # Detecting the first batch may have changed the networks: the photo is asked for after it.
@@ -306,13 +297,13 @@ class Animator:
                 anew = self._follower(exact_code, reference)
                 keypoints = self._followed(anew, driving)
                 (wanted,) = self._painted(exact, exact_code, part_of(keypoints, slice(-1, None)))
-                levels = picture_difference(results[-1], wanted)
+                levels = picture_difference(results[-1].array()[-1], wanted.array()[-1])
                 stays, self._check = self._check.compared("pictures", levels)
                 if not stays:
                     self._networks = networks = exact
                     code, follower = exact_code, anew
                     results = self._painted(networks, code, keypoints)
-            yield from results
+            yield results
         if follower is not None and (beyond := str(follower.beyond)):
             logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
 
@@ -333,10 +324,11 @@ class Animator:
         with torch.inference_mode():
             return Keypoints(*follower(driving))
 
-    def _painted(self, networks: Networks, code: PhotoCode, keypoints: Keypoints) -> list[Image]:
-        def paint(part: slice) -> list[Image]:
+    def _painted(self, networks: Networks, code: PhotoCode, keypoints: Keypoints) -> list[Download]:
+        def paint(part: slice) -> list[Download]:
             with networks.inference():
-                return to_frames(networks.paint(code, part_of(keypoints, part)), self.size)
+                pictures = networks.paint(code, part_of(keypoints, part))
+                return [to_frames(pictures, self.size, self._transfer)]
 
         return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
 
@@ -344,7 +336,8 @@ class Animator:
         self.batch = min(self.batch, frames)
 
     def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
-        return torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces], device=self.device)
+        boxes = torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces])
+        return self._transfer.upload(boxes)
 
     def _to_batch(self, images: list[Image], crop: Box | None) -> Tensor:
-        return to_batch([cut(image, crop, self.model_size) for image in images], self.device)
+        return to_batch([cut(image, crop, self.model_size) for image in images], self._transfer)

@@ -1,6 +1,8 @@
 """Where and how precisely the networks run."""
 
+import logging
 import time
+from importlib.util import find_spec
 from typing import Literal, TypeAlias
 
 import cv2
@@ -8,6 +10,8 @@ import torch
 from torch import nn
 
 from faceanim_cli.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -50,6 +54,17 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and _bf16_pays():
         return torch.bfloat16
     return torch.float32
+
+
+def can_graph(device: torch.device) -> bool:
+    """Whether the networks can run as CUDA graphs made by torch.compile; a warning says why not."""
+    if device.type != "cuda":
+        logger.warning("--compile: does not pay on %s and is left out", device.type)
+        return False
+    if find_spec("triton") is None:
+        logger.warning("--compile: needs triton, which is not installed, and is left out")
+        return False
+    return True
 
 
 def share_machine(device: str, worker: int, workers: int) -> str:

@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from faceanim_cli.animation.graphs import Graphed
 from faceanim_models import AnimationModel, FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 
@@ -22,7 +23,8 @@ class Networks:
         resolver: super-resolution, as loaded; or None.
         device: where they run.
         dtype: float32, bfloat16 or float16.
-        compiled: let torch.compile make kernels, on the first batch.
+        graphed: batches of this many frames run as CUDA graphs, which take long to make; those of another
+            length, a clip's last or what little memory leaves, run as they are. 0 for none.
     """
 
     def __init__(
@@ -31,15 +33,17 @@ class Networks:
         resolver: FaceSuperResolver | None,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        compiled: bool = False,
+        graphed: int = 0,
     ) -> None:
         self.loaded = (model, resolver)
-        self.device, self.dtype, self.compiled = device, dtype, compiled
+        self.device, self.dtype, self.graphed = device, dtype, graphed
         self.model = self._ready(model)
         self.resolver = None if resolver is None else self._ready(resolver)
-        if compiled:
-            for stage in self.stages.values():
-                stage.compile()  # in place: hooks and methods stay
+        self._graphs = (
+            (Graphed(self.model.detect, self.inference), Graphed(self._paint, self.inference))
+            if graphed
+            else None
+        )
 
     def exact(self) -> "Networks":
         """The same in float32."""
@@ -70,10 +74,17 @@ class Networks:
 
     def detect(self, frames: Tensor, boxes: Tensor | None = None) -> Keypoints:
         """Keypoints of frames (B, 3, H, W); ``boxes`` (B, 4)."""
+        if self._graphs is not None and len(frames) == self.graphed:
+            return self._graphs[0](frames, boxes)
         return self.model.detect(frames, boxes)
 
     def paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
         """Frames (B, 3, H, W), or (B, 3, 2H, 2W) with super-resolution."""
+        if self._graphs is not None and len(keypoints.points) == self.graphed:
+            return self._graphs[1](code, keypoints)
+        return self._paint(code, keypoints)
+
+    def _paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
         generated, _ = self.model(code.expand(len(keypoints.points)), keypoints)
         pictures: Tensor = generated.image if self.resolver is None else self.resolver(generated.image)
         return pictures

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceanim_cli.animation.transfer import Download, Transfer
 from faceanim_cli.faces import Box, crop_image
 
 Image: TypeAlias = npt.NDArray[np.uint8]  # RGB (H, W, 3)
@@ -32,18 +33,16 @@ def scaled(image: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 
 
-def to_batch(images: list[Image], device: torch.device) -> Tensor:
+def to_batch(images: list[Image], transfer: Transfer) -> Tensor:
     """uint8 images of one size to (B, 3, H, W) in [0, 1]; channels_last, as pixels lie that way."""
-    pixels = torch.from_numpy(np.stack(images))
-    if device.type == "cuda":  # from pinned memory the copy runs beside what the device is at
-        pixels = pixels.pin_memory()
-    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    pixels = transfer.upload(torch.from_numpy(np.stack(images)))
+    return pixels.permute(0, 3, 1, 2).float() / 255
 
 
-def to_frames(pictures: Tensor, side: int) -> list[Image]:
-    """(B, 3, S, S), clamped to [0, 1], to uint8 images of ``side`` x ``side``."""
+def to_frames(pictures: Tensor, side: int, transfer: Transfer) -> Download:
+    """(B, 3, S, S), clamped to [0, 1], to uint8 images (B, side, side, 3)."""
     if pictures.shape[-1] != side:
         shrinks = side < pictures.shape[-1]
         pictures = F.interpolate(pictures, (side, side), mode="bicubic", antialias=shrinks)
     levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return transfer.download(levels.permute(0, 2, 3, 1).contiguous())

@@ -144,7 +144,9 @@ class AnimationOptions:
     ] = None
     compiled: Annotated[
         bool,
-        typer.Option("--compile", help="Make GPU kernels with torch.compile: for long videos, on CUDA."),
+        typer.Option(
+            "--compile", help="Run whole batches as CUDA graphs, made by torch.compile: for long videos."
+        ),
     ] = False
     offline: Offline = False
     accept_license: AcceptLicense = False

@@ -141,13 +141,3 @@ def test_compiling_is_left_out_where_it_does_not_pay(
         _, found = animated(rigid_weights_file, frames[:1], compiled=True)
     assert "does not pay on cpu" in caplog.text
     assert len(found) == 1
-
-
-def test_each_stage_is_compiled_in_place(
-    rigid_weights_file: Path, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[torch.nn.Module] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *_, **__: compiled.append(self))
-    animator, _ = animated(rigid_weights_file, frames[:1])
-    networks = Networks(*animator._networks.loaded, torch.device("cpu"), compiled=True)
-    assert compiled == list(networks.stages.values())

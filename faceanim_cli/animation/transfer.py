@@ -1,0 +1,96 @@
+"""Tensors on their way to a device and back: on CUDA beside what it computes, elsewhere at once."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+class Transfer:
+    """Copies between this process and a device.
+
+    On CUDA, copies run in two streams of their own, from and to pinned memory, so that batch n + 1 goes up
+    and batch n - 1 comes down while batch n is computed ("CUDA semantics" in PyTorch's notes). Whoever
+    computes uses the thread's current stream, which the copies are ordered with.
+
+    Args:
+        device: elsewhere than on CUDA, copies are plain.
+
+    Attributes:
+        ahead: batches to start before the first is waited for, so that the device is never out of work.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._streams = (
+            (torch.cuda.Stream(device), torch.cuda.Stream(device)) if device.type == "cuda" else None
+        )
+        self.ahead = 0 if self._streams is None else 1
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """A tensor of this process on the device, to be used in the current stream."""
+        if self._streams is None:
+            return tensor.to(self.device)
+        up, _ = self._streams
+        pinned = tensor.pin_memory()  # the allocator keeps it until the copy is done, then uses it again
+        with torch.cuda.stream(up):
+            there = pinned.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(up)
+        there.record_stream(computing)  # its memory is the other stream's: not to be used again too early
+        return there
+
+    def download(self, tensor: Tensor) -> "Download":
+        """Begin to fetch what the current stream has computed."""
+        if self._streams is None:
+            return Download(tensor.cpu(), None)
+        _, down = self._streams
+        down.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(down):
+            here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            here.copy_(tensor, non_blocking=True)
+            done = down.record_event()
+        tensor.record_stream(down)
+        return Download(here, done)
+
+    def arrived(self, batches: Iterable[list["Download"]]) -> Iterator[npt.NDArray[Any]]:
+        """The rows of batches, in order, while ``ahead`` more batches are under way.
+
+        Args:
+            batches: lazily started, each in as many pieces as there are.
+        """
+        waiting: deque[list[Download]] = deque()
+        for batch in batches:
+            waiting.append(batch)
+            if len(waiting) > self.ahead:
+                yield from _rows(waiting.popleft())
+        for batch in waiting:
+            yield from _rows(batch)
+
+
+class Download:
+    """A tensor that is on its way from a device.
+
+    Args:
+        here: (B, ...), in this process; whole when ``done`` says so.
+        done: None if it is already.
+    """
+
+    def __init__(self, here: Tensor, done: torch.cuda.Event | None) -> None:
+        self._here, self._done = here, done
+
+    def array(self) -> npt.NDArray[Any]:
+        """All of it, waited for."""
+        if self._done is None:
+            return self._here.numpy()
+        self._done.synchronize()
+        return np.array(self._here.numpy())  # pinned memory is for copying, not for a caller to keep
+
+
+def _rows(batch: list[Download]) -> Iterator[npt.NDArray[Any]]:
+    for download in batch:
+        yield from download.array()
