@@ -63,6 +63,9 @@ class CaseResult:
     """That, as a part of what one large convolution in this precision reaches on this machine."""
     gpu_mb: float | None
     """Peak memory of the device in MB; None on a CPU."""
+    gpu_busy: float | None = None
+    """Part of the time in which the GPU was at the networks, gaps between their kernels included; None on a
+    CPU, and in runs of earlier versions."""
 
     @property
     def fps(self) -> float:
@@ -191,4 +194,10 @@ def _result(case: _Case, peak: dict[str, float]) -> CaseResult:
         gflops,
         gflops / peak[precision],
         case.gpu_mb,
+        None if animator.device.type != "cuda" else statistics.median(map(_busy, case.rounds)),
     )
+
+
+def _busy(times: dict[str, float]) -> float:
+    """Stages are timed on the GPU itself, one after the other in its stream."""
+    return 1 - times["other"] / times["frame"]

@@ -13,11 +13,12 @@ STAGES = ("keypoints", "motion", "generator", "sr", "other")
 def case_table(run: Benchmark, before: Benchmark | None = None) -> Table:
     """A row for each case; against an earlier run, how many times as fast it is now."""
     old = {} if before is None else {case.key: case for case in before.cases}
+    on_gpu = any(case.gpu_mb is not None for case in run.cases)
     header = (
         *("weights", "precision", "size", "batch", "ms/frame", "fps", f"x {FPS} fps"),
         *STAGES,
         *("GMAC", "GFLOP/s", "of peak"),
-        *(("GPU MB",) if any(case.gpu_mb is not None for case in run.cases) else ()),
+        *(("GPU MB", "GPU busy") if on_gpu else ()),
         *(("as fast as before",) if before is not None else ()),
     )
     rows = []
@@ -27,7 +28,7 @@ def case_table(run: Benchmark, before: Benchmark | None = None) -> Table:
             *(with_spread(case.frame), f"{case.fps:.1f}", f"{case.fps / float(FPS):.2f}"),
             *(f"{case.stages[name].median:.1f}" if name in case.stages else "-" for name in STAGES),
             *(f"{case.gmac:.2f}", f"{case.gflops:.0f}", f"{100 * case.peak_share:.0f} %"),
-            *((f"{case.gpu_mb:.0f}",) if case.gpu_mb is not None else ()),
+            *((_or_dash(case.gpu_mb), _or_dash(case.gpu_busy, 100, " %")) if on_gpu else ()),
             *((_ratio(case, old.get(case.key)),) if before is not None else ()),
         )
         rows.append(row)
@@ -75,6 +76,10 @@ def heading(run: Benchmark) -> str:
 def with_spread(timing: Timing) -> str:
     """Median, and half the distance of the quartiles."""
     return f"{timing.median:.1f} ±{timing.spread / 2:.1f}"
+
+
+def _or_dash(value: float | None, times: int = 1, unit: str = "") -> str:
+    return "-" if value is None else f"{times * value:.0f}{unit}"
 
 
 def _ratio(case: CaseResult, earlier: CaseResult | None) -> str:

@@ -55,7 +55,8 @@ def benchmark(
 
     Milliseconds a frame by stage, frames a second, and the networks' arithmetic as a share of what one large
     convolution reaches on the same machine. Cases are measured in turn, so that their ratios hold on a busy
-    machine too; times are medians of the rounds, with half the distance of their quartiles.
+    machine too; times are medians of the rounds, with half the distance of their quartiles. On CUDA also the
+    peak memory of the GPU, and the part of the time in which it was at the networks.
     """
     from faceanim_cli.benchmark.cases import CaseOptions  # noqa: PLC0415 (imports torch)
     from faceanim_cli.benchmark.run import read_benchmark, run_benchmark  # noqa: PLC0415

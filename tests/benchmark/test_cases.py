@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from faceanim_cli.benchmark.cases import CaseOptions, CaseResult, Timing, measure_cases
+from faceanim_cli import Animator
+from faceanim_cli.benchmark.cases import CaseOptions, CaseResult, Timing, _Case, _result, measure_cases
 from faceanim_cli.benchmark.files import CommandResult
 from faceanim_cli.benchmark.run import Benchmark, read_benchmark
 from faceanim_cli.benchmark.tables import case_table, command_table
@@ -51,6 +54,32 @@ def test_a_run_is_read_again_as_it_was(tmp_path: Path) -> None:
     assert read_benchmark(tmp_path / "run.json") == run
     assert run.as_json()["cases"][0]["fps"] == 25
     assert run.as_json()["commands"][0]["real_time"] == 1.0
+
+
+def test_a_run_of_an_earlier_version_is_read_too(tmp_path: Path) -> None:
+    run = run_of(case(40.0))
+    written = run.as_json()
+    del written["cases"][0]["gpu_busy"]
+    (tmp_path / "run.json").write_text(json.dumps(written))
+    assert read_benchmark(tmp_path / "run.json") == run
+
+
+def test_on_a_gpu_the_share_of_the_time_it_is_busy_is_told() -> None:
+    on_gpu = replace(case(40.0), gpu_mb=812.4)
+    table = case_table(run_of(replace(on_gpu, gpu_busy=0.914), on_gpu))
+    assert table.header[-2:] == ("GPU MB", "GPU busy")
+    assert [row[-2:] for row in table.rows] == [("812", "91 %"), ("812", "-")]
+    assert "GPU busy" not in case_table(run_of(case(40.0))).header
+
+
+def test_a_gpu_is_busy_while_a_stage_runs(rigid_weights_file: Path) -> None:
+    animator = Animator(rigid_weights_file, "cpu", "fp32", sr=False)
+    times = {"keypoints": 2.0, "motion": 3.0, "generator": 5.0}
+    rounds = [{"frame": frame, **times, "other": frame - 10} for frame in (20.0, 12.5, 100.0)]
+    measured = _Case(animator, 4, rounds, gmac=1.0, gpu_mb=1.0)
+    assert _result(measured, {"fp32": 100.0}).gpu_busy is None  # a CPU's
+    animator.device = torch.device("cuda")
+    assert _result(measured, {"fp32": 100.0}).gpu_busy == pytest.approx(0.5)  # of 0.5, 0.8 and 0.1
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"faceanim": 1}', "[" * 5000])
