@@ -19,6 +19,7 @@ from faceanim_models import (
     AnimationModel,
     AnimationSettings,
     DenseMotionSettings,
+    FirstOrderSettings,
     GeneratorSettings,
     KeypointDetectorSettings,
 )
@@ -28,6 +29,15 @@ TINY = AnimationSettings(
     DenseMotionSettings(10, size=32, widths=(8, 16)),
     GeneratorSettings(10, widths=(8, 16, 16), photo_widths=(8, 8, 8)),
     PAPER_ANCHORS,
+    image_size=64,
+)
+TINY_FIRST_ORDER = FirstOrderSettings(
+    num_keypoints=4,
+    jacobian_maps=4,
+    keypoint_widths=(4, 6, 8),
+    motion_widths=(5, 6, 7),
+    generator_widths=(4, 6, 8),
+    residual_blocks=1,
     image_size=64,
 )
 

@@ -23,17 +23,10 @@ from faceanim_models.first_order import (
     sample,
 )
 from faceanim_models.geometry import identity_grid
+from tests.conftest import TINY_FIRST_ORDER
 from tests.models.conftest import randomise_norms
 
-TINY = FirstOrderSettings(
-    num_keypoints=3,
-    jacobian_maps=3,
-    keypoint_widths=(4, 6, 8),
-    motion_widths=(5, 6, 7),
-    generator_widths=(4, 6, 8),
-    residual_blocks=2,
-    image_size=64,
-)
+TINY = dataclasses.replace(TINY_FIRST_ORDER, num_keypoints=3, jacobian_maps=3, residual_blocks=2)
 VARIANTS = {
     "as vox": TINY,
     "no Jacobians": dataclasses.replace(TINY, jacobian_maps=0),

@@ -22,23 +22,14 @@ from faceanim_models import (
     AnimationSettings,
     DenseMotionSettings,
     FirstOrderModel,
-    FirstOrderSettings,
     GeneratorSettings,
     KeypointDetectorSettings,
 )
+from tests.conftest import TINY_FIRST_ORDER
 
 SIZE = 64
 K = len(DENSE_ANCHORS)
 SIDE = 96  # pixels of the clips
-TINY_FIRST_ORDER = FirstOrderSettings(
-    num_keypoints=4,
-    jacobian_maps=4,
-    keypoint_widths=(4, 6, 8),
-    motion_widths=(5, 6, 7),
-    generator_widths=(4, 6, 8),
-    residual_blocks=1,
-    image_size=SIZE,
-)
 
 
 def tiny_settings(

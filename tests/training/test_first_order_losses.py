@@ -13,7 +13,7 @@ from faceanim_cli.training.first_order_losses import FirstOrderLossWeights, Firs
 from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.weights.first_order import import_first_order
 from faceanim_models import FirstOrderModel
-from tests.training.conftest import TINY_FIRST_ORDER
+from tests.conftest import TINY_FIRST_ORDER
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "fomm_reference"
 

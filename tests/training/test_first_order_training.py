@@ -15,7 +15,8 @@ from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import AnimationModel, FirstOrderModel
-from tests.training.conftest import SIZE, TINY_FIRST_ORDER, moving_frames, same, state_of, tiny_settings
+from tests.conftest import TINY_FIRST_ORDER
+from tests.training.conftest import SIZE, moving_frames, same, state_of, tiny_settings
 
 PARTS = (
     "kp_detector.kp",

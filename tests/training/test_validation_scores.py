@@ -13,7 +13,8 @@ from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, anchored_keypoints
 from faceanim_cli.training.validation import framed_clip, sample_grid, validate
 from faceanim_models import AnimationModel, FirstOrderModel
-from tests.training.conftest import SIZE, TINY_FIRST_ORDER, moving_frames, tiny_settings
+from tests.conftest import TINY_FIRST_ORDER
+from tests.training.conftest import SIZE, moving_frames, tiny_settings
 
 
 @pytest.fixture(scope="module")

@@ -27,16 +27,10 @@ from faceanim_models import (
     Keypoints,
 )
 from faceanim_models.blocks import fold_batch_norms
+from tests.conftest import TINY_FIRST_ORDER
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "fomm_reference"
-TINY = FirstOrderSettings(
-    num_keypoints=4,
-    jacobian_maps=4,
-    keypoint_widths=(4, 6, 8),
-    motion_widths=(5, 6, 7),
-    generator_widths=(4, 6, 8),
-    residual_blocks=2,
-)
+TINY = dataclasses.replace(TINY_FIRST_ORDER, residual_blocks=2, image_size=256)
 
 
 @pytest.fixture(autouse=True)
