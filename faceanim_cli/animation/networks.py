@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from faceanim_cli.animation.graphs import Graphed
-from faceanim_models import AnimationModel, FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
+from faceanim_cli.weights.load import Model
+from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 
 Network = TypeVar("Network", bound=nn.Module)
-Model: TypeAlias = AnimationModel | FirstOrderModel
 
 
 class Networks:

@@ -19,7 +19,8 @@ from faceanim_cli.training.loop import Stage
 from faceanim_cli.training.motion_losses import LossWeights
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.training.validation import EVERY, ValidationScores, sample_grid, validate
-from faceanim_models import AnimationModel, FirstOrderModel, PatchDiscriminator, PatchDiscriminatorSettings
+from faceanim_cli.weights.load import Model
+from faceanim_models import PatchDiscriminator, PatchDiscriminatorSettings
 
 SHIPPED_DISCRIMINATOR = PatchDiscriminatorSettings((32, 64, 128, 256))  # takes 5 % of a step
 
@@ -63,7 +64,7 @@ def training_clips(settings: ClipSettings, fabric: Fabric) -> Clips:
 def clip_stage(
     settings: ClipSettings,
     clips: Clips,
-    model: AnimationModel | FirstOrderModel,
+    model: Model,
     objective: nn.Module,
     weights: LossWeights | FirstOrderLossWeights,
     anchors: Anchors = DENSE_ANCHORS,
@@ -92,7 +93,7 @@ def clip_stage(
         return PairDataset(clips.train, anchors, settings.size, count, settings.seed, augmentation)
 
     def judge(averaged: nn.Module) -> tuple[ValidationScores, np.ndarray[Any, Any]]:
-        assert isinstance(averaged, AnimationModel | FirstOrderModel)
+        assert isinstance(averaged, Model)
         scores = validate(averaged, clips.val, settings.size)
         return scores, sample_grid(averaged, clips.val, settings.size)
 
@@ -104,5 +105,6 @@ def clip_stage(
         about=f"{len(clips.train)} clips of {people} people, {len(clips.val)} to validate on; "
         f"{settings.size} pixels",
         judge=judge if clips.val else None,
+        unit="dB",
         adversary=adversary,
     )

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -45,11 +45,9 @@ Batch: TypeAlias = dict[str, Tensor]
 class Scores(Protocol):
     """What people who are never trained on say of a network; in words as ``str``."""
 
-    unit: ClassVar[str]
-
     @property
     def value(self) -> float:
-        """The number that weights are best by, in ``unit``; higher is better."""
+        """The number that weights are best by, in the stage's ``unit``; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ class Stage:
     # Scores the averaged network in evaluation mode, perhaps with a picture, uint8 RGB (H, W, 3).
     # None: there is nobody to judge.
     judge: Callable[[nn.Module], tuple[Scores, np.ndarray[Any, Any] | None]] | None
+    unit: str  # of the number that weights are best by
     adversary: Adversary | None = None
     betas: tuple[float, float] = BETAS
 
@@ -133,11 +132,12 @@ class _Run:
         average = moving_average(settings.ema)
         self.ema = AveragedModel(stage.network, multi_avg_fn=average, use_buffers=True).to(fabric.device)
         self.player = self._player("model", stage.network, stage.objective)
-        self.judge: Player | None = None  # the discriminator, where there is one
+        self.players = [self.player]
+        self.discriminator: Player | None = None
         if stage.adversary is not None:
             objective = stage.adversary.objective
-            self.judge = self._player("discriminator", objective, objective)
-        self.players = [self.player, *([self.judge] if self.judge else [])]
+            self.discriminator = self._player("discriminator", objective, objective)
+            self.players.append(self.discriminator)
         self.scaler = torch.amp.GradScaler(fabric.device.type, enabled=settings.precision == "16")
 
         self.step, self.seen = 0, 0  # steps taken, pairs drawn
@@ -152,7 +152,7 @@ class _Run:
         )
         self.scores: Scores | None = None
         self.best = self.files.best_score()
-        self.losses.best = f"{self.best:.2f}" if math.isfinite(self.best) else ""
+        self.losses.best = f"{self.best:.2f} {stage.unit}" if math.isfinite(self.best) else ""
         world = f"{fabric.world_size} x {settings.accumulate} x {settings.batch}"
         self.report(f"{stage.about}; {world} pairs a step")
         if stage.judge is None:
@@ -207,8 +207,8 @@ class _Run:
             return None
         self.files.check_optimizer(state, self.settings)
         self.files.restore(state, {**self.player.parts, "ema": self.ema})
-        if self.judge is not None and self.judge.name in state:  # else it joins here
-            self.files.restore(state, self.judge.parts)
+        if self.discriminator is not None and self.discriminator.name in state:  # else it joins here
+            self.files.restore(state, self.discriminator.parts)
         if self.scaler.is_enabled() and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.seen = state["step"], state["pairs"]
@@ -266,10 +266,10 @@ class _Run:
                     asked, more = adversary.asks(real, fake)
                     loss, terms = loss + asked, terms | more
             self._backward(loss, terms)
-        if adversary is not None and self.judge is not None:
-            with fabric.no_backward_sync(self.judge.objective, enabled=waiting):
+        if self.discriminator is not None:
+            with fabric.no_backward_sync(self.discriminator.objective, enabled=waiting):
                 with autocast(fabric, self.settings.precision):
-                    loss = self.judge.objective(real, fake.detach())
+                    loss = self.discriminator.objective(real, fake.detach())
                 terms["discriminator"] = loss.detach()
                 self._backward(loss, terms)
         return terms
@@ -304,5 +304,5 @@ class _Run:
                 self.curves.add_picture("samples", picture, step)
         if scores.value > self.best:
             self.best = scores.value
-            self.losses.best = f"{self.best:.2f} {scores.unit} at step {step}"
+            self.losses.best = f"{self.best:.2f} {self.stage.unit} at step {step}"
             self.files.save_best(step, self.ema.module, self.best)

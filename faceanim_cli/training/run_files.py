@@ -41,16 +41,24 @@ class RunFiles:
 
     def __init__(self, settings: RunSettings) -> None:
         self.out, self.keep, self.notes = settings.out, settings.keep, settings.notes
-        self.origin = {} if settings.init is None else origin(settings.init)
+        self.origin: dict[str, str] = {}  # of the weights it began from
         self.state_file = self.out / "state.pt"
         self.last, self.best = self.out / "last.safetensors", self.out / "best.safetensors"
         self.saved_step: int | None = None  # that the run would go on from
         self.out.mkdir(parents=True, exist_ok=True)
 
     def begin(self, settings: RunSettings) -> None:
-        """Write the effective settings, and sweep up what a killed run had not finished writing."""
+        """Write the effective settings, sweep up what a killed run had not finished, and look at ``init``.
+
+        For the process that writes.
+
+        Raises:
+            WeightsError: ``init`` is no weights file.
+        """
         for partial in self.out.glob(".*.partial-*"):
             partial.unlink(missing_ok=True)
+        if settings.init is not None:
+            self.origin = origin(settings.init)
         with whole_file(self.out / "settings.json") as partial:
             partial.write_text(json.dumps(settings.as_json(), indent=2) + "\n")
 

@@ -5,7 +5,6 @@ faceanim train --stage sr --data DATA --out RUN
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from lightning_fabric import Fabric
@@ -49,8 +48,6 @@ class SuperResolutionScores:
     clean_bicubic: float  # of the plain enlargement of the same input
     degraded: float  # input soft, noisy and compressed besides
     degraded_bicubic: float
-
-    unit: ClassVar[str] = "dB over bicubic"
 
     @property
     def value(self) -> float:
@@ -134,6 +131,7 @@ def _stage(settings: SuperResolutionSettings, fabric: Fabric) -> Stage:
         data=pairs,
         about=f"{len(portraits)} photos of {people} people, {len(judges)} to validate on",
         judge=judge if judges else None,
+        unit="dB over bicubic",
         betas=BETAS,
     )
 

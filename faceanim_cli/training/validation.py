@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from faceanim_cli.animation.networks import Model
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
+from faceanim_cli.weights.load import Model
 from faceanim_models import AnimationModel
 from faceanim_models.first_order import FirstOrderMotion
 from faceanim_models.geometry import in_full_precision, resize
@@ -34,8 +34,6 @@ class ValidationScores:
     l1_static: float
     keypoints: float  # mean distance to the landmarks, [-1, 1] units; NaN for keypoints without anchors
     better: float  # share of the clips that beat their static source in PSNR
-
-    unit: ClassVar[str] = "dB"
 
     @property
     def value(self) -> float:
