@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from faceanim_cli.animation.device import can_graph, choose_device, choose_preci
 from faceanim_cli.animation.driver_crop import Crop, crop_driver
 from faceanim_cli.animation.fitting import fitting_batch, in_parts
 from faceanim_cli.animation.networks import EncodedPhoto, Networks, part_of
-from faceanim_cli.animation.pictures import Image, check_image, cut, to_batch, to_frames
+from faceanim_cli.animation.pictures import check_image, cut, to_batch, to_frames
 from faceanim_cli.animation.precision_check import PrecisionCheck, keypoint_difference, picture_difference
 from faceanim_cli.animation.transfer import Download, Transfer
 from faceanim_cli.errors import UsageError
@@ -24,6 +23,7 @@ from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.follow import Follower
 from faceanim_cli.motion.head_transfer import check_steering
 from faceanim_cli.motion.settings import MotionSettings
+from faceanim_cli.pictures import Floats, Image
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
@@ -104,7 +104,7 @@ class Animator:
         name: str = "photo",
         *,
         face: Box | None = None,
-        reach: npt.NDArray[np.float32] | None = None,
+        reach: Floats | None = None,
     ) -> None:
         """Encode the photo to animate.
 
@@ -209,7 +209,7 @@ class Animator:
             self._photo.code(self._networks).keypoints[0].float().cpu().numpy(), points, self.anchors
         )
 
-    def keypoints(self, frames: Iterable[Image]) -> npt.NDArray[np.float32]:
+    def keypoints(self, frames: Iterable[Image]) -> Floats:
         """Keypoints of frames, taken whole, as the networks see them.
 
         Args:

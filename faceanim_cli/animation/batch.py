@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from faceanim_cli.animation.batch_plan import BatchItem
 from faceanim_cli.animation.batch_report import ItemReport, ReportFile, read_report, split_done
 from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media.output_file import remove_leftovers
+from faceanim_cli.pictures import Progress
 
 if TYPE_CHECKING:  # a dry run need not wait for torch
     from faceanim_cli.animation.animator import Animator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # a dry run need not wait for torch
 
 logger = logging.getLogger(__name__)
 
-FrameProgress: TypeAlias = Callable[[int, int | None], None]
 """Called with the number of frames done and the number expected, if known."""
 
 
@@ -51,7 +51,7 @@ class Recipe(Protocol):
         photo: Path,
         driver: Path,
         output: Path,
-        progress: FrameProgress | None = None,
+        progress: Progress | None = None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file, which appears when it is whole."""
 
@@ -154,7 +154,7 @@ def prepare_outputs(recipe: Recipe, items: Sequence[BatchItem]) -> None:
 
 
 def animate_item(
-    recipe: Recipe, animator: "Animator", item: BatchItem, progress: FrameProgress | None = None
+    recipe: Recipe, animator: "Animator", item: BatchItem, progress: Progress | None = None
 ) -> ItemReport:
     """Animate one item. What goes wrong is in the report; nothing but an interruption is raised."""
     start = time.perf_counter()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Literal, TypeAlias
 
-from faceanim_cli.animation.pictures import Image
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
+from faceanim_cli.pictures import Image
 
 Crop: TypeAlias = Literal["auto"] | tuple[float, float, float, float] | None
 

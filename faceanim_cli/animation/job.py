@@ -2,13 +2,12 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver_crop import Crop
 from faceanim_cli.animation.motion_job import DETECTIONS_PER_SECOND, animate_motion, is_motion
-from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.provenance import provenance
 from faceanim_cli.animation.rendering import Rendering
@@ -27,6 +26,7 @@ from faceanim_cli.media import (
     remove_leftovers,
     write_photo,
 )
+from faceanim_cli.pictures import Image, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def animate_file(
     rendering: Rendering | None = None,
     start_frame: int | None = None,
     show_crop: Path | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> AnimationResult:
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
 

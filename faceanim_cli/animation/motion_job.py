@@ -1,7 +1,6 @@
 """Motion files: made of a driver, and used in place of one."""
 
 import logging
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from faceanim_cli.media import (
 )
 from faceanim_cli.motion.library import LIBRARY, library_motion
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, read_motion, write_motion
+from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.records import hash_file
 from faceanim_models import Keypoints
 
@@ -51,7 +51,7 @@ def save_motion(
     output: Path,
     driver_crop: Crop = "auto",
     fps: Fraction | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Motion:
     """Write the keypoint motion of a driver; arguments as ``animate_file``.
 
@@ -102,7 +102,7 @@ def animate_motion(
     photo_crop: Crop,
     rendering: Rendering,
     start_frame: int | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> AnimationResult:
     """Animate a photo with a motion file or a motion of the library; arguments as ``animate_file``.
 

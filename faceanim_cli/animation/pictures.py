@@ -1,18 +1,14 @@
 """From pictures to what the networks take, and back."""
 
-from typing import TypeAlias
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from faceanim_cli.animation.transfer import Download, Transfer
 from faceanim_cli.faces import Box, crop_image
-
-Image: TypeAlias = npt.NDArray[np.uint8]  # RGB (H, W, 3)
+from faceanim_cli.pictures import Image
 
 
 def check_image(image: Image) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceanim_cli.animation.pictures import Image
+from faceanim_cli.pictures import Image
 
 What: TypeAlias = Literal["keypoints", "pictures"]
 

@@ -13,7 +13,7 @@ import torch
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver_crop import Crop
 from faceanim_cli.animation.networks import part_of
-from faceanim_cli.animation.pictures import Image, cut, scaled
+from faceanim_cli.animation.pictures import cut, scaled
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import (
@@ -29,6 +29,7 @@ from faceanim_cli.faces import (
     motion_reach,
     square_crop,
 )
+from faceanim_cli.pictures import Image
 from faceanim_models import Keypoints
 
 logger = logging.getLogger(__name__)

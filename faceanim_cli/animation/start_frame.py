@@ -8,7 +8,7 @@ from faceanim_cli.animation.scene import Scene
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import FaceTrack
 from faceanim_cli.media import FrameSource
-from faceanim_cli.media.frame_folder import Frame
+from faceanim_cli.pictures import Image
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def choose_start_frame(scene: Scene, video: FrameSource, track: FaceTrack | None
 
 def _candidates(
     video: FrameSource, track: FaceTrack | None, numbers: list[int]
-) -> Iterator[tuple[int, Frame]]:
+) -> Iterator[tuple[int, Image]]:
     """Some frames of the driver in which its face can be seen; their numbers are appended to ``numbers``."""
     rate = min(SAMPLES_PER_SECOND, MOST_SAMPLES / max(video.duration or 0.0, 1.0))
     reach = NEAR * float(video.fps)

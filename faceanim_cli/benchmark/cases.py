@@ -6,7 +6,7 @@ cases meet the same minutes: their ratios hold even where their times do not.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice
@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.pictures import Image
 from faceanim_cli.benchmark.clock import StageClock, count_macs, synchronise
 from faceanim_cli.benchmark.peak import convolution_peak
+from faceanim_cli.pictures import Image, Progress
 
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -113,7 +113,7 @@ def measure_cases(
     options: CaseOptions,
     photo: Image,
     frames: Sequence[Image],
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[CaseResult], dict[str, float]]:
     """Measure all cases of ``options``.
 

@@ -17,13 +17,13 @@ import numpy as np
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.motion_job import DETECTIONS_PER_SECOND
-from faceanim_cli.animation.pictures import Image
 from faceanim_cli.animation.rendering import Rendering
 from faceanim_cli.animation.scene import Scene
 from faceanim_cli.benchmark.cases import Timing
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.faces import FaceDetector, track_face
 from faceanim_cli.media import VideoReader, VideoWriter
+from faceanim_cli.pictures import Image
 
 FPS = Fraction(25)
 

@@ -3,7 +3,6 @@
 import json
 import platform
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from faceanim_cli.benchmark.files import (
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.evaluation.session import example_clips
 from faceanim_cli.media import VideoReader, write_photo
+from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.shipped import ANIMATION, shipped_weights
 
 EXAMPLE = "turn.mp4"  # a face that ships, 256 x 256, about a second
@@ -51,9 +51,7 @@ class Benchmark:
         return {**asdict(self), "cases": cases, "commands": commands}
 
 
-def run_benchmark(
-    options: CaseOptions, seconds: float = 10.0, progress: Callable[[int, int | None], None] | None = None
-) -> Benchmark:
+def run_benchmark(options: CaseOptions, seconds: float = 10.0, progress: Progress | None = None) -> Benchmark:
     """Measure everything.
 
     Args:

@@ -3,18 +3,19 @@
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from faceanim_cli.data.clips import Landmarks, is_photo
+from faceanim_cli.data.clips import is_photo
 from faceanim_cli.data.landmarks import landmark_box, read_landmarks
 from faceanim_cli.data.one_video import file_sha256
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.pictures import Landmarks, Progress
 
 TINY_FACE = 80  # pixels: side of the face box; the networks see faces of about 146
 STILL = 0.004  # face sides: mean distance of landmarks from their median; the stillest real clip had 0.006
@@ -42,7 +43,7 @@ class Checked:
     trouble: list[Trouble]
 
 
-def check_data(data: Path, progress: Callable[[int, int | None], None] | None = None) -> Checked:
+def check_data(data: Path, progress: Progress | None = None) -> Checked:
     """Look for trouble in a data folder: one of ``prepare``'s, or any with such a manifest.
 
     Clips that no longer read, or are others than the manifest says; landmarks that are missing, of another

@@ -12,24 +12,21 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, read_landmarks
 from faceanim_cli.data.stacked_frames import open_frames, stacked_count
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.media import whole_file
 from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
-
-Frames: TypeAlias = npt.NDArray[np.uint8]
-Landmarks: TypeAlias = npt.NDArray[np.float32]
+from faceanim_cli.pictures import Floats, Frames, Landmarks, Progress
 
 CACHED_SIDE = 320  # pixels: frames are stored with at most this shorter side, enough for crops of 256
 CACHED_FPS = 15.0  # neighbouring frames of a talking face teach next to nothing apart
@@ -59,7 +56,7 @@ class Clip:
     name: str
     identity: str
     frames: Frames
-    landmarks: npt.NDArray[np.float32]
+    landmarks: Floats
 
 
 def read_manifest(data: Path) -> list[ClipRecord]:
@@ -103,7 +100,7 @@ def is_photo(path: Path) -> bool:
 
 
 def open_clips(
-    records: Sequence[ClipRecord], cache: Path, progress: Callable[[int, int], None] | None = None
+    records: Sequence[ClipRecord], cache: Path, progress: Progress | None = None
 ) -> Iterator[Clip]:
     """The clips, decoded into ``cache`` unless they are there as they are now.
 
@@ -192,7 +189,7 @@ def _stamp(record: ClipRecord) -> dict[str, Any]:
 def _decode(record: ClipRecord, frames_file: Path, points_file: Path) -> None:
     """Write frames and landmarks; frames go to the file one by one, so memory does not grow with the clip."""
     points = read_landmarks(record.landmarks)
-    kept: list[npt.NDArray[np.float32]] = []
+    kept: list[Floats] = []
     with open_frames(record.path) as reader:
         step, scale = _step(float(reader.fps)), _scale(reader.width, reader.height)
         size = (round(reader.width * scale), round(reader.height * scale))

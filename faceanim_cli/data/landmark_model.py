@@ -5,20 +5,19 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, landmark_box
 from faceanim_cli.data.lifting import FEWEST_KEYPOINTS, lift_keypoints
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.faces.framing import (
-    Image,
     crop_image,
     face_in_crop,
     inverse_crop_transform,
     transform_points,
 )
 from faceanim_cli.faces.tracking import FaceTrack
+from faceanim_cli.pictures import Floats, Image
 from faceanim_cli.weights.load import load_weights
 from faceanim_models.blocks import fold_batch_norms
 
@@ -51,14 +50,14 @@ class LandmarkModel:
         self._device = device
 
     @torch.inference_mode()
-    def __call__(self, frames: Iterable[Image], track: FaceTrack) -> npt.NDArray[np.float32]:
+    def __call__(self, frames: Iterable[Image], track: FaceTrack) -> Floats:
         """Landmarks (N, 68, 2), pixels of the frames; rows of NaN where they are not on the tracked face.
 
         Args:
             frames: uint8 RGB (H, W, 3), all of one size.
             track: the face's boxes, by position in ``frames``.
         """
-        rows: list[npt.NDArray[np.float32]] = []
+        rows: list[Floats] = []
         for start, batch in _batches(frames):
             crop = track.clip_crop((batch[0].shape[1], batch[0].shape[0]))
             faces = [track.box_at(start + i) for i in range(len(batch))]

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.motion import head_model
+from faceanim_cli.pictures import Floats, Points
 
-Points: TypeAlias = head_model.Points
 Anchors: TypeAlias = head_model.Anchors
 
 NUM_LANDMARKS = 68
@@ -50,7 +49,7 @@ EYES = head_model.EYES
 MOUTH = head_model.MOUTH
 
 
-def read_landmarks(path: Path) -> npt.NDArray[np.float32]:
+def read_landmarks(path: Path) -> Floats:
     """Landmarks (N, 68, 2) of a video.
 
     Raises:

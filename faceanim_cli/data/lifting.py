@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors, Points
+from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors
+from faceanim_cli.pictures import Points
 
 # An average face: x right, y down, the outer eye corners 1 apart around (0, 0). Median of 1560 frames of 153
 # people, aligned by similarities; made symmetric.
@@ -37,7 +38,7 @@ REACH = 1.0  # in outer eye distances: how far a keypoint's deviation from the a
 FEWEST_KEYPOINTS = 3  # an affine map needs as many
 
 
-def lift_keypoints(keypoints: Points, anchors: Anchors) -> npt.NDArray[np.float64]:
+def lift_keypoints(keypoints: Points, anchors: Anchors) -> Points:
     """Landmarks (..., 68, 2) whose ``anchored_keypoints`` are ``keypoints`` (..., K, 2), in any unit.
 
     The average face is laid through the keypoints by the affine map with the least squared error: a turned
@@ -56,7 +57,7 @@ def lift_keypoints(keypoints: Points, anchors: Anchors) -> npt.NDArray[np.float6
 
 
 @lru_cache(maxsize=8)
-def _lifting(anchors: Anchors) -> npt.NDArray[np.float64]:
+def _lifting(anchors: Anchors) -> Points:
     """(68, K): both steps are linear in the keypoints, so they are one matrix."""
     mean_of = np.zeros((len(anchors), NUM_LANDMARKS))  # (K, 68)
     for k, group in enumerate(anchors):

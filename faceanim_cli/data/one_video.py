@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.data.landmark_model import LandmarkModel
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, read_landmarks
@@ -23,17 +22,16 @@ from faceanim_cli.data.sequences import (
 from faceanim_cli.data.sources import Source, file_name
 from faceanim_cli.data.vox_metadata import VoxClip, listed_sequences
 from faceanim_cli.errors import NoFaceError
-from faceanim_cli.faces.framing import Box, Image, crop_image
+from faceanim_cli.faces.framing import Box, crop_image
 from faceanim_cli.faces.tracking import Detector, FaceTrack, track_face
 from faceanim_cli.media import VideoReader, VideoWriter, whole_file
 from faceanim_cli.media.frame_folder import FrameSource
 from faceanim_cli.media.video_reader import sample_step
+from faceanim_cli.pictures import Image, Landmarks, Points
 
 CLIP_CRF = 15  # above the writer's default: training should see what x264 thinks unimportant at 18
 SMALL_SQUARE = 1.25  # times the clips' size: square videos up to there are face crops, made before
 GIVEN, ESTIMATED = "given", "estimated"
-
-Landmarks = npt.NDArray[np.float32]  # (N, 68, 2)
 
 
 class StoppedError(Exception):
@@ -251,7 +249,7 @@ def _track_in_clip(sequence: Sequence, crop: Box, clip: VideoReader, workshop: W
     return FaceTrack(tuple(i - sequence.start for i in sequence.track.indices), boxes, sequence.track.misses)
 
 
-def _into_clip(points: Landmarks, crop: Box, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def _into_clip(points: Landmarks, crop: Box, size: tuple[int, int]) -> Points:
     """Points of the video's frame as points of the clip's."""
     factors = np.array([size[0] / crop.w, size[1] / crop.h])
     return np.asarray((points + 0.5 - (crop.x, crop.y)) * factors - 0.5)

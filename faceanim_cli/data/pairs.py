@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import MIRROR, Anchors, Points, anchored_keypoints, landmark_box
+from faceanim_cli.data.landmarks import MIRROR, Anchors, anchored_keypoints, landmark_box
 from faceanim_cli.faces.framing import FRAME_SCALE
+from faceanim_cli.pictures import Points
 
 
 @dataclass(frozen=True)

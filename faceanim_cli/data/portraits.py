@@ -10,11 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image as PillowImage
 from torch.utils.data import Dataset
@@ -23,9 +21,7 @@ from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import FRAME_SCALE, Box, frame_crop
 from faceanim_cli.media import read_photo
-
-Image: TypeAlias = npt.NDArray[np.uint8]
-Matrix: TypeAlias = npt.NDArray[np.float64]
+from faceanim_cli.pictures import Floats, Image, Matrix
 
 SHOWN = 512  # pixels: side of the product's frame after super-resolution
 FINEST = 1.0  # pixels of the result for one of the photo: an enlarged photo has no detail to teach
@@ -258,7 +254,7 @@ def framed_pair(
     return pair[0], pair[1]
 
 
-def colour_table(rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def colour_table(rng: np.random.Generator) -> Floats:
     """(3, 256): what each level of each colour becomes, in [0, 1]."""
     levels = np.arange(256, dtype=np.float32) / 255
     gain = np.exp(0.15 * rng.standard_normal() + 0.05 * rng.standard_normal((3, 1)))

@@ -29,6 +29,7 @@ from faceanim_cli.data.vox_metadata import VoxClip, read_vox_metadata
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector
 from faceanim_cli.media import whole_file
+from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.shipped import ANIMATION, shipped_weights
 
 MANIFEST = "manifest.csv"
@@ -102,7 +103,7 @@ def prepare(
     out: Path,
     settings: PreparationSettings,
     report: Callable[[str], None] = log.info,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Preparation:
     """Write ``clips/``, ``landmarks/``, ``manifest.csv`` and ``dropped.csv`` into ``out``.
 
@@ -168,7 +169,7 @@ def _work(
     listed: Mapping[str, list[VoxClip]] | None,
     journal: Journal,
     total: int,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
 ) -> None:
     """Prepare the videos side by side.
 

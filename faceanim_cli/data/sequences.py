@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faceanim_cli.errors import NoFaceError
-from faceanim_cli.faces.framing import FRAME_SCALE, Box, Image, clip_crop
+from faceanim_cli.faces.framing import FRAME_SCALE, Box, clip_crop
 from faceanim_cli.faces.tracking import Detector, FaceTrack, track_face
+from faceanim_cli.pictures import Image
 
 SAMPLES_PER_SECOND = 5.0  # how often the face is looked for; between two samples it moves in a line
 STRAYED = 0.25  # shared over joint area of first and present box: video-preprocessing's value

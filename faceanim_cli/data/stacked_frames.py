@@ -10,9 +10,10 @@ from PIL import Image as PillowImage
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import open_video
-from faceanim_cli.media.frame_folder import DEFAULT_FPS, Frame, FrameSource
+from faceanim_cli.media.frame_folder import DEFAULT_FPS, FrameSource
 from faceanim_cli.media.photos import read_photo
 from faceanim_cli.media.video_reader import sample_step
+from faceanim_cli.pictures import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -55,16 +56,16 @@ class StackedFrames:
     def close(self) -> None:
         """Nothing stays open."""
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """All frames: uint8 RGB (S, S, 3)."""
         return (self._frame(index) for index in range(self._count))
 
-    def sample(self, per_second: float) -> Iterator[tuple[int, Frame]]:
+    def sample(self, per_second: float) -> Iterator[tuple[int, Image]]:
         """As ``VideoReader.sample``."""
         for index in range(0, self._count, sample_step(self.fps, per_second)):
             yield index, self._frame(index)
 
-    def _frame(self, index: int) -> Frame:
+    def _frame(self, index: int) -> Image:
         return self._picture[:, index * self.width : (index + 1) * self.width].copy()
 
 

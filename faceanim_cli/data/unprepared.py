@@ -8,6 +8,7 @@ from pathlib import Path
 
 from faceanim_cli.data.prepare import MANIFEST, PreparationSettings, prepare
 from faceanim_cli.data.sources import find_sources
+from faceanim_cli.pictures import Progress
 
 SUFFIX = "-prepared"
 LOOK_EVERY = 1.0  # seconds
@@ -19,7 +20,7 @@ def prepared_folder(
     data: Path,
     settings: PreparationSettings | None = None,
     report: Callable[[str], None] = log.info,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """The data folder for ``data``: itself if it has a manifest, else ``<data>-prepared`` beside it.
 

@@ -19,9 +19,9 @@ from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.flicker import Flow, flow_from_before
 from faceanim_cli.evaluation.pictures import Picture, as_bytes
 from faceanim_cli.faces import FaceDetector
+from faceanim_cli.pictures import Image, Points
 
-Points: TypeAlias = npt.NDArray[np.floating[Any]]
-Embed: TypeAlias = Callable[[list[npt.NDArray[np.uint8]]], npt.NDArray[np.floating[Any]]]  # frames to (N, D)
+Embed: TypeAlias = Callable[[list[Image]], npt.NDArray[np.floating[Any]]]  # frames to (N, D)
 Distance: TypeAlias = Callable[[list[Picture], list[Picture]], list[float]]
 
 
@@ -44,7 +44,7 @@ class LandmarkDetector(Protocol):
     path: Path  # its weights
     anchors: Anchors  # the landmarks (0-67) of each point; empty: unknown points, good for distances only
 
-    def __call__(self, frames: list[npt.NDArray[np.uint8]]) -> Points:
+    def __call__(self, frames: list[Image]) -> Points:
         """(N, K, 2), x and y in pixels."""
 
 

@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.evaluation.clips import CLIP_SUFFIXES, named_clips
@@ -19,6 +18,7 @@ from faceanim_cli.evaluation.pictures import Picture, as_unit
 from faceanim_cli.evaluation.protocols import Moment, Opener, Stopwatch, Take
 from faceanim_cli.media import read_photo
 from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
+from faceanim_cli.pictures import Floats
 
 THUMBNAIL = 16  # pixels: enough to tell which frame is missing
 MOST_MISSING = 10  # frames that are searched for; beyond that something else is wrong
@@ -177,7 +177,7 @@ def frame_files(folder: Path) -> dict[str, Path]:
     )
 
 
-def missing_frames(shorter: npt.NDArray[np.float32], longer: npt.NDArray[np.float32]) -> list[int]:
+def missing_frames(shorter: Floats, longer: Floats) -> list[int]:
     """Which frames of ``longer`` (M, D) have no counterpart in ``shorter`` (N, D), N < M, both in order.
 
     The alignment that skips M - N frames at the least total difference, by dynamic programming. Where frames
@@ -199,7 +199,7 @@ def missing_frames(shorter: npt.NDArray[np.float32], longer: npt.NDArray[np.floa
     return [i for i in range(len(longer)) if i not in kept]
 
 
-def thumbnails(clip: object) -> npt.NDArray[np.float32]:
+def thumbnails(clip: object) -> Floats:
     """All frames of a clip, tiny: (N, D)."""
     side = (THUMBNAIL, THUMBNAIL)
     frames: Iterator[Picture] = iter(clip)  # type: ignore[call-overload]

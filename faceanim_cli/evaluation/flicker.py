@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.evaluation.pictures import Picture, as_bytes, as_unit
+from faceanim_cli.pictures import Flags, Floats
 
 # A pixel is occluded where flow there and flow back do not cancel (Ruder, Dosovitskiy and Brox 2016, Eq. 5).
 OCCLUSION_SHARE, OCCLUSION_FLOOR = 0.01, 0.5  # of the squared lengths; and so many squared pixels
@@ -21,8 +21,8 @@ class Flow:
         seen: (H, W) bool, whether it was visible there.
     """
 
-    origin: npt.NDArray[np.float32]
-    seen: npt.NDArray[np.bool_]
+    origin: Floats
+    seen: Flags
 
 
 def flow_from_before(before: Picture, frame: Picture) -> Flow:

@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.evaluation.clips import ARRAY_SUFFIX, ClipFile
@@ -17,12 +16,12 @@ from faceanim_cli.evaluation.pictures import Picture, as_bytes
 from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
 from faceanim_cli.media import open_video
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
+from faceanim_cli.pictures import Image, Points
 
 # A third of what animate looks at: for every tenth frame the networks are sooner done than that search. The
 # crops of 27 clips differ from animate's by 0.3 % of their side (median), 4 % (worst).
 DETECTIONS_PER_SECOND = 1.0
 
-Landmarks: TypeAlias = npt.NDArray[np.floating[Any]]  # (68, 2)
 Framing: TypeAlias = Literal["auto", "none"]
 
 
@@ -31,8 +30,8 @@ class FramedFrame:
     """A frame as it is scored."""
 
     index: int  # in the clip
-    image: npt.NDArray[np.uint8]  # (S, S, 3) RGB
-    landmarks: Landmarks | None  # (68, 2) in its pixels, NaN where no face was found; None: nobody looked
+    image: Image  # (S, S, 3) RGB
+    landmarks: Points | None  # (68, 2) in its pixels, NaN where no face was found; None: nobody looked
 
 
 @dataclass
@@ -74,12 +73,12 @@ class FramedClip:
         for index, frame in self._video.sample(float(self._video.fps) / every):
             yield FramedFrame(index, self._cut(as_bytes(frame)), self._landmarks_of(index))
 
-    def _cut(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _cut(self, frame: Image) -> Image:
         if self.box is not None:
             return crop_image(frame, self.box, self.size)
         return np.asarray(resized(frame, (self.size, self.size)), np.uint8)
 
-    def _landmarks_of(self, index: int) -> Landmarks | None:
+    def _landmarks_of(self, index: int) -> Points | None:
         if self._landmarks is None:
             return None
         if index >= len(self._landmarks):
@@ -158,7 +157,7 @@ def resized(frame: Picture, size: tuple[int, int]) -> Any:
     return picture if frame.dtype == np.uint8 else np.clip(picture, 0, 1)
 
 
-def _read_landmarks(path: Path) -> Landmarks:
+def _read_landmarks(path: Path) -> Points:
     try:
         points = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.evaluation.clips import ClipFile
 from faceanim_cli.evaluation.frames import FramedClip, Framing
 from faceanim_cli.evaluation.strips import in_a_column, in_a_row, tile
 from faceanim_cli.media import read_photo, write_photo
-
-Image = npt.NDArray[np.uint8]
+from faceanim_cli.pictures import Image
 
 PHOTOS, FRAMES = 4, 6  # when nobody says how many
 GRID_TILE = 160  # pixels

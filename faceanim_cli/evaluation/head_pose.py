@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from faceanim_cli.motion.head_model import BROWS, EYES, HEAD, MOUTH, Anchors, Points
+from faceanim_cli.motion.head_model import BROWS, EYES, HEAD, MOUTH, Anchors
+from faceanim_cli.pictures import Points
 
 # The landmarks that tell the pose: eye corners, nose, and the mouth's corners a little.
 POSE_LANDMARKS = frozenset({36, 39, 42, 45, 27, 28, 29, 30, 31, 33, 35, 48, 54})

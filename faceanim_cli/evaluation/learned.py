@@ -18,10 +18,9 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.evaluation.batch import Distance, Embed, Points
+from faceanim_cli.evaluation.batch import Distance, Embed
 from faceanim_cli.evaluation.pictures import Picture, as_bytes, as_unit
-
-Frame = npt.NDArray[np.uint8]
+from faceanim_cli.pictures import Image, Points
 
 IDENTITY_SIDE = 112  # pixels: what ArcFace networks take
 # What torchvision and torch-fidelity fetch, into the "checkpoints" of torch.hub.get_dir().
@@ -38,7 +37,7 @@ class KeypointLandmarks:
         self.anchors: Anchors = animator.anchors
         self._animator = animator
 
-    def __call__(self, frames: list[Frame]) -> Points:
+    def __call__(self, frames: list[Image]) -> Points:
         height, width = frames[0].shape[:2]
         points = self._animator.keypoints(frames).astype(np.float64)
         return np.asarray((points + 1) / 2 * np.array([width - 1, height - 1]))
@@ -60,7 +59,7 @@ class ScriptedLandmarks:
         self.anchors: Anchors = tuple((i,) for i in range(NUM_LANDMARKS)) if count == NUM_LANDMARKS else ()
 
     @torch.inference_mode()
-    def __call__(self, frames: list[Frame]) -> Points:
+    def __call__(self, frames: list[Image]) -> Points:
         height, width = frames[0].shape[:2]
         points = self._network(_tensor(frames).float().to(self._device))
         if not isinstance(points, Tensor) or points.ndim != 3 or points.shape[-1] != 2:
@@ -79,7 +78,7 @@ def load_identity(path: Path, device: torch.device) -> Embed:
     network = load_script(path, device)
 
     @torch.inference_mode()
-    def embed(frames: list[Frame]) -> npt.NDArray[np.floating[Any]]:
+    def embed(frames: list[Image]) -> npt.NDArray[np.floating[Any]]:
         side = (IDENTITY_SIDE, IDENTITY_SIDE)
         small = [
             np.asarray(cv2.resize(frame, side, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames

@@ -16,6 +16,7 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from faceanim_cli.errors import FaceanimError
+from faceanim_cli.pictures import Image
 
 Picture: TypeAlias = npt.NDArray[Any]  # (H, W, 3), uint8 or float in [0, 1]
 Unit: TypeAlias = npt.NDArray[np.float64]  # (H, W, 3) in [0, 1]
@@ -36,7 +37,7 @@ def as_unit(picture: Picture) -> Unit:
     return picture.astype(np.float64)
 
 
-def as_bytes(picture: Picture) -> npt.NDArray[np.uint8]:
+def as_bytes(picture: Picture) -> Image:
     """The picture as uint8, rounded and clipped."""
     if picture.dtype == np.uint8:
         return np.asarray(picture, np.uint8)

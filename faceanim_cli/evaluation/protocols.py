@@ -18,11 +18,11 @@ import numpy as np
 
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.evaluation.batch import Points
 from faceanim_cli.evaluation.clips import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.evaluation.frames import FramedClip, FramedFrame, Framing
 from faceanim_cli.evaluation.pictures import Picture
 from faceanim_cli.evaluation.subjects import Subject
+from faceanim_cli.pictures import Points
 
 T = TypeVar("T")
 

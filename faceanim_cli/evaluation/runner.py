@@ -14,7 +14,7 @@ from faceanim_cli.console import ProgressCallback
 from faceanim_cli.data.landmarks import NUM_LANDMARKS
 from faceanim_cli.errors import FaceanimError, WeightsError
 from faceanim_cli.evaluation.ahead import ahead
-from faceanim_cli.evaluation.batch import Batch, Driving, Points, Scene, Tools
+from faceanim_cli.evaluation.batch import Batch, Driving, Scene, Tools
 from faceanim_cli.evaluation.head_pose import head_angles
 from faceanim_cli.evaluation.learned import FrechetDistances
 from faceanim_cli.evaluation.metrics import Metric, columns_of, score
@@ -24,6 +24,7 @@ from faceanim_cli.evaluation.scores import ClipScore, ScoreFolder
 from faceanim_cli.evaluation.statistics import Summary, difference, mean_of, summarise
 from faceanim_cli.evaluation.strips import Strip, strip_of
 from faceanim_cli.evaluation.subjects import Subject
+from faceanim_cli.pictures import Points
 
 BATCH = 8  # moments that are scored at a time
 LANDMARK_ANCHORS = tuple((i,) for i in range(NUM_LANDMARKS))

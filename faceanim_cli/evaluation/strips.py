@@ -7,16 +7,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.evaluation.pictures import Picture, as_bytes, as_unit
 from faceanim_cli.media import write_photo
+from faceanim_cli.pictures import Image
 
 TILE = 192  # pixels a side of each picture
 GAP = 4  # white pixels between them
 ERROR_GAIN = 4.0  # an error of a quarter of the range is white
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.pictures import Image
 from faceanim_cli.errors import FaceanimError
+from faceanim_cli.pictures import Image
 from faceanim_models.geometry import fit_similarity, identity_grid, warp
 
 

@@ -6,7 +6,8 @@ import cv2
 
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces.detector import FaceDetector, no_face
-from faceanim_cli.faces.framing import Box, Image
+from faceanim_cli.faces.framing import Box
+from faceanim_cli.pictures import Image
 
 COLOUR, INK = (255, 210, 0), (0, 0, 0)  # RGB: seen on skin as on hair
 

@@ -17,11 +17,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from faceanim_cli.faces.framing import Box, Image, crop_image, crop_region, resized
-
-Mask = npt.NDArray[np.float32]
+from faceanim_cli.faces.framing import Box, crop_image, crop_region, resized
+from faceanim_cli.pictures import Floats, Image, Mask
 
 SEAM = 0.04  # of the crop's side: where the pasted picture fades into the photo
 # And, inside of that, where motion fades: slowly, so that hair does not fold when a head moves by a tenth of
@@ -109,7 +107,7 @@ class Patch:
         return face if np.abs(tint).max() < 0.5 else np.clip(np.rint(face + tint), 0, 255).astype(np.uint8)
 
 
-def _thumbnail(image: Image | Mask) -> npt.NDArray[np.float32]:
+def _thumbnail(image: Image | Mask) -> Floats:
     return np.asarray(cv2.resize(image, (TINT_SIDE, TINT_SIDE), interpolation=cv2.INTER_AREA), np.float32)
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import cv2
 
 from faceanim_cli.errors import NoFaceError, UsageError
-from faceanim_cli.faces.framing import Box, Image
+from faceanim_cli.faces.framing import Box
+from faceanim_cli.pictures import Image
 
 SEARCH_SIDE = 320  # longest side that the image is searched at; the cascades' own windows are 20 to 24 pixels
 TILT = 25.0  # degrees; the cascades themselves bear 15 to 20

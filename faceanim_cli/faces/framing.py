@@ -17,17 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.errors import UsageError
-
-Image: TypeAlias = npt.NDArray[np.uint8]
-Points: TypeAlias = npt.NDArray[np.floating[Any]]
-Matrix: TypeAlias = npt.NDArray[np.float64]
+from faceanim_cli.pictures import Image, Matrix, Points
 
 # Side of the crop in face box sides, as in training: head, hair and neck. Talking-head clips are seldom wider
 # than 1.8, and 2 would reach over their edges.

@@ -17,7 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from faceanim_cli.errors import NoFaceError, UnreadableInputError
-from faceanim_cli.faces.framing import Box, Image, clip_crop
+from faceanim_cli.faces.framing import Box, clip_crop
+from faceanim_cli.pictures import Image
 
 STEP_REACH = 0.6  # how far a face may move from one sample to the next, in its own sides
 LONGEST_GAP = 10  # samples without a box after which a path is closed

@@ -8,14 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.photos import read_photo
 from faceanim_cli.media.video_reader import VideoReader, sample_step
-
-Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+from faceanim_cli.pictures import Image
 
 FRAME_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 DEFAULT_FPS = Fraction(25)  # VoxCeleb's
@@ -33,8 +29,8 @@ class FrameSource(Protocol):
 
     @property
     def frame_count_estimate(self) -> int | None: ...
-    def __iter__(self) -> Iterator[Frame]: ...
-    def sample(self, per_second: float) -> Iterator[tuple[int, Frame]]: ...
+    def __iter__(self) -> Iterator[Image]: ...
+    def sample(self, per_second: float) -> Iterator[tuple[int, Image]]: ...
     def close(self) -> None: ...
     def __enter__(self) -> "FrameSource": ...
     def __exit__(
@@ -84,7 +80,7 @@ class FrameFolder:
     def close(self) -> None:
         """Nothing stays open between two frames."""
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """All frames: uint8 RGB (H, W, 3).
 
         Raises:
@@ -92,12 +88,12 @@ class FrameFolder:
         """
         return map(self._read, self._files)
 
-    def sample(self, per_second: float) -> Iterator[tuple[int, Frame]]:
+    def sample(self, per_second: float) -> Iterator[tuple[int, Image]]:
         """As ``VideoReader.sample``; the other files are not opened."""
         for index in range(0, len(self._files), sample_step(self.fps, per_second)):
             yield index, self._read(self._files[index])
 
-    def _read(self, file: Path) -> Frame:
+    def _read(self, file: Path) -> Image:
         frame = read_photo(file)
         if frame.shape[:2] != (self.height, self.width):
             raise UnreadableInputError(

@@ -8,12 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
-from PIL import Image
+from PIL import Image as PillowImage
 
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.frame_pipe import Frame, check_frame
+from faceanim_cli.media.frame_pipe import check_frame
 from faceanim_cli.media.output_file import check_folder, partial_path
 from faceanim_cli.media.picture_tags import png_text
+from faceanim_cli.pictures import Image
 
 COMPRESSION = 1  # of zlib's 9 levels: the others take several times as long for a few per cent
 OURS = re.compile(r"\d{6,}\.png")
@@ -74,7 +75,7 @@ class FrameFolderWriter:
         self._partial = partial
         return self
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Image) -> None:
         """Write one frame: uint8 RGB (H, W, 3), of the size that was announced.
 
         Raises:
@@ -86,7 +87,7 @@ class FrameFolderWriter:
             raise ValueError("write() belongs inside the with block")
         file = self._partial / f"{self.frame_count + 1:06}.png"
         try:
-            Image.fromarray(frame).save(file, "PNG", compress_level=COMPRESSION, pnginfo=self._text)
+            PillowImage.fromarray(frame).save(file, "PNG", compress_level=COMPRESSION, pnginfo=self._text)
         except OSError as error:
             raise FaceanimError(f"cannot write {self.path}: {error.strerror or error}") from error
         self.frame_count += 1

@@ -10,12 +10,10 @@ from types import TracebackType
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.ffmpeg import last_words, spawn, stop
-
-Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+from faceanim_cli.pictures import Image
 
 
 class FramePipe:
@@ -70,7 +68,7 @@ class FramePipe:
         if self._stderr is not None:
             self._stderr.close()
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Image) -> None:
         """Encode one frame: uint8 RGB (H, W, 3) in [0, 255], of the size that was announced.
 
         Raises:
@@ -117,7 +115,7 @@ class FramePipe:
         return FaceanimError(f"cannot write {self.path}: {words}")
 
 
-def check_frame(frame: Frame, width: int, height: int) -> None:
+def check_frame(frame: Image, width: int, height: int) -> None:
     """Raises ValueError unless ``frame`` is uint8 (height, width, 3)."""
     if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
         raise ValueError(f"a frame is uint8 {(height, width, 3)}, not {frame.dtype} {frame.shape}")

@@ -12,12 +12,12 @@ from typing import Protocol
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media.codecs import CONTAINERS, check_encoder, choose_codec
 from faceanim_cli.media.frame_folder_writer import FrameFolderWriter
-from faceanim_cli.media.frame_pipe import Frame
 from faceanim_cli.media.input_file import read_head
 from faceanim_cli.media.output_file import check_writable
 from faceanim_cli.media.picture_writer import GifWriter, PictureWriter, WebpWriter
 from faceanim_cli.media.probe import probe
 from faceanim_cli.media.video_writer import VideoWriter
+from faceanim_cli.pictures import Image
 
 PICTURES: dict[str, type[PictureWriter]] = {".gif": GifWriter, ".webp": WebpWriter}
 
@@ -42,7 +42,7 @@ class FrameWriter(Protocol):
 
     @property
     def frame_count(self) -> int: ...
-    def write(self, frame: Frame) -> None: ...
+    def write(self, frame: Image) -> None: ...
     def __enter__(self) -> "FrameWriter": ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, ImageCms, UnidentifiedImageError
+from PIL import Image as PillowImage
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from faceanim_cli.media.input_file import is_heic, is_video, read_head
 from faceanim_cli.media.output_file import check_not_input, check_writable, whole_file
-
-Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+from faceanim_cli.pictures import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode
 JPEG_QUALITY = 95
@@ -24,7 +24,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH, PNG_COLOUR_TYPE = 24, 25  # offsets of the two bytes in the IHDR chunk
 
 
-def read_photo(path: str | os.PathLike[str]) -> Frame:
+def read_photo(path: str | os.PathLike[str]) -> Image:
     """Read a photo as people see it.
 
     EXIF (and XMP) orientation is applied. Transparency is laid over white: cut-out portraits are made to be
@@ -53,14 +53,14 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
     try:
         # The size is ours to judge, a few lines below; Pillow's warning would only clutter stderr.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            with PillowImage.open(path) as image:
                 _check_size(path, *image.size)
                 image.load()
                 return _upright(_to_rgb(image, path, head), _orientation(image))
     except UnreadableInputError:
         raise
-    except Image.DecompressionBombError as error:
+    except PillowImage.DecompressionBombError as error:
         raise UnreadableInputError(
             f"cannot read the photo {path}: more than {MAX_PIXELS // 10**6} megapixels; make it smaller"
         ) from error
@@ -75,7 +75,7 @@ def read_photo(path: str | os.PathLike[str]) -> Frame:
         ) from error
 
 
-def write_photo(path: str | os.PathLike[str], image: Frame) -> None:
+def write_photo(path: str | os.PathLike[str], image: Image) -> None:
     """Write uint8 RGB (H, W, 3) as PNG or JPEG, chosen by the suffix, whole or not at all.
 
     Raises:
@@ -90,7 +90,7 @@ def write_photo(path: str | os.PathLike[str], image: Frame) -> None:
     with whole_file(path) as partial:
         try:
             # subsampling=0: halved chroma smears lips and eyes; PNG ignores both options
-            Image.fromarray(image).save(partial, kind, quality=JPEG_QUALITY, subsampling=0)
+            PillowImage.fromarray(image).save(partial, kind, quality=JPEG_QUALITY, subsampling=0)
         except OSError as error:
             raise FaceanimError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -115,25 +115,25 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-def _to_rgb(image: Image.Image, path: Path, head: bytes) -> Frame:
+def _to_rgb(image: PillowImage.Image, path: Path, head: bytes) -> Image:
     """Decoded image of any mode to uint8 (H, W, 3), still as the sensor lay."""
     if _is_16_bit_colour_png(head):
-        rgb = Image.fromarray(_read_16_bit_colour(path))
+        rgb = PillowImage.fromarray(_read_16_bit_colour(path))
     elif image.mode.startswith("I"):  # "I;16" and its byte orders; older Pillow says "I" for a 16-bit PNG
         grey = _eight_bits(np.clip(np.asarray(image), 0, 65535).astype(np.uint32))
-        rgb = Image.fromarray(grey).convert("RGB")
+        rgb = PillowImage.fromarray(grey).convert("RGB")
     elif image.mode == "F":
         raise UnreadableInputError(f"cannot read the photo {path}: it has float samples; save it as PNG")
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        rgb = Image.alpha_composite(white, rgba).convert("RGB")
+        white = PillowImage.new("RGBA", rgba.size, (255, 255, 255, 255))
+        rgb = PillowImage.alpha_composite(white, rgba).convert("RGB")
     else:
         rgb = image.convert("RGB")
     return np.array(_to_srgb(image, rgb))
 
 
-def _to_srgb(image: Image.Image, rgb: Image.Image) -> Image.Image:
+def _to_srgb(image: PillowImage.Image, rgb: PillowImage.Image) -> PillowImage.Image:
     """``rgb`` after the colour profile that ``image`` carries, or as it is if there is none that fits."""
     profile = image.info.get("icc_profile")
     if not profile:
@@ -161,7 +161,7 @@ def _is_16_bit_colour_png(head: bytes) -> bool:
     )
 
 
-def _read_16_bit_colour(path: Path) -> Frame:
+def _read_16_bit_colour(path: Path) -> Image:
     # imdecode and not imread: the latter cannot open non-ASCII paths on Windows
     decoded = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
@@ -173,19 +173,19 @@ def _read_16_bit_colour(path: Path) -> Frame:
     return np.ascontiguousarray(_eight_bits(bgr)[..., ::-1])
 
 
-def _eight_bits(samples: npt.NDArray[np.uint32]) -> Frame:
+def _eight_bits(samples: npt.NDArray[np.uint32]) -> Image:
     """[0, 65535] to [0, 255], rounded: 65535 = 257 * 255."""
     return ((samples + 128) // 257).astype(np.uint8)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: PillowImage.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken EXIF is no reason to refuse a photo whose pixels are whole
         return 1
 
 
-def _upright(pixels: Frame, orientation: int) -> Frame:
+def _upright(pixels: Image, orientation: int) -> Image:
     """Undo the EXIF orientation (1..8, TIFF 6.0 tag 274): which edges row 0 and column 0 show."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)

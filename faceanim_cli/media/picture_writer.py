@@ -10,9 +10,10 @@ from types import TracebackType
 
 from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media.ffmpeg import file_url, last_words, run
-from faceanim_cli.media.frame_pipe import Frame, FramePipe
+from faceanim_cli.media.frame_pipe import FramePipe
 from faceanim_cli.media.output_file import check_writable, partial_path, whole_file
 from faceanim_cli.media.picture_tags import gif_with_comment, webp_with_xmp
+from faceanim_cli.pictures import Image
 
 # Two colours of a palette for every shade of skin would be too few: 256, chosen over the whole clip, so that
 # what stands still does not flicker, and an ordered pattern, which stands still too and packs well.
@@ -86,7 +87,7 @@ class PictureWriter(ABC):
             self._undo = undo.pop_all()
         return self
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Image) -> None:
         """Encode one frame: uint8 RGB (H, W, 3) in [0, 255], of the size that was announced.
 
         Raises:

@@ -12,14 +12,12 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import numpy.typing as npt
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.ffmpeg import input_arguments, last_words, spawn, stop
 from faceanim_cli.media.input_file import read_head
 from faceanim_cli.media.probe import probe
-
-Frame = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+from faceanim_cli.pictures import Image
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +92,7 @@ class VideoReader:
             self._running.discard(process)
             stop(process)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """All frames: uint8 RGB (H, W, 3) in [0, 255], each an array of its own.
 
         A video that breaks off gives the frames up to there, and a warning in the log.
@@ -104,7 +102,7 @@ class VideoReader:
         """
         return self._decode(step=1)
 
-    def sample(self, per_second: float) -> Iterator[tuple[int, Frame]]:
+    def sample(self, per_second: float) -> Iterator[tuple[int, Image]]:
         """About ``per_second`` frames a second, evenly spaced, as (index among all frames, frame).
 
         ffmpeg drops the others before conversion, so they cost decoding only.
@@ -116,7 +114,7 @@ class VideoReader:
         step = sample_step(self.fps, per_second)
         return _numbered(self._decode(step), step)
 
-    def _decode(self, step: int) -> Generator[Frame, None, None]:
+    def _decode(self, step: int) -> Generator[Image, None, None]:
         shape = (self.height, self.width, 3)
         count = 0
         with tempfile.TemporaryFile() as stderr:  # a file, not a pipe: complaints can never fill it up
@@ -177,13 +175,13 @@ def sample_step(fps: Fraction, per_second: float) -> int:
     return max(1, round(fps / Fraction(per_second)))
 
 
-def _numbered(frames: Generator[Frame, None, None], step: int) -> Iterator[tuple[int, Frame]]:
+def _numbered(frames: Generator[Image, None, None], step: int) -> Iterator[tuple[int, Image]]:
     with contextlib.closing(frames):  # an abandoned sample() ends ffmpeg at once, not when it is collected
         for number, frame in enumerate(frames):
             yield number * step, frame
 
 
-def _read_into(pipe: io.BufferedReader, frame: Frame) -> int:
+def _read_into(pipe: io.BufferedReader, frame: Image) -> int:
     """Bytes read: those of a frame, or fewer at the end."""
     try:
         return pipe.readinto(frame.data.cast("B"))

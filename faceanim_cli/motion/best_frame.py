@@ -7,8 +7,9 @@ Free keypoints are compared after centring and scaling, as first-order-model's `
 
 import numpy as np
 
-from faceanim_cli.motion.head_model import HEAD, Anchors, Points, anchor_means, bone_weights, fit_pose
+from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means, bone_weights, fit_pose
 from faceanim_cli.motion.head_transfer import INNER_LIPS, LIDS, gaps, has_pose
+from faceanim_cli.pictures import Points
 
 # Differences that count alike.
 TURN = np.radians(10.0)

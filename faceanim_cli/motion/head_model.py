@@ -6,13 +6,12 @@ way that no similarity of the plane explains; a turned model does. Weak perspect
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Points: TypeAlias = npt.NDArray[np.floating[Any]]
-Flags: TypeAlias = npt.NDArray[np.bool_]
+from faceanim_cli.pictures import Points
+
 Anchors: TypeAlias = tuple[tuple[int, ...], ...]
 
 # The 68 landmarks (0-67, the usual order): x right, y down, z towards the viewer; the outer eye corners are

@@ -21,9 +21,7 @@ from faceanim_cli.motion.head_model import (
     LOWER_JAW,
     MOUTH,
     Anchors,
-    Flags,
     HeadPose,
-    Points,
     anchor_means,
     bone_weights,
     fit_pose,
@@ -31,6 +29,7 @@ from faceanim_cli.motion.head_model import (
 )
 from faceanim_cli.motion.limits import OutOfRange, held_back, shortened
 from faceanim_cli.motion.settings import MotionSettings
+from faceanim_cli.pictures import Flags, Points
 
 FEWEST_BONE = 3  # keypoints that a pose in three dimensions takes
 FLATTEST = 0.5  # foreshortening of a turned face that expressions are made up for, at most (60 degrees)

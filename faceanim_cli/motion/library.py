@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from faceanim_cli.errors import UsageError
-from faceanim_cli.motion.head_model import HEAD, Anchors, Points, anchor_means
+from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means
 from faceanim_cli.motion.head_transfer import has_pose
 from faceanim_cli.motion.motion_file import Motion
+from faceanim_cli.pictures import Points
 
 FPS = Fraction(25)
 FRAMES = 75  # three seconds

@@ -6,12 +6,10 @@ is compressed, and never reaches the double: a head that turns too far slows dow
 """
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Values: TypeAlias = npt.NDArray[np.floating[Any]]
+from faceanim_cli.pictures import Flags, Points
 
 TURN = np.radians(35.0)  # between the photo's pose and the result's
 GROWTH = np.log(1.25)  # of the head's size, either way
@@ -28,13 +26,13 @@ REASONS = {
 NAMED_AT_MOST = 6  # runs of frames in a message
 
 
-def held_back(values: Values, limit: float) -> Values:
+def held_back(values: Points, limit: float) -> Points:
     """Magnitudes (>= 0) as they are up to ``limit``, then bending smoothly towards 1.5 times the limit."""
     room = HEADROOM * limit
     return np.asarray(np.where(values <= limit, values, limit + room * np.tanh((values - limit) / room)))
 
 
-def shortened(motion: Values, limit: float) -> tuple[Values, npt.NDArray[np.bool_]]:
+def shortened(motion: Points, limit: float) -> tuple[Points, Flags]:
     """Vectors (N, D) held back by their length, and which of them were longer than ``limit``, (N,)."""
     length = np.linalg.norm(motion, axis=1, keepdims=True)
     return motion * (held_back(length, limit) / np.maximum(length, 1e-12)), length[:, 0] > limit
@@ -46,7 +44,7 @@ class OutOfRange:
 
     runs: dict[str, list[list[int]]] = field(default_factory=dict)
 
-    def note(self, reason: str, first_frame: int, beyond: npt.NDArray[np.bool_]) -> None:
+    def note(self, reason: str, first_frame: int, beyond: Flags) -> None:
         """Add the frames of a batch that starts at ``first_frame``; batches come in order."""
         runs = self.runs.setdefault(reason, [])
         for frame in (np.flatnonzero(beyond) + first_frame).tolist():

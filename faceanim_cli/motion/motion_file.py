@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media import whole_file
 from faceanim_cli.motion.head_model import HEAD, Anchors
+from faceanim_cli.pictures import Floats
 
 MOTION_SUFFIX = ".motion"
 FORMAT = "1"
 LARGEST_FILE = 1 << 28  # bytes: five days at 25 frames per second is more, and somebody's mistake
 FASTEST = 1000  # frames per second
 MOST_KEYPOINTS = 1024
-
-Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,10 @@ class Motion:
         reference: the frame that stands for the photo's pose and expression, if that is known.
     """
 
-    points: Values
+    points: Floats
     fps: Fraction
     anchors: Anchors = ()
-    jacobians: Values | None = None
+    jacobians: Floats | None = None
     weights: str = ""
     reference: int | None = None
 
@@ -58,7 +56,7 @@ class Motion:
         after = np.minimum(before + 1, len(self.points) - 1)
         share = at - before
 
-        def between(values: Values) -> Values:
+        def between(values: Floats) -> Floats:
             part = share.reshape(-1, *[1] * (values.ndim - 1))
             return np.asarray(values[before] * (1 - part) + values[after] * part, np.float32)
 
@@ -127,7 +125,7 @@ def read_motion(path: Path) -> Motion:
         ) from error
 
 
-def _tensor(file: Any, name: str, tail: tuple[int, ...], frames: tuple[int, ...]) -> Values:
+def _tensor(file: Any, name: str, tail: tuple[int, ...], frames: tuple[int, ...]) -> Floats:
     part = file.get_slice(name)
     shape = tuple(part.get_shape())
     if part.get_dtype() != "F32" or len(frames) != 2 or shape != (*frames, *tail):
@@ -137,7 +135,7 @@ def _tensor(file: Any, name: str, tail: tuple[int, ...], frames: tuple[int, ...]
     return np.asarray(file.get_tensor(name))
 
 
-def _checked(points: Values, jacobians: Values | None, metadata: dict[str, str]) -> Motion:
+def _checked(points: Floats, jacobians: Floats | None, metadata: dict[str, str]) -> Motion:
     fps = Fraction(metadata["fps"])
     if not 0 < fps <= FASTEST:
         raise ValueError(f"{metadata['fps']} frames per second")

@@ -6,7 +6,7 @@ as keypoints are; each keypoint has its own speed.
 
 import numpy as np
 
-from faceanim_cli.motion.head_model import Points
+from faceanim_cli.pictures import Points
 
 STRONGEST = 0.15  # share of a new value in the average of a still keypoint at full strength
 SPEED_SHARE = 0.3  # the same for speeds

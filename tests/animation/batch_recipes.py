@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ from typing import Any
 from faceanim_cli.animation.batch import Share
 from faceanim_cli.errors import NoFaceError, WeightsError
 from faceanim_cli.media import whole_file
+from faceanim_cli.pictures import Progress
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TextRecipe:
         photo: Path,
         driver: Path,
         output: Path,
-        progress: Callable[[int, int | None], None] | None = None,
+        progress: Progress | None = None,
     ) -> Any:
         frames = 20 if photo.stem == "slow" else 2
         with whole_file(output) as partial:
