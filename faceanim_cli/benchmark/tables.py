@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from faceanim_cli.benchmark.cases import CaseResult, Timing
 from faceanim_cli.benchmark.files import FPS
 from faceanim_cli.benchmark.run import Benchmark
-from faceanim_cli.evaluation.tables import Table
+from faceanim_cli.tables import Table
 
 STAGES = ("keypoints", "motion", "generator", "sr", "other")
 
