@@ -29,7 +29,7 @@ MANIFEST = "file,split,identity\n"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the example clips of faceanim eval.")
-    default = Path(__file__).parent.parent / "faceanim_cli" / "evaluation" / "clips"
+    default = Path(__file__).parent.parent / "faceanim_cli" / "data" / "example_clips"
     parser.add_argument("folder", type=Path, nargs="?", default=default, help="where to")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -72,10 +72,11 @@ def self_test() -> str:
     """
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415 (imports torch)
     from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
+    from faceanim_cli.data.clip_files import example_clips  # noqa: PLC0415
     from faceanim_cli.faces import crop_image  # noqa: PLC0415
     from faceanim_cli.media import VideoReader, VideoWriter, write_photo  # noqa: PLC0415
 
-    with VideoReader(Path(__file__).parent / "evaluation" / "clips" / "nod.mp4") as clip:
+    with VideoReader(example_clips() / "nod.mp4") as clip:
         frames = [frame for _, frame in zip(range(2), clip, strict=False)]
         rate, size = clip.fps, (clip.width, clip.height)
     with tempfile.TemporaryDirectory(prefix="faceanim-") as folder:

@@ -21,8 +21,8 @@ from faceanim_cli.benchmark.files import (
     measure_files,
     write_driver,
 )
+from faceanim_cli.data.clip_files import example_clips
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.evaluation.session import example_clips
 from faceanim_cli.media import VideoReader, write_photo
 from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.shipped import ANIMATION, shipped_weights

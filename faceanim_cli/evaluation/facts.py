@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from faceanim_cli import __version__
+from faceanim_cli.data.clip_files import ClipFile, list_hash
 from faceanim_cli.evaluation.batch import Tools
-from faceanim_cli.evaluation.clips import ClipFile, list_hash
 from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND
 from faceanim_cli.evaluation.metrics import Metric
 from faceanim_cli.evaluation.options import DEFAULT_SIZE, EvaluationOptions

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
+from faceanim_cli.data.clip_files import CLIP_SUFFIXES, named_clips
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
-from faceanim_cli.evaluation.clips import CLIP_SUFFIXES, named_clips
 from faceanim_cli.evaluation.frames import open_clip, resized
 from faceanim_cli.evaluation.pictures import Picture, as_unit
 from faceanim_cli.evaluation.protocols import Moment, Opener, Stopwatch, Take

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
+from faceanim_cli.data.clip_files import ARRAY_SUFFIX, ClipFile
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.evaluation.clips import ARRAY_SUFFIX, ClipFile
 from faceanim_cli.evaluation.pictures import Picture, as_bytes
 from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
 from faceanim_cli.media import open_video

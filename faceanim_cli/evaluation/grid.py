@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.evaluation.clips import ClipFile
+from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.evaluation.frames import FramedClip, Framing
 from faceanim_cli.evaluation.strips import in_a_column, in_a_row, tile
 from faceanim_cli.media import read_photo, write_photo

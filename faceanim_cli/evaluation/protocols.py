@@ -17,8 +17,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from faceanim_cli.animation.pipeline import Pipeline
+from faceanim_cli.data.clip_files import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.evaluation.clips import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.evaluation.frames import FramedClip, FramedFrame, Framing
 from faceanim_cli.evaluation.pictures import Picture
 from faceanim_cli.evaluation.subjects import Subject

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import torch
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.device import choose_device
 from faceanim_cli.console import ProgressCallback
+from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, Tools
-from faceanim_cli.evaluation.clips import ClipFile, find_clips
 from faceanim_cli.evaluation.facts import facts_for_people, precision_used, run_facts, versions
 from faceanim_cli.evaluation.files import file_pairs
 from faceanim_cli.evaluation.grid import choose_cast, write_grid
@@ -151,11 +150,6 @@ def draw_grid(options: EvaluationOptions, path: Path, photos: Sequence[Path], dr
         chosen = ClipFile(driver.stem, driver, driver.stem)
     animator = load_animator(options, (options.weights or (None,))[0], relative=True)
     write_grid(path, animator, list(photos) or cast, chosen, animator.size, options.crop)
-
-
-def example_clips() -> Path:
-    """The clips that ship, for a run without ``--data``."""
-    return Path(str(files("faceanim_cli.evaluation") / "clips"))
 
 
 def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> list[Job]:

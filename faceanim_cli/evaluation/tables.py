@@ -1,4 +1,4 @@
-"""Scores as tables of text, for a terminal, for Markdown and for HTML."""
+"""Scores as tables of text."""
 
 import math
 from collections.abc import Sequence

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.errors import NoFaceError, UnreadableInputError
-from faceanim_cli.evaluation.clips import ClipFile
 from faceanim_cli.evaluation.frames import ArrayClip, FramedClip, open_clip, resized
 
 Folder = Callable[..., Path]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from faceanim_cli.animation.animator import Animator
+from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from faceanim_cli.evaluation.batch import Tools
-from faceanim_cli.evaluation.clips import ClipFile
 from faceanim_cli.evaluation.metrics import METRICS, choose_metrics
 from faceanim_cli.evaluation.pictures import psnr
 from faceanim_cli.evaluation.protocols import CrossPair, Reconstruction, Stopwatch, draw_pairs, read_pairs

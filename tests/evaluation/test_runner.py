@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from faceanim_cli.animation.animator import Animator
+from faceanim_cli.data.clip_files import ClipFile, find_clips
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import Tools
 from faceanim_cli.evaluation.charts import Scale, bars, scatter
-from faceanim_cli.evaluation.clips import ClipFile, find_clips
 from faceanim_cli.evaluation.metrics import choose_metrics, columns_of
 from faceanim_cli.evaluation.protocols import Reconstruction
 from faceanim_cli.evaluation.report import write_report

@@ -1,4 +1,4 @@
-"""Which clips a data folder holds: our layout with a manifest, a folder of clips, or folders of frames."""
+"""Which clips a folder holds: our layout with a manifest, a folder of clips, or folders of frames."""
 
 import csv
 import hashlib
@@ -88,6 +88,11 @@ def identity_of(name: str) -> str:
         return last.partition("#")[0]
     first = name.partition("/")[0]
     return first if first.startswith("id") and first[2:].isdecimal() else name
+
+
+def example_clips() -> Path:
+    """The folder of the clips that ship."""
+    return Path(__file__).parent / "example_clips"
 
 
 def list_hash(clips: Sequence[ClipFile]) -> str:
