@@ -24,9 +24,9 @@ from faceanim_cli.motion.follow import Follower
 from faceanim_cli.motion.head_transfer import check_steering
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Floats, Image
+from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
-from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 
 logger = logging.getLogger(__name__)

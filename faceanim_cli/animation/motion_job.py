@@ -16,6 +16,7 @@ from faceanim_cli.animation.result import AnimationResult
 from faceanim_cli.animation.scene import Scene
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.faces import Box, FaceDetector, square_crop, track_face
+from faceanim_cli.files import file_sha256
 from faceanim_cli.media import (
     check_not_input,
     check_writable,
@@ -28,7 +29,6 @@ from faceanim_cli.media import (
 from faceanim_cli.motion.library import LIBRARY, library_motion
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, read_motion, write_motion
 from faceanim_cli.pictures import Progress
-from faceanim_cli.weights.records import hash_file
 from faceanim_models import Keypoints
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def save_motion(
             video.fps,
             animator.anchors,
             torch.cat(jacobians).numpy() if jacobians else None,
-            hash_file(animator.weights),
+            file_sha256(animator.weights),
         )
     write_motion(output, motion)
     return motion
@@ -114,7 +114,7 @@ def animate_motion(
         raise UsageError(f"{driver} has no frames to show: leave out --side-by-side")
     of_library = _of_library(driver)
     motion = library_motion(str(driver), animator.anchors) if of_library else read_motion(driver)
-    motion.check_fit(animator.anchors, hash_file(animator.weights), str(driver))
+    motion.check_fit(animator.anchors, file_sha256(animator.weights), str(driver))
     motion = motion.resampled(playable_rate(output, rendering.fps or motion.fps))
     scene = Scene(animator, read_photo(photo), photo_crop, rendering, name=str(photo))
     if animator.relative:

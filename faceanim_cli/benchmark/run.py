@@ -25,7 +25,7 @@ from faceanim_cli.data.clip_files import example_clips
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoReader, write_photo
 from faceanim_cli.pictures import Progress
-from faceanim_cli.weights.shipped import ANIMATION, shipped_weights
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
 EXAMPLE = "turn.mp4"  # a face that ships, 256 x 256, about a second
 

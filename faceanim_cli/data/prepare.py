@@ -30,7 +30,7 @@ from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector
 from faceanim_cli.media import whole_file
 from faceanim_cli.pictures import Progress
-from faceanim_cli.weights.shipped import ANIMATION, shipped_weights
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
 MANIFEST = "manifest.csv"
 DROPPED = "dropped.csv"

@@ -17,8 +17,8 @@ from faceanim_cli.media import write_photo
 from faceanim_cli.media.output_file import whole_file
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.weights.checkpoint import save_checkpoint
-from faceanim_cli.weights.manage import UNTOLD_FIRST_ORDER, describe_weights
-from faceanim_cli.weights.metadata import read_metadata
+from faceanim_cli.weights.file_kind import read_metadata
+from faceanim_cli.weights.inspect import identify
 
 
 class Stateful(Protocol):
@@ -162,9 +162,9 @@ def origin(init: Path) -> dict[str, str]:
     Raises:
         WeightsError: no weights file.
     """
-    known = describe_weights(str(init))
+    known = identify(init)
     digest = f" (SHA-256 {known.sha256})" if known.sha256 else ""
     notes = {"started_from": f"{init.name}{digest}"}
-    if known.licence and known.licence != UNTOLD_FIRST_ORDER:
+    if known.licence:
         notes["licence"] = known.licence
     return notes

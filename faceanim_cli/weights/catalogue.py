@@ -7,9 +7,14 @@ ever; later ones are tried when earlier ones fail.
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 RepoType: TypeAlias = Literal["model", "space"]
+
+ANIMATION = "animation.safetensors"  # files that ship in the package
+SUPER_RESOLUTION = "super_resolution.safetensors"
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,14 @@ _ENTRIES = (
         network="animation",
         parts="keypoint detector, dense motion and generator, 256 x 256",
         licence="CC BY-NC 4.0",
-        shipped="animation.safetensors",
+        shipped=ANIMATION,
     ),
     CatalogueEntry(
         name="super-resolution",
         network="super-resolution",
         parts="face super-resolution, 256 to 512",
         licence="CC BY-NC 4.0",
-        shipped="super_resolution.safetensors",
+        shipped=SUPER_RESOLUTION,
     ),
     CatalogueEntry(
         name="fomm-vox-adv",
@@ -99,3 +104,10 @@ REPO_FILENAMES: Mapping[str, str] = types.MappingProxyType(
         "discriminator": "discriminator.safetensors",
     }
 )
+
+
+def shipped_weights(name: str) -> Path:
+    """Path of a file that ships in the package: nothing to download."""
+    spec = find_spec("faceanim_models")  # finds the package without importing it, and torch with it
+    assert spec is not None and spec.submodule_search_locations
+    return Path(next(iter(spec.submodule_search_locations))) / "weights" / name

@@ -19,6 +19,9 @@ HEAD = 1024  # bytes that tell what a file is
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # torch.save before 1.6: a pickled magic number, after the pickle's protocol (one byte, 2 in all known files).
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+FORMAT = "1"  # of our checkpoints
+NETWORK_NAMES = ("animation", "first-order", "discriminator", "super-resolution")
+
 LARGEST_HEADER = 100_000_000  # bytes: safetensors' own limit
 ARCHIVES = {
     b"\x1f\x8b": "gzip",
@@ -99,6 +102,23 @@ def safetensors_header(path: Path) -> dict[str, Any]:
             f"{path}: a truncated safetensors file, {size:,} of {expected:,} bytes; fetch it again"
         )
     return header
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """A checkpoint's metadata: ``faceanim``, ``network``, ``settings`` and free notes.
+
+    Raises:
+        WeightsError: missing, not safetensors, or not one of ours.
+    """
+    metadata = safetensors_header(path).get("__metadata__")
+    if (
+        not isinstance(metadata, dict)
+        or metadata.get("faceanim") != FORMAT
+        or metadata.get("network") not in NETWORK_NAMES
+        or "settings" not in metadata
+    ):
+        raise WeightsError(f"{path}: a safetensors file, but not one that faceanim wrote")
+    return {str(key): str(value) for key, value in metadata.items()}
 
 
 def _head(path: Path) -> tuple[bytes, int]:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from faceanim_cli import __version__
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.weights.catalogue import HubSource
 from faceanim_cli.weights.file_kind import file_kind
-from faceanim_cli.weights.records import forget_sha256, hash_file, record_sha256, recorded_sha256
+from faceanim_cli.weights.records import forget_sha256, record_sha256, recorded_sha256
 
 ROUNDS = 2  # through the sources, as long as a fault may pass: no connection, 429, 5xx
 PAUSE = 1.5  # seconds between them
@@ -108,7 +109,7 @@ def check(path: Path, sha256: str | None) -> None:
     known = recorded_sha256(path)
     if known is not None and known == (sha256 or known):
         return
-    digest = hash_file(path)
+    digest = file_sha256(path)
     if sha256 is not None and digest != sha256:
         raise WeightsError(f"{_what_it_is(path)}its SHA-256 is {digest} instead of {sha256}")
     record_sha256(path, digest)

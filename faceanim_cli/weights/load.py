@@ -5,9 +5,8 @@ from typing import TypeAlias
 
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.checkpoint import load_checkpoint
-from faceanim_cli.weights.file_kind import file_kind
+from faceanim_cli.weights.file_kind import file_kind, read_metadata
 from faceanim_cli.weights.first_order import load_first_order
-from faceanim_cli.weights.metadata import read_metadata
 from faceanim_models import AnimationModel, FirstOrderModel
 
 Model: TypeAlias = AnimationModel | FirstOrderModel

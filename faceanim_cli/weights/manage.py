@@ -7,25 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceanim_cli.errors import UsageError, WeightsError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.weights.catalogue import CATALOGUE, CatalogueEntry
 from faceanim_cli.weights.file_kind import file_kind
 from faceanim_cli.weights.hub import cached_file, delete_cached, source_url
-from faceanim_cli.weights.inspect import describe
+from faceanim_cli.weights.inspect import identify
 from faceanim_cli.weights.records import (
     added_path,
     assets_folder,
     converted_path,
     forget_sha256,
-    hash_file,
     record_sha256,
     recorded_files,
-    recorded_sha256,
 )
 from faceanim_cli.weights.resolve import local_files, parse_repository
 
 CACHED = re.compile(r"models--(?P<user>.+?)--(?P<repo>.+)")  # a repository's folder in the Hub's cache
 UNTOLD_FIRST_ORDER = "not stated; first-order-model's own checkpoints: CC BY-NC 4.0 on their page"
-HASH_AT_ONCE = 200_000_000  # bytes that are hashed in a blink; above, only a hash on record is told
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def verify_weights() -> Iterator[Verdict]:
     for entry in CATALOGUE.values():
         for path in local_files(entry):
             seen.add(path.resolve())
-            digest = hash_file(path)
+            digest = file_sha256(path)
             if entry.sha256 is None:
                 try:
                     file_kind(path)
@@ -129,7 +127,7 @@ def verify_weights() -> Iterator[Verdict]:
             yield Verdict(entry.name, path, digest, fault)
     for name, path, expected in _fetched_repositories():
         if path.resolve() not in seen:
-            digest = hash_file(path)
+            digest = file_sha256(path)
             yield Verdict(name, path, digest, None if digest == expected else f"its SHA-256 was {expected}")
 
 
@@ -147,7 +145,7 @@ def add_weights(file: Path) -> tuple[CatalogueEntry, Path]:
 
     if not file.is_file():
         raise WeightsError(f"{file}: no such file")
-    digest = hash_file(file)
+    digest = file_sha256(file)
     entry = next((entry for entry in CATALOGUE.values() if entry.sha256 == digest), None)
     if entry is None:
         raise WeightsError(_why_not(file, digest))
@@ -216,12 +214,8 @@ def _from_catalogue(entry: CatalogueEntry) -> WeightsInfo:
 
 
 def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
-    content = describe(path)
-    digest = recorded_sha256(path)
-    if digest is None and content.bytes <= HASH_AT_ONCE:
-        digest = hash_file(path)
-    entry = next((e for e in CATALOGUE.values() if digest is not None and e.sha256 == digest), None)
-    licence = content.licence or known.licence or (None if entry is None else entry.licence)
+    content = identify(path)
+    licence = content.licence or known.licence
     if licence is None and content.network == "first-order":
         licence = UNTOLD_FIRST_ORDER
     return dataclasses.replace(
@@ -230,7 +224,7 @@ def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
         network=content.network,
         parameters=content.parameters,
         bytes=content.bytes,
-        sha256=digest or known.sha256,
+        sha256=content.sha256 or known.sha256,
         licence=licence,
         settings=content.settings,
     )

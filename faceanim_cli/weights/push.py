@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UsageError, WeightsError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.weights.catalogue import REPO_FILENAMES
+from faceanim_cli.weights.file_kind import read_metadata
 from faceanim_cli.weights.hub import is_offline
 from faceanim_cli.weights.inspect import WeightsDescription, describe
-from faceanim_cli.weights.metadata import read_metadata
-from faceanim_cli.weights.records import hash_file
 from faceanim_cli.weights.resolve import parse_repository
 
 GENERATED = (
@@ -66,7 +66,7 @@ def push_weights(
     if get_token() is None:
         raise UsageError("pushing needs a token with write access: run hf auth login, or set HF_TOKEN")
     filename = REPO_FILENAMES[content.network]
-    digest = hash_file(file)
+    digest = file_sha256(file)
     card = model_card(content, metadata, repo_id=repo_id, filename=filename, licence=licence, sha256=digest)
     api = HfApi(library_name="faceanim")
     try:

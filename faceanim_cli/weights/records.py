@@ -12,9 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from faceanim_cli.files import file_stamp
 from faceanim_cli.weights.catalogue import CatalogueEntry
-
-HASH_CHUNK = 1 << 22  # bytes read at a time
 
 
 def assets_folder(*parts: str) -> Path:
@@ -34,17 +33,8 @@ def converted_path(path: Path) -> Path:
 
     Its name is made of the checkpoint's path, size and time: a checkpoint that changes is converted anew.
     """
-    stamp = " ".join(map(str, _stamp(path)))
+    stamp = " ".join(map(str, file_stamp(path)))
     return assets_folder("converted", f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}.safetensors")
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -53,12 +43,12 @@ def recorded_sha256(path: Path) -> str | None:
     Size and modification time tell whether it changed: hashing 751 MB before each animation is not worth it.
     """
     known = _read(_hash_record(path))
-    return known["sha256"] if known is not None and known.get("file") == _stamp(path) else None
+    return known["sha256"] if known is not None and known.get("file") == file_stamp(path) else None
 
 
 def record_sha256(path: Path, sha256: str) -> None:
     """Remember that a file was checked. A folder that cannot be written only means hashing again."""
-    _write(_hash_record(path), {"path": str(path.absolute()), "file": _stamp(path), "sha256": sha256})
+    _write(_hash_record(path), {"path": str(path.absolute()), "file": file_stamp(path), "sha256": sha256})
 
 
 def forget_sha256(path: Path) -> None:
@@ -90,11 +80,6 @@ def accept_licence(entry: CatalogueEntry) -> None:
 def _hash_record(path: Path) -> Path:
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     return assets_folder("checked", f"{name}.json")
-
-
-def _stamp(path: Path) -> list[str | int]:
-    stat = path.stat()
-    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
 
 
 def _read(record: Path) -> dict[str, Any] | None:

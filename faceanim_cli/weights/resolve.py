@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.weights.catalogue import CATALOGUE, REPO_FILENAMES, CatalogueEntry, HubSource
+from faceanim_cli.weights.catalogue import (
+    CATALOGUE,
+    REPO_FILENAMES,
+    CatalogueEntry,
+    HubSource,
+    shipped_weights,
+)
 from faceanim_cli.weights.hub import cached_file, check, delete_cached, fetch, is_offline, source_url
 from faceanim_cli.weights.records import accept_licence, added_path, licence_accepted
-from faceanim_cli.weights.shipped import shipped_weights
 
 Confirm = Callable[[str], bool]
 

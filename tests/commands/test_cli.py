@@ -13,7 +13,7 @@ import pytest
 
 from faceanim_cli import __version__
 from faceanim_cli.media import VideoReader, write_photo
-from faceanim_cli.weights.shipped import ANIMATION, shipped_weights
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
 Run = Callable[..., tuple[int, str, str]]
 

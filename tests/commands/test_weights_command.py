@@ -14,7 +14,7 @@ import torch
 from huggingface_hub import constants
 
 from faceanim_cli.commands.weights import confirm_on_terminal
-from faceanim_cli.weights import manage, resolve
+from faceanim_cli.weights import inspect, manage, resolve
 from faceanim_cli.weights.catalogue import CatalogueEntry, HubSource
 from faceanim_models import FirstOrderModel, FirstOrderSettings
 from tests.hub_server import COMMIT, Hub, run_hub
@@ -160,7 +160,7 @@ def test_info_on_first_order_models_files_tells_their_licence(
     assert "CC BY-NC 4.0" in known["licence"]
     # One of the catalogue under another name is told by its hash.
     entry = dataclasses.replace(ENTRY, sha256=known["sha256"])
-    monkeypatch.setattr(manage, "CATALOGUE", {entry.name: entry})
+    monkeypatch.setattr(inspect, "CATALOGUE", {entry.name: entry})
     assert json.loads(run("info", path, "--json")[1])["licence"] == "MIT"
 
 

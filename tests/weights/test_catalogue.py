@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceanim_cli.errors import UsageError, WeightsError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.weights import records, resolve
 from faceanim_cli.weights.catalogue import CATALOGUE, REPO_FILENAMES, CatalogueEntry, HubSource
 from faceanim_cli.weights.resolve import parse_repository, resolve_weights
@@ -125,9 +126,9 @@ def test_a_hash_is_remembered_until_the_file_changes(assets: Path, tmp_path: Pat
     file = tmp_path / "weights"
     file.write_bytes(b"one")
     assert records.recorded_sha256(file) is None
-    records.record_sha256(file, records.hash_file(file))
-    assert records.recorded_sha256(file) == records.hash_file(file)
-    assert list(records.recorded_files()) == [(file, records.hash_file(file))]
+    records.record_sha256(file, file_sha256(file))
+    assert records.recorded_sha256(file) == file_sha256(file)
+    assert list(records.recorded_files()) == [(file, file_sha256(file))]
     file.write_bytes(b"other")
     assert records.recorded_sha256(file) is None
     (record,) = (assets / "checked").iterdir()

@@ -12,7 +12,7 @@ from torch import nn
 from faceanim_cli.errors import FaceanimError, WeightsError
 from faceanim_cli.weights import checkpoint
 from faceanim_cli.weights.checkpoint import load_checkpoint, load_tensors, read_metadata, save_checkpoint
-from faceanim_cli.weights.metadata import NETWORK_NAMES
+from faceanim_cli.weights.file_kind import NETWORK_NAMES
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,

@@ -18,7 +18,7 @@ from faceanim_cli.weights.pickle_shapes import (
     UnknownOpcodeError,
     read_pickle_shapes,
 )
-from faceanim_cli.weights.torch_shapes import read_torch_shapes
+from faceanim_cli.weights.torch_file import read_torch_shapes
 
 PLAIN = {
     "numbers": [0, -1, 255, 70_000, -(2**40), 2**2100, 1.5, True, False, None],

@@ -9,8 +9,8 @@ import pytest
 from faceanim_cli import Animator
 from faceanim_cli.faces import FaceDetector
 from faceanim_cli.media import VideoReader, read_photo
+from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata
-from faceanim_cli.weights.shipped import ANIMATION, SUPER_RESOLUTION, shipped_weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -1,0 +1,31 @@
+"""What tells a file from others, and from what it was: its SHA-256, and a stamp that costs nothing."""
+
+import hashlib
+from pathlib import Path
+
+CHUNK = 1 << 22  # bytes read at a time
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def file_stamp(path: Path) -> list[str | int]:
+    """Where a file really lies, its size in bytes and its modification time in nanoseconds, as JSON values.
+
+    As long as the stamp stays, the content does: hashing hundreds of megabytes anew is not worth it.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
