@@ -6,30 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
+from faceanim_cli.media.find_files import PHOTO_SUFFIXES, VIDEO_SUFFIXES, holds_frames
 
-# HEIC cannot be read yet: such a photo fails with a line that says so; left out it would just be missing.
-PHOTO_SUFFIXES = FRAME_SUFFIXES | {".jpe", ".jfif", ".gif", ".heic", ".heif", ".avif"}
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".ogv",
-        ".gif",
-    ]
-)
 MOTION_SUFFIX = ".motion"
 
 
@@ -77,8 +55,8 @@ def find_drivers(where: str, results: Path) -> Found:
     Raises:
         UnreadableInputError: there is none.
     """
-    found = _find(where, results, "video", VIDEO_SUFFIXES | {MOTION_SUFFIX}, _holds_frames)
-    if not found.files and _holds_frames(Path(where)):
+    found = _find(where, results, "video", VIDEO_SUFFIXES | {MOTION_SUFFIX}, holds_frames)
+    if not found.files and holds_frames(Path(where)):
         return Found((Path(where),))
     if not found.files:
         raise UnreadableInputError(f"no videos in {where}{_passed_over(found)}; check the path")
@@ -121,12 +99,6 @@ def _sift(
         elif not path.is_dir():
             ignored += 1
     return Found(tuple(kept), ignored, root, suffixes)
-
-
-def _holds_frames(path: Path) -> bool:
-    return path.is_dir() and any(
-        file.suffix.lower() in FRAME_SUFFIXES and not file.name.startswith(".") for file in path.iterdir()
-    )
 
 
 def _passed_over(found: Found) -> str:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
+from faceanim_cli.media.find_files import FRAME_SUFFIXES, VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".gif"})
 ARRAY_SUFFIX = ".npy"  # frames (N, H, W, 3), uint8 or float in [0, 1]: what research code saves
 CLIP_SUFFIXES = VIDEO_SUFFIXES | {ARRAY_SUFFIX}
 ALL_SPLITS = "all"

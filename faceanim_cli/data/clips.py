@@ -25,7 +25,7 @@ from faceanim_cli.data.landmarks import NUM_LANDMARKS, read_landmarks
 from faceanim_cli.data.stacked_frames import open_frames, stacked_count
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.media import whole_file
-from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
+from faceanim_cli.media.find_files import FRAME_SUFFIXES
 from faceanim_cli.pictures import Floats, Frames, Landmarks, Progress
 
 CACHED_SIDE = 320  # pixels: frames are stored with at most this shorter side, enough for crops of 256

@@ -24,8 +24,7 @@ from faceanim_cli.data.vox_metadata import VoxClip, listed_sequences
 from faceanim_cli.errors import NoFaceError
 from faceanim_cli.faces.framing import Box, crop_image
 from faceanim_cli.faces.tracking import Detector, FaceTrack, track_face
-from faceanim_cli.media import VideoReader, VideoWriter, whole_file
-from faceanim_cli.media.frame_folder import FrameSource
+from faceanim_cli.media import FrameSource, VideoReader, VideoWriter, whole_file
 from faceanim_cli.media.video_reader import sample_step
 from faceanim_cli.pictures import Image, Landmarks, Points
 

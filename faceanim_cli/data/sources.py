@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from faceanim_cli.data.clip_files import VIDEO_SUFFIXES, identity_of
+from faceanim_cli.data.clip_files import identity_of
 from faceanim_cli.data.stacked_frames import open_frames, stacked_count
 from faceanim_cli.errors import UnreadableInputError, UsageError
-from faceanim_cli.media.frame_folder import FRAME_SUFFIXES, FrameSource
+from faceanim_cli.media import FrameSource
+from faceanim_cli.media.find_files import FRAME_SUFFIXES, VIDEO_SUFFIXES
 
 SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model judges on "test"
 LONGEST_NAME = 120  # characters: file names end at 255 bytes, and a frame number is added

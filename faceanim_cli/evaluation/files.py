@@ -17,7 +17,7 @@ from faceanim_cli.evaluation.frames import open_clip, resized
 from faceanim_cli.evaluation.pictures import Picture, as_unit
 from faceanim_cli.evaluation.protocols import Moment, Opener, Stopwatch, Take
 from faceanim_cli.media import read_photo
-from faceanim_cli.media.frame_folder import FRAME_SUFFIXES
+from faceanim_cli.media.find_files import FRAME_SUFFIXES
 from faceanim_cli.pictures import Floats
 
 THUMBNAIL = 16  # pixels: enough to tell which frame is missing

@@ -1,6 +1,7 @@
 """Photos and videos in and out, streamed through ffmpeg."""
 
-from faceanim_cli.media.frame_folder import FrameFolder, FrameSource, open_video
+from faceanim_cli.media.frame_folder import FrameFolder
+from faceanim_cli.media.frame_source import FrameSource, open_video
 from faceanim_cli.media.output_file import check_not_input, check_writable, remove_leftovers, whole_file
 from faceanim_cli.media.outputs import Encoding, FrameWriter, check_output, open_output, playable_rate
 from faceanim_cli.media.photos import check_photo_output, read_photo, write_photo

@@ -1,41 +1,18 @@
-"""A folder of frames as a driving video, and the choice between folder and file."""
+"""A folder of frames as a driving video."""
 
 import os
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.media.find_files import frame_files
 from faceanim_cli.media.photos import read_photo
-from faceanim_cli.media.video_reader import VideoReader, sample_step
+from faceanim_cli.media.video_reader import sample_step
 from faceanim_cli.pictures import Image
 
-FRAME_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 DEFAULT_FPS = Fraction(25)  # VoxCeleb's
-
-
-class FrameSource(Protocol):
-    """What every driving video offers; see ``VideoReader`` for the meaning of each."""
-
-    path: Path
-    width: int
-    height: int
-    fps: Fraction
-    duration: float | None
-    has_audio: bool
-
-    @property
-    def frame_count_estimate(self) -> int | None: ...
-    def __iter__(self) -> Iterator[Image]: ...
-    def sample(self, per_second: float) -> Iterator[tuple[int, Image]]: ...
-    def close(self) -> None: ...
-    def __enter__(self) -> "FrameSource": ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 class FrameFolder:
@@ -48,15 +25,7 @@ class FrameFolder:
             UnreadableInputError: no photo in it, or the first one is unreadable.
         """
         self.path = Path(path)
-        self._files = sorted(
-            (
-                file
-                for file in self.path.iterdir()
-                # a leading dot: macOS writes "._0001.png" beside each file on foreign disks
-                if file.suffix.lower() in FRAME_SUFFIXES and not file.name.startswith(".")
-            ),
-            key=_natural,
-        )
+        self._files = frame_files(self.path)
         if not self._files:
             raise UnreadableInputError(f"cannot read the frames of {path}: the folder holds no PNG or JPEG")
         self.height, self.width = read_photo(self._files[0]).shape[:2]
@@ -101,19 +70,3 @@ class FrameFolder:
                 f"{self.width}x{self.height} like the first; make all frames one size"
             )
         return frame
-
-
-def open_video(path: str | os.PathLike[str], fps: Fraction | None = None) -> FrameSource:
-    """A video file, resampled to ``fps`` unless that is None; or a folder of frames played at ``fps``.
-
-    Raises:
-        UnreadableInputError: as ``VideoReader`` and ``FrameFolder``.
-        UsageError: no ffmpeg.
-    """
-    return FrameFolder(path, fps or DEFAULT_FPS) if Path(path).is_dir() else VideoReader(path, fps)
-
-
-def _natural(file: Path) -> list[tuple[int, str]]:
-    """Sort key that compares runs of digits as numbers."""
-    parts = re.split(r"(\d+)", file.name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

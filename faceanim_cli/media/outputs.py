@@ -12,10 +12,10 @@ from typing import Protocol
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media.codecs import CONTAINERS, check_encoder, choose_codec
 from faceanim_cli.media.frame_folder_writer import FrameFolderWriter
-from faceanim_cli.media.input_file import read_head
 from faceanim_cli.media.output_file import check_writable
 from faceanim_cli.media.picture_writer import GifWriter, PictureWriter, WebpWriter
 from faceanim_cli.media.probe import probe
+from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.video_writer import VideoWriter
 from faceanim_cli.pictures import Image
 

@@ -12,8 +12,8 @@ from PIL import ExifTags, ImageCms, UnidentifiedImageError
 from PIL import Image as PillowImage
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.media.input_file import is_heic, is_video, read_head
 from faceanim_cli.media.output_file import check_not_input, check_writable, whole_file
+from faceanim_cli.media.signatures import is_heic, is_video, read_head
 from faceanim_cli.pictures import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode

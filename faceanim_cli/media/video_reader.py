@@ -15,8 +15,8 @@ import numpy as np
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.ffmpeg import input_arguments, last_words, spawn, stop
-from faceanim_cli.media.input_file import read_head
 from faceanim_cli.media.probe import probe
+from faceanim_cli.media.signatures import read_head
 from faceanim_cli.pictures import Image
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from types import TracebackType
 from faceanim_cli.media.codecs import MP4_FAMILY, choose_codec
 from faceanim_cli.media.ffmpeg import file_url
 from faceanim_cli.media.frame_pipe import FramePipe
-from faceanim_cli.media.input_file import read_head
 from faceanim_cli.media.output_file import check_writable, partial_path, whole_file
 from faceanim_cli.media.probe import AudioStream, probe
+from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.sound import add_sound
 from faceanim_cli.media.tags import container_arguments
 from faceanim_cli.media.video_reader import SCALE_FLAGS

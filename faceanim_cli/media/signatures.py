@@ -1,4 +1,4 @@
-"""The checks that photos and videos share before a decoder sees the file."""
+"""What an input file is, told by its first bytes before a decoder sees it."""
 
 from pathlib import Path
 

@@ -1,0 +1,147 @@
+"""Photos, videos and folders of frames on disk: which suffixes they have, and how folders are searched.
+
+Finding goes by suffix, as a person's folder holds much else; whether a file is what it is called, its reader
+says.
+"""
+
+import glob
+import logging
+import os
+import re
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceanim_cli.errors import UnreadableInputError
+
+PHOTO_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .webp .bmp .tif .tiff .gif .heic .heif .avif".split()  # noqa: SIM905
+)
+FRAME_SUFFIXES = PHOTO_SUFFIXES - {".gif"}  # a GIF among frames is an animation of them
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif".split()  # noqa: SIM905
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in one folder, sorted by name; hidden files and files of other kinds are left out."""
+
+    folder: Path
+    videos: tuple[Path, ...]
+    photos: tuple[Path, ...]
+    """Those that can be frames of a video."""
+    folders: tuple[Path, ...]
+
+
+def list_folder(folder: Path, video_suffixes: Set[str] = VIDEO_SUFFIXES) -> Listing:
+    """Videos, photos and folders in one folder.
+
+    Raises:
+        UnreadableInputError: the folder cannot be read.
+    """
+    entries = visible(folder)
+    try:
+        folders = tuple(entry for entry in entries if entry.is_dir())
+        files = [entry for entry in entries if entry.is_file()]
+    except OSError as error:  # a folder whose names may be listed and nothing more
+        raise _unreadable(folder, error) from error
+    return Listing(
+        folder,
+        tuple(file for file in files if file.suffix.lower() in video_suffixes),
+        tuple(file for file in files if file.suffix.lower() in FRAME_SUFFIXES),
+        folders,
+    )
+
+
+def walk(
+    folder: Path, video_suffixes: Set[str] = VIDEO_SUFFIXES, skip: Set[str] = frozenset()
+) -> Iterator[Listing]:
+    """``list_folder`` of a folder and of all folders under it, parents first, each by name.
+
+    Symbolic links are followed, to each folder once. A folder inside that cannot be read is passed over with
+    a warning in the log.
+
+    Args:
+        folder: where to begin.
+        video_suffixes: which files are videos, with the dot, in lower case.
+        skip: names of folders that are not entered.
+
+    Raises:
+        UnreadableInputError: ``folder`` itself cannot be read.
+    """
+    visited: set[Path] = set()
+    waiting = [list_folder(folder, video_suffixes)]
+    while waiting:
+        listing = waiting.pop()
+        real = listing.folder.resolve()
+        if real in visited:
+            continue
+        visited.add(real)
+        yield listing
+        for inside in reversed([inside for inside in listing.folders if inside.name not in skip]):
+            try:
+                waiting.append(list_folder(inside, video_suffixes))
+            except UnreadableInputError as error:
+                logger.warning("%s; passed over", error)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The frames of a folder in natural order: 2.png before 10.png.
+
+    Raises:
+        UnreadableInputError: the folder cannot be read.
+    """
+    files = [file for file in visible(folder) if file.suffix.lower() in FRAME_SUFFIXES]
+    return sorted(files, key=lambda file: natural_key(file.name))
+
+
+def holds_frames(path: Path) -> bool:
+    """Whether this is a folder with photos in it; of one that cannot be read the log tells."""
+    if not path.is_dir():
+        return False
+    try:
+        return any(file.suffix.lower() in FRAME_SUFFIXES for file in visible(path))
+    except UnreadableInputError as error:
+        logger.warning("%s; passed over", error)
+        return False
+
+
+def visible(folder: Path) -> list[Path]:
+    """Entries of a folder by name, without hidden ones: macOS puts a "._1.png" beside each file.
+
+    Raises:
+        UnreadableInputError: the folder cannot be read.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def expand(given: str | os.PathLike[str]) -> list[Path]:
+    """The paths that a pattern such as ``photos/*.jpg`` stands for, by name; a path stands for itself.
+
+    A name that exists is no pattern, whatever brackets are in it. What matches nothing is given back as it
+    is, so that its reader can say that there is no such file.
+    """
+    text, path = os.fspath(given), Path(given)
+    if path.exists() or not glob.has_magic(text):
+        return [path]
+    # Path.glob() takes no absolute patterns
+    return [Path(match) for match in sorted(glob.glob(text, recursive=True))] or [path]  # noqa: PTH207
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key that compares runs of digits as numbers."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _unreadable(folder: Path, error: OSError) -> UnreadableInputError:
+    reason = error.strerror or str(error)
+    return UnreadableInputError(
+        f"cannot read the folder {folder}: {reason}; check the path and its permissions"
+    )
