@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceanim_cli import Animator
-from faceanim_cli.animation.batch_plan import plan_batch
 from faceanim_cli.animation.job import animate_file
+from faceanim_cli.batch.plan import plan_batch
 from faceanim_cli.errors import FaceanimError
 
 

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-    from faceanim_cli.animation.batch_plan import BatchItem
-    from faceanim_cli.animation.batch_report import ItemReport
+    from rich.progress import Progress
 
 
 class ProgressCallback(Protocol):
@@ -85,7 +82,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 @contextmanager
 def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
     """A progress bar with frames, frames a second and time left, on stderr; nothing when quiet or piped."""
-    with _progress_bar(quiet) as bar:
+    with progress_bar(quiet) as bar:
         if bar is None:
             yield None
             return
@@ -100,7 +97,7 @@ def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]
 @contextmanager
 def item_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
     """A progress bar over items, with the time left, on stderr; nothing when quiet or piped."""
-    with _progress_bar(quiet) as bar:
+    with progress_bar(quiet) as bar:
         if bar is None:
             yield None
             return
@@ -108,51 +105,9 @@ def item_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
         yield lambda done, expected: bar.update(task, completed=done, total=expected)
 
 
-class BatchProgress:
-    """A ``Listener``: bars for the items and for those at work, paths of results, lines about failures."""
-
-    def __init__(self, bar: "Progress | None", total: int, print_paths: bool) -> None:
-        self._bar, self._print_paths = bar, print_paths
-        self._items = None if bar is None else bar.add_task("items", total=total, frames=False)
-        self._at_work: dict[str, TaskID] = {}
-
-    def frames(self, item: "BatchItem", done: int, expected: int | None) -> None:
-        """See ``Listener``."""
-        if self._bar is None:
-            return
-        name = str(item.output)
-        if name not in self._at_work:
-            self._at_work[name] = self._bar.add_task(item.output.name, total=None)
-        total = None if expected is None else max(done, expected)
-        self._bar.update(self._at_work[name], completed=done, total=total)
-
-    def item(self, report: "ItemReport") -> None:
-        """See ``Listener``."""
-        if self._bar is not None and self._items is not None:
-            self._bar.advance(self._items)
-            task = self._at_work.pop(report.output, None)
-            if task is not None:
-                self._bar.remove_task(task)
-        if report.status == "failed":
-            typer.echo(f"{report.photo} + {report.driver}: {report.error}", err=True)
-        elif self._print_paths:
-            typer.echo(report.output)
-
-    def there_already(self, count: int) -> None:
-        """See ``Listener``."""
-        if self._bar is not None and self._items is not None:
-            self._bar.update(self._items, completed=count)
-
-
 @contextmanager
-def batch_progress(total: int, quiet: bool, print_paths: bool) -> Iterator[BatchProgress]:
-    """A ``Listener`` that shows progress over items and frames on stderr, no bars when quiet or piped."""
-    with _progress_bar(quiet) as bar:
-        yield BatchProgress(bar, total, print_paths)
-
-
-@contextmanager
-def _progress_bar(quiet: bool) -> "Iterator[Progress | None]":
+def progress_bar(quiet: bool) -> "Iterator[Progress | None]":
+    """rich's progress with columns of ours, on stderr; None when quiet or piped."""
     from rich.console import Console  # noqa: PLC0415 (rich takes a tenth of a second; --version need not wait)
     from rich.progress import (  # noqa: PLC0415
         BarColumn,

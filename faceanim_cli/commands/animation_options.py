@@ -12,9 +12,9 @@ from faceanim_cli.console import ProgressCallback
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
-    from faceanim_cli.animation.batch import Share
     from faceanim_cli.animation.rendering import Rendering
     from faceanim_cli.animation.result import AnimationResult
+    from faceanim_cli.batch.worker import WorkerSlot
 
 
 @dataclass(frozen=True)
@@ -189,15 +189,15 @@ class AnimationOptions:
         weights = str(found.absolute()) if is_file else self.weights
         return replace(self, weights=weights, accept_license=True)
 
-    def animator(self, share: "Share | None" = None) -> "Animator":
-        """Load the networks, into a share of the machine if it has several workers."""
+    def animator(self, slot: "WorkerSlot | None" = None) -> "Animator":
+        """Load the networks, into a part of the machine if it has several workers."""
         from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
         from faceanim_cli.animation.device import share_machine  # noqa: PLC0415
         from faceanim_cli.motion.settings import MotionSettings  # noqa: PLC0415
 
         return Animator(
             self.weights_file(),
-            self.device if share is None else share_machine(self.device, share.worker, share.workers),
+            self.device if slot is None else share_machine(self.device, slot.worker, slot.workers),
             self.precision,
             relative=not self.absolute,
             adapt_scale=self.adapt_scale,

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
+from faceanim_cli.commands.batch_progress import batch_progress
 from faceanim_cli.commands.options import unfold
-from faceanim_cli.console import Debug, Json, Quiet, batch_progress
+from faceanim_cli.console import Debug, Json, Quiet
 from faceanim_cli.errors import FaceanimError, UsageError
 
 
@@ -81,8 +82,8 @@ def batch(
     Prints each result's path as soon as it is whole. Exit code 1 if an item failed. After an interruption the
     same command with --resume does what is left.
     """
-    from faceanim_cli.animation.batch import BatchSettings, left_to_do, run_batch  # noqa: PLC0415 (OpenCV)
-    from faceanim_cli.animation.batch_plan import plan_batch, plan_pairs  # noqa: PLC0415
+    from faceanim_cli.batch.plan import plan_batch, plan_pairs  # noqa: PLC0415
+    from faceanim_cli.batch.run import BatchSettings, left_to_do, run_batch  # noqa: PLC0415 (OpenCV)
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     if pairs is None and photos is not None and drivers is not None:

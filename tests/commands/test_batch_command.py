@@ -14,7 +14,7 @@ import pytest
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.media import VideoReader, write_photo
-from tests.animation.batch_recipes import TextRecipe
+from tests.batch.text_job import TextJob
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -154,8 +154,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from faceanim_cli.app import main
 from faceanim_cli.commands.animation_options import AnimationOptions
-from tests.animation.batch_recipes import TextRecipe
-AnimationOptions.for_workers = lambda options: TextRecipe(Path("log"))
+from tests.batch.text_job import TextJob
+AnimationOptions.for_workers = lambda options: TextJob(Path("log"))
 main()
 """
 
@@ -193,7 +193,7 @@ def test_a_killed_batch_goes_on_where_it_was(
     assert [line["output"] for line in report(Path("r.jsonl"))] == ["out/a-x.mp4"]
     before = Path("out/a-x.mp4").stat().st_mtime_ns
 
-    monkeypatch.setattr(AnimationOptions, "for_workers", lambda _: TextRecipe(Path("log")))
+    monkeypatch.setattr(AnimationOptions, "for_workers", lambda _: TextJob(Path("log")))
     code, out, err = faceanim(*slow_batch, "--resume")
     assert (code, out, err) == (0, "out/slow-x.mp4\n", "1 done, 1 there already\n")
     assert not half_done.exists()

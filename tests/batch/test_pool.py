@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.animation.batch import BatchSettings, run_batch
-from faceanim_cli.animation.batch_plan import BatchItem
-from faceanim_cli.animation.crew import PhotoQueue
+from faceanim_cli.batch.items import BatchItem
+from faceanim_cli.batch.pool import PhotoQueue
+from faceanim_cli.batch.run import BatchSettings, run_batch
 from faceanim_cli.errors import FaceanimError, UsageError, WeightsError
-from tests.animation import batch_recipes
-from tests.animation.batch_recipes import Recorder, TextRecipe
+from tests.batch import text_job
+from tests.batch.text_job import Recorder, TextJob
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 posix = pytest.mark.skipif(os.name != "posix", reason="kill -9")
@@ -74,7 +74,7 @@ def test_processes_do_every_item_though_one_dies(tmp_path: Path, caplog: pytest.
     batch = items(tmp_path, "a", "fragile", "faceless", "deadly", drivers=1)
     recorder, log = Recorder(), tmp_path / "log"
     with caplog.at_level(logging.WARNING):
-        outcome = run_batch(TextRecipe(log), batch, recorder, BatchSettings(workers=2))
+        outcome = run_batch(TextJob(log), batch, recorder, BatchSettings(workers=2))
     reports = {Path(report.photo).stem: report for report in outcome.reports}
     assert len(outcome.reports) == 4
     assert {name: report.status for name, report in reports.items()} == {
@@ -88,7 +88,7 @@ def test_processes_do_every_item_though_one_dies(tmp_path: Path, caplog: pytest.
     ends = Counter(line for line in log.read_text().splitlines() if line.startswith("end"))
     assert ends == {"end a-0.mp4": 1, "end fragile-0.mp4": 1}
     assert ("a-0.mp4", 2, 2) in recorder.seen  # frames are told
-    assert "Share(worker=1, workers=2)" in log.read_text()
+    assert "WorkerSlot(worker=1, workers=2)" in log.read_text()
     assert "fragile-0.mp4 is tried again" in caplog.text
 
 
@@ -102,9 +102,9 @@ def test_processes_do_every_item_though_one_dies(tmp_path: Path, caplog: pytest.
 def test_a_worker_that_cannot_begin_ends_the_batch(
     tmp_path: Path, device: str, kind: type[FaceanimError], said: str
 ) -> None:
-    recipe = TextRecipe(tmp_path / "log", device)
+    job = TextJob(tmp_path / "log", device)
     with pytest.raises(kind, match=said):
-        run_batch(recipe, items(tmp_path, "a", "b"), Recorder(), BatchSettings(workers=2))
+        run_batch(job, items(tmp_path, "a", "b"), Recorder(), BatchSettings(workers=2))
 
 
 class Interrupter(Recorder):
@@ -118,7 +118,7 @@ class Interrupter(Recorder):
 def test_interrupted_processes_leave_nothing(tmp_path: Path) -> None:
     batch = items(tmp_path, "slow", drivers=2)
     with pytest.raises(KeyboardInterrupt):
-        run_batch(TextRecipe(tmp_path / "log"), batch, Interrupter(), BatchSettings(workers=2))
+        run_batch(TextJob(tmp_path / "log"), batch, Interrupter(), BatchSettings(workers=2))
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -126,10 +126,10 @@ def test_interrupted_processes_leave_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ray_pickles_the_recipe() -> None:
+def ray_pickles_the_job() -> None:
     import ray.cloudpickle
 
-    ray.cloudpickle.register_pickle_by_value(batch_recipes)  # Ray's workers do not see the tests
+    ray.cloudpickle.register_pickle_by_value(text_job)  # Ray's workers do not see the tests
 
 
 def kill_when(started: Callable[[], int | None]) -> threading.Thread:
@@ -152,7 +152,7 @@ def kill_when(started: Callable[[], int | None]) -> threading.Thread:
 @needs_ray
 @posix
 def test_ray_does_every_item_once_though_a_worker_is_killed(
-    tmp_path: Path, ray_pickles_the_recipe: None
+    tmp_path: Path, ray_pickles_the_job: None
 ) -> None:
     log, report, out = tmp_path / "log", tmp_path / "report.jsonl", tmp_path / "out"
     batch = [*items(tmp_path, "slow", drivers=1), *items(tmp_path, "a", "faceless", drivers=3)]
@@ -163,7 +163,7 @@ def test_ray_does_every_item_once_though_a_worker_is_killed(
 
     killer = kill_when(at_work_on_slow)
     settings = BatchSettings(workers=2, cluster="local", report=report)
-    outcome = run_batch(TextRecipe(log), batch, Recorder(), settings)
+    outcome = run_batch(TextJob(log), batch, Recorder(), settings)
     killer.join()
 
     reports = [json.loads(line) for line in report.read_text().splitlines()]
@@ -185,4 +185,4 @@ def test_ray_does_every_item_once_though_a_worker_is_killed(
 def test_no_such_cluster(tmp_path: Path) -> None:
     settings = BatchSettings(cluster="auto")
     with pytest.raises(UsageError, match="--cluster auto: no Ray cluster answers"):
-        run_batch(TextRecipe(tmp_path / "log"), items(tmp_path, "a"), Recorder(), settings)
+        run_batch(TextJob(tmp_path / "log"), items(tmp_path, "a"), Recorder(), settings)

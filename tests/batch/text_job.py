@@ -1,4 +1,4 @@
-"""Recipes that need no networks: an item becomes a text file, and some items go wrong in a certain way."""
+"""Jobs that need no networks: an item becomes a text file, and some items go wrong in a certain way."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from faceanim_cli.animation.batch import Share
+from faceanim_cli.batch.worker import WorkerSlot
 from faceanim_cli.errors import NoFaceError, WeightsError
 from faceanim_cli.media import whole_file
 from faceanim_cli.pictures import Progress
 
 
 @dataclass(frozen=True)
-class TextRecipe:
+class TextJob:
     """Writes the names of photo and driver. What a photo is called says what happens to it:
 
     faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each time; fragile: only the
@@ -28,12 +28,12 @@ class TextRecipe:
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         pass
 
-    def animator(self, share: Share | None = None) -> Any:
+    def animator(self, slot: WorkerSlot | None = None) -> Any:
         if self.device == "none":
             raise WeightsError("no.safetensors: no such weights file")
         if self.device == "broken":
             raise MemoryError("no room")
-        self._note(f"load {share}")
+        self._note(f"load {slot}")
         return object()
 
     def animate(

@@ -12,9 +12,9 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NoReturn
 
-from faceanim_cli.animation.batch import Recipe, Share, animate_item
-from faceanim_cli.animation.batch_plan import BatchItem
-from faceanim_cli.animation.crew import FramesDone, Happening, WorkerDied
+from faceanim_cli.batch.items import BatchItem
+from faceanim_cli.batch.pool import FramesDone, WorkerDied, WorkerEvent
+from faceanim_cli.batch.worker import BatchJob, WorkerSlot, animate_item
 from faceanim_cli.errors import FaceanimError
 
 GRACE_S = 10.0  # for a worker to remove what it has half done
@@ -23,19 +23,19 @@ GRACE_S = 10.0  # for a worker to remove what it has half done
 @dataclass
 class _Worker:
     process: BaseProcess
-    pipe: "Connection[BatchItem, Happening | FaceanimError]"
+    pipe: "Connection[BatchItem, WorkerEvent | FaceanimError]"
 
 
-class ProcessCrew:
-    """See ``Crew``. Processes are started anew, not forked: a fork cannot use CUDA."""
+class ProcessPool:
+    """See ``WorkerPool``. Processes are started anew, not forked: a fork cannot use CUDA."""
 
-    def __init__(self, recipe: Recipe, size: int) -> None:
+    def __init__(self, job: BatchJob, size: int) -> None:
         self.size = size
-        self._recipe = recipe
+        self._job = job
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, _Worker] = {}
 
-    def __enter__(self) -> "ProcessCrew":
+    def __enter__(self) -> "ProcessPool":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -49,28 +49,28 @@ class ProcessCrew:
             worker.pipe.close()
 
     def start(self, worker: int, item: BatchItem) -> None:
-        """See ``Crew``."""
+        """See ``WorkerPool``."""
         if worker not in self._workers:
             self._workers[worker] = self._new(worker)
         with contextlib.suppress(BrokenPipeError):  # it died while it was idle: wait() finds its pipe closed
             self._workers[worker].pipe.send(item)
 
-    def wait(self) -> tuple[int, Happening]:
-        """See ``Crew``."""
+    def wait(self) -> tuple[int, WorkerEvent]:
+        """See ``WorkerPool``."""
         number, pipe = self._ready()
         try:
-            happened = pipe.recv()
+            event = pipe.recv()
         except (EOFError, ConnectionResetError):
             worker = self._workers.pop(number)
             worker.process.join()
             worker.pipe.close()
             code = worker.process.exitcode or 0
             return number, WorkerDied(f"signal {-code}" if code < 0 else f"exit code {code}")
-        if isinstance(happened, FaceanimError):
-            raise happened
-        return number, happened
+        if isinstance(event, FaceanimError):
+            raise event
+        return number, event
 
-    def _ready(self) -> "tuple[int, Connection[BatchItem, Happening | FaceanimError]]":
+    def _ready(self) -> "tuple[int, Connection[BatchItem, WorkerEvent | FaceanimError]]":
         pipes = {worker.pipe: number for number, worker in self._workers.items()}
         while True:
             # A wait without an end would not see Ctrl-C on Windows.
@@ -81,7 +81,7 @@ class ProcessCrew:
     def _new(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         level = logging.getLogger("faceanim_cli").getEffectiveLevel()
-        arguments = (theirs, self._recipe, Share(number, self.size), level)
+        arguments = (theirs, self._job, WorkerSlot(number, self.size), level)
         process = self._context.Process(target=_work, args=arguments, name=f"faceanim-worker-{number}")
         process.start()
         theirs.close()  # so that ours ends when the process does
@@ -89,9 +89,9 @@ class ProcessCrew:
 
 
 def _work(
-    pipe: "Connection[Happening | FaceanimError, BatchItem]",
-    recipe: Recipe,
-    share: Share,
+    pipe: "Connection[WorkerEvent | FaceanimError, BatchItem]",
+    job: BatchJob,
+    slot: WorkerSlot,
     level: int,
 ) -> None:
     """A worker's life: load, then animate what it is given until nobody gives any more."""
@@ -105,7 +105,7 @@ def _work(
 
     try:
         try:
-            animator = recipe.animator(share)
+            animator = job.animator(slot)
         except FaceanimError as error:
             pipe.send(error)
             return
@@ -113,7 +113,7 @@ def _work(
             pipe.send(FaceanimError(f"a worker cannot begin: {type(error).__name__}: {error}"))
             return
         while True:
-            pipe.send(animate_item(recipe, animator, pipe.recv(), tell))
+            pipe.send(animate_item(job, animator, pipe.recv(), tell))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # whoever started us is gone
 

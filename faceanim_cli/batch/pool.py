@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from faceanim_cli.animation.batch import Listener
-from faceanim_cli.animation.batch_plan import BatchItem
-from faceanim_cli.animation.batch_report import ItemReport
+from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
 from faceanim_cli.media.output_file import remove_leftovers
 
 logger = logging.getLogger(__name__)
@@ -32,10 +30,10 @@ class WorkerDied:
     reason: str
 
 
-Happening: TypeAlias = FramesDone | ItemReport | WorkerDied
+WorkerEvent: TypeAlias = FramesDone | ItemReport | WorkerDied
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """Workers that are at one item each; a context manager that stops them, with nothing left half done."""
 
     size: int
@@ -43,7 +41,7 @@ class Crew(Protocol):
     def start(self, worker: int, item: BatchItem) -> None:
         """Give an item to a worker (0 to size - 1) that has none. One that died is replaced."""
 
-    def wait(self) -> tuple[int, Happening]:
+    def wait(self) -> tuple[int, WorkerEvent]:
         """The next that happens, and to which worker.
 
         Raises:
@@ -51,11 +49,13 @@ class Crew(Protocol):
         """
 
 
-def animate_with(crew: Crew, items: Sequence[BatchItem], listener: Listener) -> Iterator[ItemReport]:
-    """Have all items animated by a crew, each to its end once.
+def run_in_pool(
+    pool: WorkerPool, items: Sequence[BatchItem], listener: BatchListener
+) -> Iterator[ItemReport]:
+    """Have all items animated by a pool, each to its end once.
 
     Raises:
-        FaceanimError: as :meth:`Crew.wait`.
+        FaceanimError: as :meth:`WorkerPool.wait`.
     """
     queue = PhotoQueue(items)
     at_work: dict[int, BatchItem] = {}
@@ -64,27 +64,27 @@ def animate_with(crew: Crew, items: Sequence[BatchItem], listener: Listener) -> 
         item = queue.next_for(worker)
         if item is not None:
             at_work[worker] = item
-            crew.start(worker, item)
+            pool.start(worker, item)
 
-    for worker in range(crew.size):
+    for worker in range(pool.size):
         start_next(worker)
     deaths: Counter[BatchItem] = Counter()
     while at_work:
-        worker, happened = crew.wait()
-        if isinstance(happened, FramesDone):
-            listener.frames(at_work[worker], happened.frames, happened.expected)
+        worker, event = pool.wait()
+        if isinstance(event, FramesDone):
+            listener.frames(at_work[worker], event.frames, event.expected)
             continue
         item = at_work.pop(worker)
-        if isinstance(happened, ItemReport):
-            yield happened
+        if isinstance(event, ItemReport):
+            yield event
         else:
             deaths[item] += 1
             remove_leftovers(item.output)
             if deaths[item] < ATTEMPTS:
-                logger.warning("a worker died (%s): %s is tried again", happened.reason, item.output)
+                logger.warning("a worker died (%s): %s is tried again", event.reason, item.output)
                 queue.put_back(item)
             else:
-                error = f"its worker died, {ATTEMPTS} times ({happened.reason})"
+                error = f"its worker died, {ATTEMPTS} times ({event.reason})"
                 yield ItemReport.of(item, "failed", error=error)
         start_next(worker)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.animation.batch import BatchOutcome, BatchSettings, left_to_do, run_batch
-from faceanim_cli.animation.batch_plan import BatchItem
-from faceanim_cli.animation.batch_report import ItemReport, ReportFile, read_report
+from faceanim_cli.batch.items import BatchItem, ItemReport
+from faceanim_cli.batch.report import ReportFile, read_report
+from faceanim_cli.batch.run import BatchOutcome, BatchSettings, left_to_do, run_batch
 from faceanim_cli.errors import UnreadableInputError, UsageError, WeightsError
-from tests.animation.batch_recipes import Recorder, TextRecipe
+from tests.batch.text_job import Recorder, TextJob
 
 KEYS = ["photo", "driver", "output", "status", "frames", "fps", "seconds", "error"]
 
@@ -27,7 +27,7 @@ def items(*photos: str, out: str = "out") -> list[BatchItem]:
 def work(batch: list[BatchItem], **settings: object) -> tuple[BatchOutcome, list[dict[str, object]]]:
     """Runs a batch; gives its outcome and the lines of its report."""
     outcome = run_batch(
-        TextRecipe(Path("log")), batch, Recorder(), BatchSettings(report=Path("report.jsonl"), **settings)
+        TextJob(Path("log")), batch, Recorder(), BatchSettings(report=Path("report.jsonl"), **settings)
     )
     return outcome, [json.loads(line) for line in Path("report.jsonl").read_text().splitlines()]
 
@@ -69,7 +69,7 @@ def test_a_failure_stops_nothing_and_every_item_has_its_line() -> None:
 
 def test_the_networks_are_loaded_once_and_the_listener_hears_of_everything() -> None:
     recorder = Recorder()
-    run_batch(TextRecipe(Path("log")), items("a", "faceless"), recorder)
+    run_batch(TextJob(Path("log")), items("a", "faceless"), recorder)
     assert Path("log").read_text().count("load") == 1
     assert recorder.seen == [
         ("there already", 0),
@@ -107,7 +107,7 @@ def test_resuming_without_a_report_believes_what_is_there() -> None:
 
 def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
     settings = BatchSettings(resume=True, report=Path("out/report.jsonl"))
-    assert run_batch(TextRecipe(Path("log")), items("a"), Recorder(), settings).found == 0
+    assert run_batch(TextJob(Path("log")), items("a"), Recorder(), settings).found == 0
     assert [report.status for report in read_report(Path("out/report.jsonl"))] == ["done"]
 
 
@@ -181,7 +181,7 @@ def test_nothing_begins_when_outputs_cannot_be_written() -> None:
         work(items("a"))
     with pytest.raises(UsageError, match="nowhere"):
         run_batch(
-            TextRecipe(Path("log")),
+            TextJob(Path("log")),
             items("a", out="there"),
             Recorder(),
             BatchSettings(report=Path("nowhere/r.jsonl")),
@@ -191,7 +191,7 @@ def test_nothing_begins_when_outputs_cannot_be_written() -> None:
 
 def test_weights_that_do_not_load_end_the_batch() -> None:
     with pytest.raises(WeightsError):
-        run_batch(TextRecipe(Path("log"), "none"), items("a", "b"), Recorder())
+        run_batch(TextJob(Path("log"), "none"), items("a", "b"), Recorder())
 
 
 def test_what_a_killed_run_left_half_done_goes_when_its_item_is_done() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.animation.batch_plan import BatchPlan, plan_batch, plan_pairs
+from faceanim_cli.batch.plan import BatchPlan, plan_batch, plan_pairs
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 
 Touch = Callable[..., Path]

@@ -8,10 +8,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceanim_cli.animation.batch import Recipe, Share, animate_item
-from faceanim_cli.animation.batch_plan import BatchItem
-from faceanim_cli.animation.batch_report import ItemReport
-from faceanim_cli.animation.crew import Happening, WorkerDied
+from faceanim_cli.batch.items import BatchItem, ItemReport
+from faceanim_cli.batch.pool import WorkerDied, WorkerEvent
+from faceanim_cli.batch.worker import BatchJob, WorkerSlot, animate_item
 from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media.output_file import remove_leftovers
 
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 GRACE_S = 10.0  # for a worker to remove what it has half done
 
 
-class RayCrew:
-    """See ``Crew``. A worker is an actor with a GPU of its own, or with one CPU where there are no GPUs."""
+class RayPool:
+    """See ``WorkerPool``. A worker is an actor with a GPU of its own, or one CPU where there are no GPUs."""
 
-    def __init__(self, recipe: Recipe, address: str, size: int | None, items: int) -> None:
+    def __init__(self, job: BatchJob, address: str, size: int | None, items: int) -> None:
         """Connect.
 
         Args:
-            recipe: for the workers.
+            job: for the workers.
             address: auto, HOST:PORT, ray://HOST:PORT, or local for a cluster of this machine alone.
             size: number of workers; None for one a GPU, or, without GPUs, one a machine.
             items: how many there are to do; more workers would be idle.
@@ -41,7 +40,7 @@ class RayCrew:
         except ImportError as error:
             raise UsageError('--cluster needs ray: pip install "faceanim-cli[cluster]"') from error
         self._ray: Any = ray
-        self._recipe = recipe
+        self._job = job
         self._actors: dict[int, Any] = {}
         self._running: dict[Any, tuple[int, BatchItem]] = {}
         self._connect(address)
@@ -51,7 +50,7 @@ class RayCrew:
             ray.shutdown()
             raise
 
-    def __enter__(self) -> "RayCrew":
+    def __enter__(self) -> "RayPool":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -66,26 +65,26 @@ class RayCrew:
         self._ray.shutdown()
 
     def start(self, worker: int, item: BatchItem) -> None:
-        """See ``Crew``."""
+        """See ``WorkerPool``."""
         if worker not in self._actors:
-            self._actors[worker] = self._kind.remote(self._recipe, self._share, Path.cwd())
+            self._actors[worker] = self._kind.remote(self._job, self._slot, Path.cwd())
         self._running[self._actors[worker].animate.remote(item)] = worker, item
 
-    def wait(self) -> tuple[int, Happening]:
-        """See ``Crew``. Frames are not told: they would cross the network one by one."""
+    def wait(self) -> tuple[int, WorkerEvent]:
+        """See ``WorkerPool``. Frames are not told: they would cross the network one by one."""
         ready: list[Any] = []
         while not ready:
             ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=0.5)
         number, _ = self._running.pop(ready[0])
         try:
-            happened: ItemReport | FaceanimError = self._ray.get(ready[0])
+            event: ItemReport | FaceanimError = self._ray.get(ready[0])
         except self._ray.exceptions.RayError as error:
             # Where only the connection is lost the worker may still be at work: not beside its successor.
             self._ray.kill(self._actors.pop(number))
             return number, WorkerDied(type(error).__name__)
-        if isinstance(happened, FaceanimError):
-            raise happened
-        return number, happened
+        if isinstance(event, FaceanimError):
+            raise event
+        return number, event
 
     def _connect(self, address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
@@ -106,7 +105,7 @@ class RayCrew:
         resources = self._ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         machines = sum(node["Alive"] and "CPU" in node["Resources"] for node in self._ray.nodes())
-        on_gpus = gpus > 0 and self._recipe.device != "cpu"
+        on_gpus = gpus > 0 and self._job.device != "cpu"
         room = gpus if on_gpus else cpus
         size = min(size or (gpus if on_gpus else max(1, machines)), items)
         if size > room:
@@ -114,7 +113,7 @@ class RayCrew:
                 f"--workers {size}: the cluster has {room} {'GPUs' if on_gpus else 'CPUs'}; ask for fewer"
             )
         # The first of those on its machine, as far as it sees: Ray shows each worker its own GPU only.
-        self._share = Share(0, math.ceil(size / max(1, machines)))
+        self._slot = WorkerSlot(0, math.ceil(size / max(1, machines)))
         self._kind = self._ray.remote(
             num_cpus=1,
             num_gpus=1 if on_gpus else 0,
@@ -127,8 +126,8 @@ class RayCrew:
 class _Worker:
     """A Ray actor: loads the networks with its first item, and keeps them."""
 
-    def __init__(self, recipe: Recipe, share: Share, folder: Path) -> None:
-        self._recipe, self._share, self._folder = recipe, share, folder
+    def __init__(self, job: BatchJob, slot: WorkerSlot, folder: Path) -> None:
+        self._job, self._slot, self._folder = job, slot, folder
         self._animator: Animator | None = None
         self._stop = threading.Event()
 
@@ -137,8 +136,8 @@ class _Worker:
         try:
             if self._animator is None:
                 os.chdir(self._folder)  # from where relative paths count
-                self._animator = self._recipe.animator(self._share)
-            return animate_item(self._recipe, self._animator, item, self._check)
+                self._animator = self._job.animator(self._slot)
+            return animate_item(self._job, self._animator, item, self._check)
         except FaceanimError as error:
             return error
         except Exception as error:  # of loading: animate_item() raises none

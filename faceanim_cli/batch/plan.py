@@ -11,7 +11,8 @@ from pathlib import Path, PurePath
 from string import Formatter
 from typing import Literal, TypeAlias
 
-from faceanim_cli.animation.inputs import Found, find_drivers, find_photos
+from faceanim_cli.batch.find import Found, find_drivers, find_photos
+from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.errors import UnreadableInputError, UsageError
 
 Match: TypeAlias = Literal["all", "name"]
@@ -19,15 +20,6 @@ Match: TypeAlias = Literal["all", "name"]
 FIELDS = ("photo", "driver", "index")
 DEFAULT_NAME = "{photo}-{driver}.mp4"
 INDEX_FORMAT = re.compile(r"(0?[1-9])?d?")  # at most nine digits: a name has 255 bytes
-
-
-@dataclass(frozen=True)
-class BatchItem:
-    """One animation of a batch."""
-
-    photo: Path
-    driver: Path
-    output: Path
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ def plan_batch(
     """Photos and drivers that are files, folders or globs, paired.
 
     Args:
-        photos, drivers: see ``inputs.py``.
+        photos, drivers: see ``find.py``.
         output: the folder for results. It may lie inside an input folder; what is in it is no input.
         match: "all" combines each photo with each driver, "name" those whose names without suffix are equal.
         name: a result's name: {photo} and {driver} stand for the names without suffix, {index} for the

@@ -3,37 +3,12 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
-from faceanim_cli.animation.batch_plan import BatchItem
+from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.media import check_writable, whole_file
-
-Status: TypeAlias = Literal["done", "failed", "skipped"]
-
-
-@dataclass(frozen=True)
-class ItemReport:
-    """What became of one item."""
-
-    photo: str
-    driver: str
-    output: str
-    status: Status
-    """done; failed; or skipped, because it was there and nothing is known about how it was made."""
-    frames: int | None = None
-    fps: float | None = None
-    seconds: float | None = None
-    """From the start of its work to the whole file."""
-    error: str | None = None
-    """One line; None unless it failed."""
-
-    @classmethod
-    def of(cls, item: BatchItem, status: Status, **facts: Any) -> "ItemReport":
-        """A report on ``item``; ``facts`` are the other fields."""
-        return cls(str(item.photo), str(item.driver), str(item.output), status, **facts)
 
 
 class ReportFile:

@@ -1,0 +1,124 @@
+"""Many animations: one failure stops nothing but its own item, and an interrupted batch can go on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
+from faceanim_cli.batch.pool import run_in_pool
+from faceanim_cli.batch.processes import ProcessPool
+from faceanim_cli.batch.report import ReportFile, read_report, split_done
+from faceanim_cli.batch.worker import BatchJob, animate_item
+from faceanim_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How a batch is worked through."""
+
+    workers: int | None = None
+    """Processes; None is one in this process, or on a cluster one for each GPU, or CPU machine."""
+    cluster: str | None = None
+    """Address of a Ray cluster; None for this machine."""
+    resume: bool = False
+    """Leave out what is there and whole."""
+    report: Path | None = None
+    """Where a line goes for each item; see ``batch_report.py``."""
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What became of a batch."""
+
+    reports: tuple[ItemReport, ...]
+    """One an item."""
+    found: int
+    """How many of them were done before, and left alone."""
+
+    @property
+    def failed(self) -> int:
+        """How many items failed."""
+        return sum(report.status == "failed" for report in self.reports)
+
+
+def run_batch(
+    job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, settings: BatchSettings | None = None
+) -> BatchOutcome:
+    """Animate all items that are to be done.
+
+    Returns:
+        A report on each item; failures are in them.
+
+    Raises:
+        UsageError: outputs or the report cannot be written, or there is no such cluster.
+        UnreadableInputError: the report to resume is none.
+        WeightsError: the networks cannot be loaded.
+    """
+    settings = settings or BatchSettings()
+    reports: list[ItemReport] = []
+    if settings.resume:
+        items, reports = left_to_do(items, settings.report)
+    prepare_outputs(job, items)
+    found = len(reports)
+    listener.there_already(found)
+    file = None if settings.report is None else ReportFile(settings.report, keep=reports)
+    try:
+        for report in _results(job, items, listener, settings):
+            if file is not None:
+                file.add(report)
+            reports.append(report)
+            listener.item(report)
+    finally:
+        if file is not None:
+            file.close()
+    return BatchOutcome(tuple(reports), found)
+
+
+def left_to_do(
+    items: Sequence[BatchItem], report: Path | None
+) -> tuple[Sequence[BatchItem], list[ItemReport]]:
+    """What ``--resume`` leaves to do, and the reports on what is done; see :func:`split_done`."""
+    return split_done(items, [] if report is None else read_report(report))
+
+
+def prepare_outputs(job: BatchJob, items: Sequence[BatchItem]) -> None:
+    """Make the folders of all outputs, and make sure that each kind of output can be written there.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    kinds = {(item.output.parent, item.output.suffix): item for item in items}
+    for (folder, _), item in kinds.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
+        job.check_output(item.output, item.photo, item.driver)
+
+
+def _results(
+    job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, settings: BatchSettings
+) -> Iterator[ItemReport]:
+    if not items:
+        return
+    workers = min(settings.workers or 1, len(items))
+    if settings.cluster is not None:
+        from faceanim_cli.batch.cluster import RayPool  # noqa: PLC0415 (an extra)
+
+        with RayPool(job, settings.cluster, settings.workers, len(items)) as pool:
+            yield from run_in_pool(pool, items, listener)
+    elif workers > 1:
+        with ProcessPool(job, workers) as pool:
+            yield from run_in_pool(pool, items, listener)
+    else:
+        yield from _animate_here(job, items, listener)
+
+
+def _animate_here(job: BatchJob, items: Sequence[BatchItem], listener: BatchListener) -> Iterator[ItemReport]:
+    animator = job.animator()
+    for item in items:
+
+        def tell(done: int, expected: int | None, item: BatchItem = item) -> None:
+            listener.frames(item, done, expected)
+
+        yield animate_item(job, animator, item, tell)

@@ -1,0 +1,76 @@
+"""What every worker of a batch does with an item, in whichever process or on whichever machine it runs."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from faceanim_cli.batch.items import BatchItem, ItemReport
+from faceanim_cli.errors import FaceanimError
+from faceanim_cli.media.output_file import remove_leftovers
+
+if TYPE_CHECKING:  # a dry run need not wait for torch
+    from collections.abc import Callable
+
+    from faceanim_cli.animation.animator import Animator
+    from faceanim_cli.animation.result import AnimationResult
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerSlot:
+    """Which of a machine's workers this is, so that it takes its part of the machine; see ``device.py``."""
+
+    worker: int
+    """Its number, from 0."""
+    workers: int
+    """How many there are on the machine."""
+
+
+class BatchJob(Protocol):
+    """How each item is animated. Workers get a pickled copy."""
+
+    @property
+    def device(self) -> str:
+        """auto, cpu, cuda, cuda:1 or mps."""
+
+    def check_output(self, output: Path, photo: Path, driver: Path) -> None:
+        """Refuse, before hours of work, an output that cannot be written."""
+
+    def animator(self, slot: WorkerSlot | None = None) -> "Animator":
+        """Load the networks, into a part of the machine if it has several workers."""
+
+    def animate(
+        self,
+        animator: "Animator",
+        photo: Path,
+        driver: Path,
+        output: Path,
+        progress: "Callable[[int, int | None], None] | None" = None,
+    ) -> "AnimationResult":
+        """Animate one photo with one driver into one file, which appears when it is whole."""
+
+
+def animate_item(
+    job: BatchJob,
+    animator: "Animator",
+    item: BatchItem,
+    progress: "Callable[[int, int | None], None] | None" = None,
+) -> ItemReport:
+    """Animate one item. What goes wrong is in the report; nothing but an interruption is raised."""
+    start = time.perf_counter()
+    try:
+        remove_leftovers(item.output)
+        result = job.animate(animator, item.photo, item.driver, item.output, progress)
+    except FaceanimError as error:
+        reason = str(error)
+    except Exception as error:  # a fault of ours, or of this machine: the other items may do without
+        logger.debug("%s + %s", item.photo, item.driver, exc_info=error)
+        reason = f"internal error: {type(error).__name__}: {error}"
+    else:
+        seconds = round(time.perf_counter() - start, 3)
+        return ItemReport.of(item, "done", frames=result.frames, fps=result.fps, seconds=seconds)
+    reason = " ".join(reason.split())
+    return ItemReport.of(item, "failed", seconds=round(time.perf_counter() - start, 3), error=reason)
