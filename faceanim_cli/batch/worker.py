@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.output_file import remove_leftovers
+from faceanim_cli.pictures import Progress
 
 if TYPE_CHECKING:  # a dry run need not wait for torch
-    from collections.abc import Callable
-
     from faceanim_cli.animation.animator import Animator
     from faceanim_cli.animation.result import AnimationResult
 
@@ -48,7 +47,7 @@ class BatchJob(Protocol):
         photo: Path,
         driver: Path,
         output: Path,
-        progress: "Callable[[int, int | None], None] | None" = None,
+        progress: Progress | None = None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file, which appears when it is whole."""
 
@@ -57,7 +56,7 @@ def animate_item(
     job: BatchJob,
     animator: "Animator",
     item: BatchItem,
-    progress: "Callable[[int, int | None], None] | None" = None,
+    progress: Progress | None = None,
 ) -> ItemReport:
     """Animate one item. What goes wrong is in the report; nothing but an interruption is raised."""
     start = time.perf_counter()
