@@ -120,7 +120,7 @@ def _try(name: str, check: Callable[[], str]) -> Finding:
 def _device() -> str:
     import torch  # noqa: PLC0415
 
-    from faceanim_cli.animation.device import choose_device  # noqa: PLC0415
+    from faceanim_cli.device import choose_device  # noqa: PLC0415
 
     device = choose_device("auto")
     if device.type == "cuda":

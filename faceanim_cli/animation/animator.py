@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from faceanim_cli.animation.device import can_graph, choose_device, choose_precision
 from faceanim_cli.animation.driver_crop import Crop, crop_driver
-from faceanim_cli.animation.fitting import fitting_batch, in_parts
 from faceanim_cli.animation.networks import EncodedPhoto, Networks, part_of
 from faceanim_cli.animation.pictures import check_image, cut, to_batch, to_frames
 from faceanim_cli.animation.precision_check import PrecisionCheck, keypoint_difference, picture_difference
 from faceanim_cli.animation.transfer import Download, Transfer
+from faceanim_cli.device import can_graph, choose_device, choose_precision, fitting_batch, in_parts
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import Box, FaceDetector, face_in_crop, frame_crop, square_crop
 from faceanim_cli.motion.best_frame import closest_frame

@@ -12,7 +12,6 @@ import torch
 
 from faceanim_cli import __version__
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.device import choose_device
 from faceanim_cli.benchmark.cases import CaseOptions, CaseResult, Timing, measure_cases
 from faceanim_cli.benchmark.files import (
     FPS,
@@ -22,6 +21,7 @@ from faceanim_cli.benchmark.files import (
     write_driver,
 )
 from faceanim_cli.data.clip_files import example_clips
+from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoReader, write_photo
 from faceanim_cli.pictures import Progress

@@ -192,7 +192,7 @@ class AnimationOptions:
     def animator(self, slot: "WorkerSlot | None" = None) -> "Animator":
         """Load the networks, into a part of the machine if it has several workers."""
         from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
-        from faceanim_cli.animation.device import share_machine  # noqa: PLC0415
+        from faceanim_cli.device import share_machine  # noqa: PLC0415
         from faceanim_cli.motion.settings import MotionSettings  # noqa: PLC0415
 
         return Animator(

@@ -17,7 +17,6 @@ from typing import Any
 import cv2
 import torch
 
-from faceanim_cli.animation.device import choose_device
 from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.journal import Journal
 from faceanim_cli.data.landmark_model import LandmarkModel
@@ -26,6 +25,7 @@ from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart
 from faceanim_cli.data.splits import split_people
 from faceanim_cli.data.vox_metadata import VoxClip, read_vox_metadata
+from faceanim_cli.device import choose_device
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector
 from faceanim_cli.media import whole_file

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.device import choose_device
 from faceanim_cli.console import ProgressCallback
 from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
+from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, Tools
 from faceanim_cli.evaluation.facts import facts_for_people, precision_used, run_facts, versions

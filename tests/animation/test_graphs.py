@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from faceanim_cli import Animator
-from faceanim_cli.animation import device as devices
 from faceanim_cli.animation.graphs import graph_thread
 from faceanim_cli.animation.networks import Networks
 from faceanim_cli.animation.pipeline import Pipeline
@@ -105,14 +104,3 @@ def test_clips_in_threads_of_their_own_share_the_graphs(
         with Pipeline() as pipeline:
             assert np.array_equal(list(pipeline.stage("infer", animate.animate(frames))), wanted)
     assert graphs.sizes == [4] * 12
-
-
-def test_without_triton_there_are_no_graphs(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    cuda = torch.device("cuda")
-    monkeypatch.setattr(devices, "find_spec", lambda name: object() if name == "triton" else None)
-    assert devices.can_graph(cuda)
-    monkeypatch.setattr(devices, "find_spec", lambda _: None)
-    assert not devices.can_graph(cuda)
-    assert "needs triton" in caplog.text

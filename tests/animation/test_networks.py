@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from faceanim_cli import Animator
-from faceanim_cli.animation.fitting import fitting_batch
 from faceanim_cli.animation.networks import Networks
 from faceanim_cli.errors import FaceanimError
 
@@ -123,15 +122,6 @@ def test_not_even_one_frame_fits(
     paint(full)
     with pytest.raises(FaceanimError, match=r"one frame at a time.*--device cpu"):
         animated(rigid_weights_file, frames, batch=4)
-
-
-@pytest.mark.parametrize(("free", "batch"), [(80 << 30, 32), (1 << 30, 8), (1 << 20, 1)])
-def test_a_gpu_gets_no_more_than_its_free_memory_holds(
-    monkeypatch: pytest.MonkeyPatch, free: int, batch: int
-) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 80 << 30))
-    assert fitting_batch(torch.device("cuda")) == batch
-    assert fitting_batch(torch.device("cpu")) == 8
 
 
 def test_compiling_is_left_out_where_it_does_not_pay(

@@ -1,17 +1,18 @@
-"""Where and how precisely the networks run."""
+"""Where and how precisely networks run, and batches that fit into a device's memory."""
 
 import logging
-import time
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import cv2
 import torch
-from torch import nn
 
-from faceanim_cli.errors import UsageError
+from faceanim_cli.errors import FaceanimError, UsageError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,6 +43,8 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The type that convolutions run in; auto is the fastest that keeps the picture.
 
+    It depends on what the device can do, never on how busy it is: the same command gives the same pixels.
+
     Raises:
         UsageError: unknown.
     """
@@ -51,7 +54,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         raise UsageError(f"--precision {name}: unknown; use auto, {', '.join(DTYPES)}")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.type == "cpu" and _bf16_pays():
+    if device.type == "cpu" and _cpu_has_bf16():
         return torch.bfloat16
     return torch.float32
 
@@ -85,20 +88,57 @@ def share_machine(device: str, worker: int, workers: int) -> str:
     return f"cuda:{worker % gpus}" if device in ("auto", "cuda") and gpus > 1 else device
 
 
-@torch.inference_mode()
-def _bf16_pays() -> bool:
-    """Whether this CPU convolves faster in bfloat16: measured, because not every one that can is.
+def _cpu_has_bf16() -> bool:
+    """Whether this CPU has instructions for bfloat16 (AMX or AVX-512 BF16): others emulate it at a loss.
 
-    CPUs with AMX or AVX-512 BF16 are two to eight times faster, others emulate it at a loss.
+    Those that have them are two to eight times faster in it than in float32.
     """
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
-        x = torch.zeros(1, 64, 64, 64, dtype=dtype).to(memory_format=torch.channels_last)
-        times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            conv(x)
-            times.append(time.perf_counter() - start)
-        best[dtype] = min(times)
-    return best[torch.bfloat16] < 0.8 * best[torch.float32]
+    # Not public, and not in every torch: then it is float32.
+    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, question, bool)() for question in questions)
+
+
+def fitting_batch(device: torch.device) -> int:
+    """Driving frames to work on at a time: more make a GPU no faster from some number on, and a CPU from 8.
+
+    On CUDA no more than free memory holds, at 128 MB a frame of 256 x 256 with super-resolution.
+    """
+    if device.type != "cuda":
+        return 8
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(32, free // (128 << 20)))
+
+
+def in_parts(
+    work: Callable[[slice], list[T]],
+    frames: slice,
+    device: torch.device,
+    smaller: Callable[[int], None],
+) -> list[T]:
+    """Work on frames at once; where memory runs out, on either half by itself, and so on.
+
+    Args:
+        work: takes which frames of a batch, returns results in their order.
+        frames: start and stop, all of the batch to begin with.
+        device: where it runs.
+        smaller: told how many frames may fit, before they are tried.
+
+    Raises:
+        FaceanimError: not even one frame fits.
+    """
+    count = frames.stop - frames.start
+    try:
+        return work(frames)
+    except torch.cuda.OutOfMemoryError as error:
+        if count == 1:
+            raise FaceanimError(
+                f"{device}: out of memory with one frame at a time; use --no-sr, or --device cpu"
+            ) from error
+    # Outside of the except clause: the exception holds on to what was in memory.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    logger.warning("%s: out of memory; going on with %d frames at a time", device, count // 2)
+    smaller(count // 2)
+    middle = frames.start + count // 2
+    first = in_parts(work, slice(frames.start, middle), device, smaller)
+    return first + in_parts(work, slice(middle, frames.stop), device, smaller)

@@ -1,0 +1,48 @@
+"""Where networks run, and how precisely."""
+
+import pytest
+import torch
+
+from faceanim_cli import device as devices
+from faceanim_cli.device import can_graph, choose_precision, fitting_batch
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "dtype"),
+    [
+        (True, False, torch.bfloat16),
+        (False, True, torch.bfloat16),
+        (False, False, torch.float32),
+        (None, None, torch.float32),
+    ],
+)
+def test_the_precision_of_a_cpu_is_told_by_its_instructions_not_by_a_stopwatch(
+    monkeypatch: pytest.MonkeyPatch, amx: bool | None, avx512: bool | None, dtype: torch.dtype
+) -> None:
+    for name, there in {"_is_amx_tile_supported": amx, "_is_avx512_bf16_supported": avx512}.items():
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+        if there is not None:  # None: a torch that cannot tell
+            monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
+    assert choose_precision("auto", CPU) == dtype
+
+
+@pytest.mark.parametrize(("free", "batch"), [(80 << 30, 32), (1 << 30, 8), (1 << 20, 1)])
+def test_a_gpu_gets_no_more_than_its_free_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, free: int, batch: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 80 << 30))
+    assert fitting_batch(torch.device("cuda")) == batch
+    assert fitting_batch(CPU) == 8
+
+
+def test_without_triton_there_are_no_graphs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(devices, "find_spec", lambda name: object() if name == "triton" else None)
+    assert can_graph(cuda)
+    monkeypatch.setattr(devices, "find_spec", lambda _: None)
+    assert not can_graph(cuda)
+    assert "needs triton" in caplog.text
