@@ -12,7 +12,7 @@ from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.batch.pool import WorkerDied, WorkerEvent
 from faceanim_cli.batch.worker import BatchJob, WorkerSlot, animate_item
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.output_file import remove_leftovers
+from faceanim_cli.media.atomic_file import remove_leftovers
 
 if TYPE_CHECKING:
     from faceanim_cli.animation.animator import Animator

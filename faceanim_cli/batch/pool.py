@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
-from faceanim_cli.media.output_file import remove_leftovers
+from faceanim_cli.media.atomic_file import remove_leftovers
 
 logger = logging.getLogger(__name__)
 

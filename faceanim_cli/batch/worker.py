@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.errors import FaceanimError
-from faceanim_cli.media.output_file import remove_leftovers
+from faceanim_cli.media.atomic_file import remove_leftovers
 from faceanim_cli.pictures import Progress
 
 if TYPE_CHECKING:  # a dry run need not wait for torch

@@ -1,10 +1,13 @@
 """Photos and videos in and out, streamed through ffmpeg."""
 
+from faceanim_cli.media.atomic_file import remove_leftovers, whole_file
 from faceanim_cli.media.frame_folder import FrameFolder
 from faceanim_cli.media.frame_source import FrameSource, open_video
-from faceanim_cli.media.output_file import check_not_input, check_writable, remove_leftovers, whole_file
-from faceanim_cli.media.outputs import Encoding, FrameWriter, check_output, open_output, playable_rate
-from faceanim_cli.media.photos import check_photo_output, read_photo, write_photo
+from faceanim_cli.media.frame_writer import FrameWriter
+from faceanim_cli.media.output_checks import check_not_input, check_writable
+from faceanim_cli.media.output_formats import Encoding, check_output, open_output, playable_rate
+from faceanim_cli.media.photo_writer import check_photo_output, write_photo
+from faceanim_cli.media.photos import read_photo
 from faceanim_cli.media.video_reader import VideoReader
 from faceanim_cli.media.video_writer import VideoWriter
 

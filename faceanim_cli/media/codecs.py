@@ -7,8 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from faceanim_cli.errors import UsageError
-from faceanim_cli.media.ffmpeg import find_ffmpeg, run
-from faceanim_cli.media.nvenc import cuda_is_there, trial_fault
+from faceanim_cli.media.ffmpeg import find_ffmpeg, last_words, run
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +69,7 @@ NVENC = {
 }
 ENCODERS = ("auto", "software", "nvenc")
 TRIAL_SIZE = (256, 256)  # where the video's own is not known yet
+TRIAL_FRAMES = 3
 
 ALIASES = {"h265": "hevc", "x264": "h264", "x265": "hevc", "avc": "h264"}
 
@@ -136,7 +136,7 @@ def choose_codec(
         if fault is not None:
             raise UsageError(f"--encoder nvenc: {fault}; leave it out for the software encoder")
         return NVENC[asked]
-    if encoder == "auto" and size is not None and asked in NVENC and cuda_is_there():
+    if encoder == "auto" and size is not None and asked in NVENC and _cuda_is_there():
         fault = _nvenc_fault(asked, crf, size)
         if fault is None:
             return NVENC[asked]
@@ -158,8 +158,37 @@ def _nvenc_fault(codec: str, crf: int | None, size: tuple[int, int]) -> str | No
     ffmpeg, fast = find_ffmpeg(), NVENC[codec]
     if fast.encoder not in encoders(ffmpeg):
         return f"this ffmpeg has no {fast.encoder}"
-    fault = trial_fault(ffmpeg, tuple(fast.arguments(crf)), fast.pixels, size)
+    fault = _trial_fault(ffmpeg, tuple(fast.arguments(crf)), fast.pixels, size)
     return None if fault is None else f"{fast.encoder} does not work here ({fault})"
+
+
+def _cuda_is_there() -> bool:
+    """Whether torch sees a CUDA device. Whoever animates has loaded torch already."""
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.is_available()
+
+
+@lru_cache(maxsize=32)
+def _trial_fault(ffmpeg: str, arguments: tuple[str, ...], pixels: str, size: tuple[int, int]) -> str | None:
+    """What keeps ffmpeg from encoding so, in its own words; None if it does.
+
+    Found by trying, since driver, card and ffmpeg all have a say.
+
+    Args:
+        ffmpeg: path of the ffmpeg that is in use.
+        arguments: the encoder and its options, those of the video itself: not every card has a lossless mode.
+        pixels: ffmpeg's name of the pixel format.
+        size: (width, height), pixels: NVENC has a least and a largest one, which differ from card to card.
+    """
+    del ffmpeg  # the key of the cache: run() finds the same one
+    width, height = (side + side % 2 for side in size)  # as FramePipe pads
+    picture = ["-f", "lavfi", "-i", f"color=gray:size={width}x{height}:rate=25"]
+    encoding = ["-frames:v", str(TRIAL_FRAMES), "-pix_fmt", pixels, *arguments]
+    code, _, err = run(["-loglevel", "error", *picture, *encoding, "-f", "null", "-"])
+    if code == 0:
+        return None
+    return last_words(err, 100).split("; ")[0] or f"ffmpeg ended with {code}"  # the first line is the cause
 
 
 @lru_cache(maxsize=4)

@@ -1,27 +1,28 @@
 """Frames to a folder of numbered PNGs, lossless; the folder appears whole or not at all."""
 
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 from PIL import Image as PillowImage
 
-from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.frame_pipe import check_frame
-from faceanim_cli.media.output_file import check_folder, partial_path
-from faceanim_cli.media.picture_tags import png_text
+from faceanim_cli.errors import UsageError
+from faceanim_cli.media.atomic_file import partial_path
+from faceanim_cli.media.frame_writer import FrameWriter
+from faceanim_cli.media.metadata import png_text
+from faceanim_cli.media.output_checks import check_folder
 from faceanim_cli.pictures import Image
 
 COMPRESSION = 1  # of zlib's 9 levels: the others take several times as long for a few per cent
 OURS = re.compile(r"\d{6,}\.png")
 
 
-class FrameFolderWriter:
-    """A context manager that writes 000001.png, 000002.png, ...
+class FrameFolderWriter(FrameWriter):
+    """Writes 000001.png, 000002.png, ...
 
     They go to a hidden folder beside ``path``, which is renamed when all are there. A folder that holds
     nothing but such frames is replaced, as a file would be; any other one is refused, never emptied.
@@ -46,12 +47,10 @@ class FrameFolderWriter:
         Raises:
             UsageError: the place cannot be written, or other files are there.
         """
-        self.path, self.fps = Path(path), Fraction(fps)
+        super().__init__(path, fps, size)
         self.check(self.path)
-        self._width, self._height = size
         self._text = png_text(metadata or {})
-        self._partial: Path | None = None
-        self.frame_count = 0
+        self._partial = self.path
 
     @staticmethod
     def check(path: Path) -> None:
@@ -65,60 +64,27 @@ class FrameFolderWriter:
                 f"new folder, or a file such as {path / 'out.mp4'}"
             )
 
-    def __enter__(self) -> "FrameFolderWriter":
+    def _open(self, undo: contextlib.ExitStack) -> None:
         """Make the hidden folder."""
-        partial = partial_path(self.path.resolve())
-        try:
-            partial.mkdir()
-        except OSError as error:
-            raise FaceanimError(f"cannot write {self.path}: {error.strerror}") from error
-        self._partial = partial
-        return self
+        self._partial = partial_path(self.path.resolve())
+        self._partial.mkdir()
+        undo.callback(shutil.rmtree, self._partial, ignore_errors=True)  # gone when it was renamed
 
-    def write(self, frame: Image) -> None:
-        """Write one frame: uint8 RGB (H, W, 3), of the size that was announced.
-
-        Raises:
-            ValueError: another shape or type.
-            FaceanimError: writing failed (disk full).
-        """
-        check_frame(frame, self._width, self._height)
-        if self._partial is None:
-            raise ValueError("write() belongs inside the with block")
+    def _write(self, frame: Image) -> None:
         file = self._partial / f"{self.frame_count + 1:06}.png"
-        try:
-            PillowImage.fromarray(frame).save(file, "PNG", compress_level=COMPRESSION, pnginfo=self._text)
-        except OSError as error:
-            raise FaceanimError(f"cannot write {self.path}: {error.strerror or error}") from error
-        self.frame_count += 1
+        PillowImage.fromarray(frame).save(file, "PNG", compress_level=COMPRESSION, pnginfo=self._text)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Put the folder in its place, or leave nothing behind.
-
-        Raises:
-            FaceanimError: no frame was written, or renaming failed.
-        """
-        assert self._partial is not None
-        try:
-            if error is None:
-                if self.frame_count == 0:
-                    raise FaceanimError(f"cannot write {self.path}: there was no frame to write")
-                self._publish(self._partial)
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)  # gone already when it was renamed
-
-    def _publish(self, partial: Path) -> None:
+    def _finish(self, undo: contextlib.ExitStack) -> None:
+        del undo
         self.check(self.path)  # hours may have passed
         target = self.path.resolve()
         older = partial_path(target)
         try:
             if target.exists():
                 target.rename(older)
-            partial.rename(target)
-        except OSError as error:
+            self._partial.rename(target)
+        except OSError:
             if older.exists():
                 older.rename(target)
-            raise FaceanimError(f"cannot write {self.path}: {error.strerror}") from error
+            raise
         shutil.rmtree(older, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Photos in and out: whatever a phone, a scanner or a designer saved becomes uint8 RGB, upright, in sRGB."""
+"""Photos: whatever a phone, a scanner or a designer saved becomes uint8 RGB, upright, in sRGB."""
 
 import io
 import os
@@ -11,14 +11,11 @@ import numpy.typing as npt
 from PIL import ExifTags, ImageCms, UnidentifiedImageError
 from PIL import Image as PillowImage
 
-from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.media.output_file import check_not_input, check_writable, whole_file
+from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.signatures import is_heic, is_video, read_head
 from faceanim_cli.pictures import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode
-JPEG_QUALITY = 95
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # that are written
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH, PNG_COLOUR_TYPE = 24, 25  # offsets of the two bytes in the IHDR chunk
@@ -73,38 +70,6 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
         raise UnreadableInputError(
             f"cannot read the photo {path}: it is damaged ({reason}); copy or download it again"
         ) from error
-
-
-def write_photo(path: str | os.PathLike[str], image: Image) -> None:
-    """Write uint8 RGB (H, W, 3) as PNG or JPEG, chosen by the suffix, whole or not at all.
-
-    Raises:
-        ValueError: the image is not uint8 (H, W, 3).
-        UsageError: the suffix is neither .png nor .jpg/.jpeg, or the place cannot be written.
-        FaceanimError: writing failed (disk full).
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
-    check_photo_output(path)
-    kind = FORMATS[Path(path).suffix.lower()]
-    with whole_file(path) as partial:
-        try:
-            # subsampling=0: halved chroma smears lips and eyes; PNG ignores both options
-            PillowImage.fromarray(image).save(partial, kind, quality=JPEG_QUALITY, subsampling=0)
-        except OSError as error:
-            raise FaceanimError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def check_photo_output(path: str | os.PathLike[str], *inputs: Path) -> None:
-    """Refuse, before any work, what ``write_photo`` cannot write, or what would take the place of an input.
-
-    Raises:
-        UsageError: it is one of the inputs, or as ``write_photo``.
-    """
-    check_not_input(path, *inputs)
-    if Path(path).suffix.lower() not in FORMATS:
-        raise UsageError(f"cannot write {path}: name it .png or .jpg")
-    check_writable(path)
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

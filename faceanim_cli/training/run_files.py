@@ -14,7 +14,7 @@ from torch import nn
 
 from faceanim_cli.errors import FaceanimError, UsageError, WeightsError
 from faceanim_cli.media import write_photo
-from faceanim_cli.media.output_file import whole_file
+from faceanim_cli.media.atomic_file import whole_file
 from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.weights.checkpoint import save_checkpoint
 from faceanim_cli.weights.file_kind import read_metadata

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from faceanim_cli.errors import WeightsError
-from faceanim_cli.media.output_file import whole_file
+from faceanim_cli.media.atomic_file import whole_file
 from faceanim_cli.weights.file_kind import FORMAT, read_metadata
 from faceanim_models import (
     AnimationModel,

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.media.output_file import check_writable
+from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.weights.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
 from faceanim_cli.weights.records import converted_path

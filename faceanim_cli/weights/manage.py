@@ -141,7 +141,7 @@ def add_weights(file: Path) -> tuple[CatalogueEntry, Path]:
         WeightsError: not a file of the catalogue; says what it is instead.
         UsageError: the folder for it cannot be written.
     """
-    from faceanim_cli.media.output_file import whole_file  # noqa: PLC0415 (media imports OpenCV)
+    from faceanim_cli.media.atomic_file import whole_file  # noqa: PLC0415 (media imports OpenCV)
 
     if not file.is_file():
         raise WeightsError(f"{file}: no such file")

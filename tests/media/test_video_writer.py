@@ -234,8 +234,8 @@ def test_a_dying_ffmpeg_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
 def test_a_full_disk_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = VideoWriter._arguments
-    full = ["-f", "matroska", "-y", "file:/dev/full"]
-    monkeypatch.setattr(VideoWriter, "_arguments", lambda self: [*arguments(self)[:-1], *full])
+    monkeypatch.setattr(VideoWriter, "_arguments", lambda self: [*arguments(self), "-f", "matroska", "-y"])
+    monkeypatch.setattr(VideoWriter, "_first_file", lambda *_: Path("/dev/full"))
     with pytest.raises(FaceanimError, match="No space left"):
         write(tmp_path / "out.mkv", np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8))
     assert not list(tmp_path.iterdir())

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
 
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media.codecs import CONTAINERS, check_encoder, choose_codec
 from faceanim_cli.media.frame_folder_writer import FrameFolderWriter
-from faceanim_cli.media.output_file import check_writable
-from faceanim_cli.media.picture_writer import GifWriter, PictureWriter, WebpWriter
+from faceanim_cli.media.frame_writer import FrameWriter
+from faceanim_cli.media.gif_writer import GifWriter
+from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.media.probe import probe
 from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.video_writer import VideoWriter
-from faceanim_cli.pictures import Image
+from faceanim_cli.media.webp_writer import WebpWriter
 
-PICTURES: dict[str, type[PictureWriter]] = {".gif": GifWriter, ".webp": WebpWriter}
+ANIMATED_PICTURES: dict[str, type[GifWriter | WebpWriter]] = {".gif": GifWriter, ".webp": WebpWriter}
 
 
 @dataclass(frozen=True)
@@ -32,21 +31,6 @@ class Encoding:
     """Quality in the codec's own scale, 0 (lossless) to 51 or 63."""
     encoder: str = "auto"
     """auto, software or nvenc; auto is an NVIDIA GPU's where it is there and works."""
-
-
-class FrameWriter(Protocol):
-    """What every output offers; see ``VideoWriter`` for the meaning of each. The block writes it whole."""
-
-    path: Path
-    fps: Fraction
-
-    @property
-    def frame_count(self) -> int: ...
-    def write(self, frame: Image) -> None: ...
-    def __enter__(self) -> "FrameWriter": ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def open_output(
@@ -86,8 +70,8 @@ def open_output(
             encoder=encoding.encoder,
             metadata=metadata,
         )
-    if path.suffix.lower() in PICTURES:
-        return PICTURES[path.suffix.lower()](path, fps, size, crf=encoding.crf, metadata=metadata)
+    if path.suffix.lower() in ANIMATED_PICTURES:
+        return ANIMATED_PICTURES[path.suffix.lower()](path, fps, size, crf=encoding.crf, metadata=metadata)
     return FrameFolderWriter(path, fps, size, metadata=metadata)
 
 
@@ -117,8 +101,8 @@ def check_output(
             raise UsageError(f"--codec {encoding.codec}: {kind} has none to choose; write .mp4 or .mkv")
         if sound is not None:
             raise UsageError(f"--audio {sound}: {kind} is silent; write .mp4, .mov, .mkv or .webm")
-        if suffix in PICTURES:
-            PICTURES[suffix].check(path, fps, encoding.crf)
+        if suffix in ANIMATED_PICTURES:
+            ANIMATED_PICTURES[suffix].check(path, fps, encoding.crf)
             check_writable(path)
         else:
             if encoding.crf is not None:
@@ -130,13 +114,13 @@ def check_output(
 
 def playable_rate(path: str | os.PathLike[str], fps: Fraction) -> Fraction:
     """The rate to write ``path`` at: ``fps``, or a whole fraction of it where the format plays no faster."""
-    writer = PICTURES.get(Path(path).suffix.lower())
+    writer = ANIMATED_PICTURES.get(Path(path).suffix.lower())
     return fps if writer is None else fps / max(1, math.ceil(fps / writer.max_fps))
 
 
 def _silent_kind(path: Path) -> str:
     """What ``path`` is, for messages."""
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in ANIMATED_PICTURES:
         return f"a {path.suffix} file"
     if path.suffix and not path.is_dir():
         raise UsageError(
