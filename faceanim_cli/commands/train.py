@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from faceanim_cli.commands.training_view import training_view
 from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
 from faceanim_cli.console import Debug, Json, Quiet, item_progress
-from faceanim_cli.training_view import training_view
 
 
 class Stage(str, Enum):

@@ -25,7 +25,7 @@ class DiscriminatorObjective(nn.Module):
 
 
 def generator_terms(discriminator: PatchDiscriminator, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
-    """What the discriminator asks of the generator, each a scalar, for images (B, 3, H, W).
+    """What the generator learns from the discriminator, each a scalar, for images (B, 3, H, W).
 
     ``adversarial`` is Eq. 5, ``mean (1 - D(generated))^2``. ``feature_matching`` is the mean L1 distance of
     the discriminator's features, over its blocks (FOMM, after Wang et al. 2018). The gradient goes through
@@ -67,8 +67,8 @@ def windows(images: Tensor, corners: list[tuple[int, int]], side: int) -> Tensor
     return torch.stack(cut).contiguous(memory_format=torch.channels_last)
 
 
-class Adversary:
-    """The discriminator's part in a run: it looks at windows on faces and asks for better ones.
+class AdversarialLoss:
+    """The discriminator's part in a run: it sees windows on faces, of driving and of generated frames.
 
     Args:
         discriminator: untrained; it learns by ``objective``.
@@ -95,8 +95,8 @@ class Adversary:
         corners = face_corners(batch["driving_points"], self._size, self._side)
         return windows(batch["driving"], corners, self._side), windows(generated, corners, self._side)
 
-    def asks(self, real: Tensor, generated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def generator_loss(self, real: Tensor, generated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What comes on top of the generator's loss (Eq. 6), a scalar; and its terms by name, unweighted."""
         terms = generator_terms(self.objective.discriminator, real, generated)
-        asked = terms["adversarial"] + self._feature_matching * terms["feature_matching"]
-        return self._adversarial * asked, {name: term.detach() for name, term in terms.items()}
+        loss = terms["adversarial"] + self._feature_matching * terms["feature_matching"]
+        return self._adversarial * loss, {name: term.detach() for name, term in terms.items()}

@@ -1,38 +1,75 @@
 """Fine-tune first-order-model's networks from a checkpoint, perhaps on one person's clips.
 
 faceanim train --data DATA --init vox-adv-cpk.pth.tar --out RUN
+
+Loss terms and weights are those of the original's training code (``modules/model.py`` and
+``config/vox-256.yaml`` of github.com/AliaksandrSiarohin/first-order-model; MIT licence, Aliaksandr Siarohin
+2019), described in §3.3 of Siarohin et al., "First Order Motion Model for Image Animation", NeurIPS 2019.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.training.clip_stage import ClipSettings, clip_stage, training_clips
-from faceanim_cli.training.first_order_losses import FirstOrderLossWeights, FirstOrderObjective
-from faceanim_cli.training.loop import Stage, train
-from faceanim_cli.training.perceptual import perceptual_loss
+from faceanim_cli.training.equivariance import RandomDeformation
+from faceanim_cli.training.loop import train
+from faceanim_cli.training.motion import pair_stage, training_clips
+from faceanim_cli.training.perceptual import PerceptualLoss, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
+from faceanim_cli.training.settings import FirstOrderLossWeights, FirstOrderTrainingSettings
+from faceanim_cli.training.stage import Stage
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import FirstOrderModel, FirstOrderSettings
+from faceanim_models.first_order import inverse
 
 
-@dataclass(frozen=True)
-class FirstOrderTrainingSettings(ClipSettings):
-    """Settings of a run of first-order-model's networks; ``init`` says which."""
+class FirstOrderObjective(nn.Module):
+    """Rebuild the driving frame from the source frame of the same clip, by keypoints found without labels.
 
-    perceptual: str = "vgg19"  # as the original
-    losses: FirstOrderLossWeights = field(default_factory=FirstOrderLossWeights)
+    Args:
+        model: in training mode, as loaded: its batch norms are not folded.
+        perceptual: of the first term; None: there is no such term.
+        weights: of the terms.
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        seen = self.perceptual != "none" and self.losses.perceptual
-        if not seen and not self.losses.adversarial:
-            raise UsageError(
-                "without the perceptual loss nothing teaches first-order-model's generator: "
-                "give it a weight, or --loss adversarial=1"
-            )
+    def __init__(
+        self, model: FirstOrderModel, perceptual: PerceptualLoss | None, weights: FirstOrderLossWeights
+    ) -> None:
+        super().__init__()
+        self.model, self.perceptual, self.weights = model, perceptual, weights
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss, a scalar; its terms by name, unweighted; and the generated frames, (B, 3, H, W).
+
+        Of ``batch`` (see ``PairDataset``) only ``source`` and ``driving`` are looked at. What a
+        discriminator says of the frames comes on top, from :mod:`faceanim_cli.training.adversarial`.
+        """
+        w = self.weights
+        source, driving = batch["source"], batch["driving"]
+        # One by one, as in the original: each batch is normalised by its own statistics.
+        code = self.model.encode_photo(source)
+        points, jacobians = keypoints = self.model.detect(driving)
+        generated, _ = self.model(code, keypoints)
+        terms = {}
+        if self.perceptual is not None and w.perceptual:
+            with torch.no_grad():
+                target = self.perceptual.maps(driving)
+            terms["perceptual"] = self.perceptual(generated.image, target)
+        if w.equivariance or w.equivariance_jacobian:
+            deformation = RandomDeformation(len(driving), driving.device)
+            deformed = self.model.detect(deformation.images(driving))
+            terms["equivariance"] = (points - deformation.points(deformed.points)).abs().mean()
+            if jacobians is not None and deformed.jacobians is not None:
+                back = deformation.jacobians(deformed.points) @ deformed.jacobians  # (B, K, 2, 2)
+                identity = torch.eye(2, device=back.device)
+                terms["equivariance_jacobian"] = (identity - inverse(jacobians) @ back).abs().mean()
+        zero = torch.zeros((), device=source.device)  # a discriminator may be the only one to say anything
+        loss = sum((getattr(w, name) * term for name, term in terms.items()), zero)
+        return loss, {name: term.detach() for name, term in terms.items()}, generated.image
 
 
 def train_first_order(
@@ -52,7 +89,7 @@ def _stage(settings: FirstOrderTrainingSettings, fabric: Fabric) -> Stage:
     clips = training_clips(settings, fabric)
     model = _build(settings)
     objective = FirstOrderObjective(model, perceptual_loss(settings.perceptual), settings.losses)
-    return clip_stage(settings, clips, model, objective, settings.losses)
+    return pair_stage(settings, clips, model, objective, settings.losses)
 
 
 def _build(settings: FirstOrderTrainingSettings) -> FirstOrderModel:

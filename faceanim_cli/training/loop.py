@@ -5,18 +5,16 @@ What is trained, on what and for what, is a :class:`Stage`; the loop knows nothi
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
-from faceanim_cli.training.adversarial import Adversary
+from faceanim_cli.errors import WeightsError
 from faceanim_cli.training.devices import (
     autocast,
     launch,
@@ -24,50 +22,16 @@ from faceanim_cli.training.devices import (
     seed_step,
     synchronise_batch_norms,
 )
+from faceanim_cli.training.optim import Schedule, make_optimizer, moving_average
 from faceanim_cli.training.progress import Curves, Listener, LossReport, TrainingResult
-from faceanim_cli.training.run import (
-    BETAS,
-    Schedule,
-    StopOnSignal,
-    channels_last,
-    check_finite,
-    make_optimizer,
-    moving_average,
-    quiet_worker,
-    take_step,
-)
 from faceanim_cli.training.run_files import RunFiles, Stateful
 from faceanim_cli.training.settings import RunSettings
-
-Batch: TypeAlias = dict[str, Tensor]
-
-
-class Scores(Protocol):
-    """What people who are never trained on say of a network; in words as ``str``."""
-
-    @property
-    def value(self) -> float:
-        """The number that weights are best by, in the stage's ``unit``; higher is better."""
+from faceanim_cli.training.signals import StopOnSignal, quiet_worker
+from faceanim_cli.training.stage import Batch, Scores, Stage
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What is trained, on what, and who judges it."""
-
-    network: nn.Module  # trained, averaged, saved
-    objective: nn.Module  # holds the network: a batch in; the loss, its terms by name and what it made out
-    data: Callable[[int], Dataset[Batch]]  # that many pairs, the i-th the same every time
-    about: str  # the data in words
-    # Scores the averaged network in evaluation mode, perhaps with a picture, uint8 RGB (H, W, 3).
-    # None: there is nobody to judge.
-    judge: Callable[[nn.Module], tuple[Scores, np.ndarray[Any, Any] | None]] | None
-    unit: str  # of the number that weights are best by
-    adversary: Adversary | None = None
-    betas: tuple[float, float] = BETAS
-
-
-class Player:
-    """A network that learns, with an optimizer and a DistributedDataParallel of its own. A GAN has two.
+class TrainedNetwork:
+    """A network with the optimizer and the DistributedDataParallel that train it. A GAN has two.
 
     Args:
         name: in the run's state.
@@ -131,13 +95,13 @@ class _Run:
         self.stage = stage = build(fabric)
         average = moving_average(settings.ema)
         self.ema = AveragedModel(stage.network, multi_avg_fn=average, use_buffers=True).to(fabric.device)
-        self.player = self._player("model", stage.network, stage.objective)
-        self.players = [self.player]
-        self.discriminator: Player | None = None
-        if stage.adversary is not None:
-            objective = stage.adversary.objective
-            self.discriminator = self._player("discriminator", objective, objective)
-            self.players.append(self.discriminator)
+        self.model = self._set_up("model", stage.network, stage.objective)
+        self.trained = [self.model]
+        self.discriminator: TrainedNetwork | None = None
+        if stage.adversarial is not None:
+            objective = stage.adversarial.objective
+            self.discriminator = self._set_up("discriminator", objective, objective)
+            self.trained.append(self.discriminator)
         self.scaler = torch.amp.GradScaler(fabric.device.type, enabled=settings.precision == "16")
 
         self.step, self.seen = 0, 0  # steps taken, pairs drawn
@@ -155,37 +119,13 @@ class _Run:
         self.losses.best = f"{self.best:.2f} {stage.unit}" if math.isfinite(self.best) else ""
         world = f"{fabric.world_size} x {settings.accumulate} x {settings.batch}"
         self.report(f"{stage.about}; {world} pairs a step")
-        if stage.judge is None:
-            self.report("nobody to judge: nothing usable has split 'val', so there are no scores and no best")
+        if stage.validate is None:
+            self.report("nobody to validate on: nothing usable has split 'val'; no scores, no best weights")
 
     def train(self) -> TrainingResult | None:
         """See :func:`train`."""
-        settings, stop = self.settings, StopOnSignal()
-        batches = self._batches()
-        last_validation = time.monotonic()
-        rate = 0.0
-        with memory_explained(settings):
-            while True:
-                # All processes must stop at the same step and learn at the same rate, so one of them decides.
-                over, progress = self.schedule.at(self.step)
-                over, self.progress = self.fabric.broadcast((over or stop.requested, progress), src=0)
-                if over:
-                    break
-                rate = self.schedule.rate(self.step, self.progress)
-                terms = self._take_step(batches, rate)
-                if self.main:
-                    self.losses.add(terms, self.step, self.progress, rate)
-                    if time.monotonic() - last_validation > settings.validate_minutes * 60:
-                        self._save()
-                        self._score()
-                        last_validation = time.monotonic()
-            if self.main:
-                self.losses.flush(self.step, self.progress, rate)
-                if self.step > self.first_step or self.fresh:
-                    self._save()
-                if not stop.requested:  # who stops a run by hand does not wait for the scores
-                    self._score()
-        stop.give_back()
+        with StopOnSignal() as stop, memory_explained(self.settings):
+            self._steps(stop)
         self.fabric.barrier()
         if not self.main:
             return None
@@ -195,10 +135,36 @@ class _Run:
         weights = self.files.best if self.files.best.is_file() else self.files.last
         return TrainingResult(self.step, weights, self.scores)
 
-    def _player(self, name: str, network: nn.Module, objective: nn.Module) -> Player:
+    def _steps(self, stop: StopOnSignal) -> None:
+        """Steps until the run is over or ``stop`` is requested, saved and scored meanwhile and at the end."""
+        batches = self._batches()
+        last_validation = time.monotonic()
+        rate = 0.0
+        while True:
+            # All processes must stop at the same step and learn at the same rate, so one of them decides.
+            over, progress = self.schedule.at(self.step)
+            over, self.progress = self.fabric.broadcast((over or stop.requested, progress), src=0)
+            if over:
+                break
+            rate = self.schedule.rate(self.step, self.progress)
+            terms = self._take_step(batches, rate)
+            if self.main:
+                self.losses.add(terms, self.step, self.progress, rate)
+                if time.monotonic() - last_validation > self.settings.validate_minutes * 60:
+                    self._save()
+                    self._score()
+                    last_validation = time.monotonic()
+        if self.main:
+            self.losses.flush(self.step, self.progress, rate)
+            if self.step > self.first_step or self.fresh:
+                self._save()
+            if not stop.requested:  # who stops a run by hand does not wait for the scores
+                self._score()
+
+    def _set_up(self, name: str, network: nn.Module, objective: nn.Module) -> TrainedNetwork:
         s = self.settings
         optimizer = make_optimizer(s.optimizer, network, s.learning_rate, self.report, self.stage.betas)
-        return Player(name, network, objective, optimizer, self.fabric)
+        return TrainedNetwork(name, network, objective, optimizer, self.fabric)
 
     def _go_on(self) -> float | None:
         """Bring all to where an earlier run stopped; how much of the schedule is behind, or None."""
@@ -206,7 +172,7 @@ class _Run:
         if state is None:
             return None
         self.files.check_optimizer(state, self.settings)
-        self.files.restore(state, {**self.player.parts, "ema": self.ema})
+        self.files.restore(state, {**self.model.parts, "ema": self.ema})
         if self.discriminator is not None and self.discriminator.name in state:  # else it joins here
             self.files.restore(state, self.discriminator.parts)
         if self.scaler.is_enabled() and state.get("scaler"):
@@ -229,42 +195,45 @@ class _Run:
             generator=torch.Generator(),  # its start draws a seed: not from the step's numbers
             persistent_workers=settings.workers > 0,
         )
-        on_device = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-        return channels_last(cast(Iterable[Batch], on_device))
+        on_device = cast(Iterable[Batch], fabric.setup_dataloaders(loader, use_distributed_sampler=False))
+        for batch in on_device:  # images in the layout that convolutions like best
+            yield {
+                name: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
+                for name, t in batch.items()
+            }
 
     def _take_step(self, batches: Iterator[Batch], rate: float) -> dict[str, Tensor]:
-        """One step of all players; the means of the loss terms."""
+        """One step of all that is trained; the means of the loss terms."""
         settings = self.settings
-        for player in self.players:
-            for group in player.optimizer.param_groups:
+        for trained in self.trained:
+            for group in trained.optimizer.param_groups:
                 group["lr"] = rate
         seed_step(settings.seed, self.step, self.fabric.global_rank)
         means: dict[str, Tensor] = {}
         for part in range(settings.accumulate):
             # The processes average their gradients at the last part.
-            terms = self._learn(next(batches), waiting=part < settings.accumulate - 1)
+            terms = self._gradients(next(batches), waiting=part < settings.accumulate - 1)
             for name, term in terms.items():
                 means[name] = means.get(name, 0) + term / settings.accumulate
-        for player in self.players:
-            objective, optimizer = player.objective, player.fabric_optimizer
-            take_step(self.fabric, self.scaler, objective, optimizer, settings, self.files, self.step)
+        for trained in self.trained:
+            self._follow_gradient(trained)
         self.scaler.update()
         self.ema.update_parameters(self.stage.network)
         self.step += 1
         self.seen += self.pairs_a_step
         return means
 
-    def _learn(self, batch: Batch, waiting: bool) -> dict[str, Tensor]:
+    def _gradients(self, batch: Batch, waiting: bool) -> dict[str, Tensor]:
         """Gradients of one batch; ``waiting``: of this process alone so far. Returns the loss terms."""
-        fabric, adversary = self.fabric, self.stage.adversary
+        fabric, adversarial = self.fabric, self.stage.adversarial
         terms: dict[str, Tensor]
-        with fabric.no_backward_sync(self.player.objective, enabled=waiting):
+        with fabric.no_backward_sync(self.model.objective, enabled=waiting):
             with autocast(fabric, self.settings.precision):
-                loss, terms, made = self.player.objective(batch)
-                if adversary is not None:
-                    real, fake = adversary.windows(batch, made)
-                    asked, more = adversary.asks(real, fake)
-                    loss, terms = loss + asked, terms | more
+                loss, terms, generated = self.model.objective(batch)
+                if adversarial is not None:
+                    real, fake = adversarial.windows(batch, generated)
+                    on_top, more = adversarial.generator_loss(real, fake)
+                    loss, terms = loss + on_top, terms | more
             self._backward(loss, terms)
         if self.discriminator is not None:
             with fabric.no_backward_sync(self.discriminator.objective, enabled=waiting):
@@ -274,14 +243,48 @@ class _Run:
                 self._backward(loss, terms)
         return terms
 
-    def _backward(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        check_finite(loss, terms, self.files, self.step)
+    def _backward(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """Gradients of a loss on top of those that are there.
+
+        Raises:
+            WeightsError: the loss is not finite; it names the terms that are not, in the order they came.
+        """
+        if not torch.isfinite(loss):
+            worst = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise self._not_finite(", ".join(worst) or "their sum")
         self.fabric.backward(self.scaler.scale(loss / self.settings.accumulate))
+
+    def _follow_gradient(self, trained: TrainedNetwork) -> None:
+        """Clip the gradient, follow it, forget it.
+
+        Raises:
+            WeightsError: the gradient is not finite, before it spoils the weights.
+        """
+        optimizer, limit = trained.fabric_optimizer, self.settings.clip_gradients
+        self.scaler.unscale_(trained.optimizer)
+        norm = self.fabric.clip_gradients(
+            trained.objective, optimizer, max_norm=limit, error_if_nonfinite=False
+        )
+        assert norm is not None
+        # A scaler that is too high leaves the step out and comes down: that is how it works.
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            raise self._not_finite("the gradient of losses that are")
+        self.scaler.step(optimizer)
+        optimizer.zero_grad()
+
+    def _not_finite(self, what: str) -> WeightsError:
+        files = self.files
+        if files.saved_step is None:
+            advice = "nothing was trained yet; look at --data and --init"
+        else:
+            good = f"its good checkpoint of step {files.saved_step}"
+            advice = f"with a lower --learning-rate the run goes on from {good}"
+        return WeightsError(f"{files.out}: not finite at step {self.step}: {what}; {advice}")
 
     def _save(self) -> None:
         parts: dict[str, Stateful] = {"ema": self.ema}
-        for player in self.players:
-            parts |= player.parts
+        for trained in self.trained:
+            parts |= trained.parts
         state = {name: part.state_dict() for name, part in parts.items()}
         if self.scaler.is_enabled():
             state["scaler"] = self.scaler.state_dict()
@@ -289,11 +292,11 @@ class _Run:
         self.files.save(self.step, {**state, **more}, self.ema.module)
 
     def _score(self) -> None:
-        judge, step = self.stage.judge, self.step
-        if judge is None:
+        validate, step = self.stage.validate, self.step
+        if validate is None:
             return
         with autocast(self.fabric, self.settings.precision):
-            scores, picture = judge(self.ema.module.eval())
+            scores, picture = validate(self.ema.module.eval())
         self.scores = scores
         self.report(f"step {step}: validation {scores}")
         if picture is not None:

@@ -7,41 +7,41 @@ Two nodes, eight GPUs each, on each of them, with DATA and RUN on a disk that bo
         -m faceanim_cli train --data DATA --out RUN
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import NamedTuple
 
+import cv2
 from lightning_fabric import Fabric
+from torch import nn
 
+from faceanim_cli.data.clips import Clip, open_clips, read_manifest
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, Anchors
-from faceanim_cli.data.pairs import Augmentation
-from faceanim_cli.errors import WeightsError
-from faceanim_cli.training.clip_stage import ClipSettings, clip_stage, training_clips
-from faceanim_cli.training.loop import Stage, train
-from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
+from faceanim_cli.data.pairs import Augmentation, PairDataset
+from faceanim_cli.errors import UnreadableInputError, WeightsError
+from faceanim_cli.pictures import Image
+from faceanim_cli.training.adversarial import AdversarialLoss
+from faceanim_cli.training.loop import train
+from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import PerceptualLoss, SqueezeNetLoss, features_of, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
-from faceanim_cli.weights.load import load_weights
+from faceanim_cli.training.settings import (
+    ClipSettings,
+    FirstOrderLossWeights,
+    LossWeights,
+    MotionTrainingSettings,
+    PairSettings,
+)
+from faceanim_cli.training.stage import Stage
+from faceanim_cli.training.validation import EVERY, ValidationScores, sample_grid, validate
+from faceanim_cli.weights.load import Model, load_weights
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
     DenseMotionSettings,
     GeneratorSettings,
     KeypointDetectorSettings,
+    PatchDiscriminator,
 )
-
-KeypointsName: TypeAlias = Literal["dense", "paper", "free"]
-
-
-@dataclass(frozen=True)
-class TrainingSettings(ClipSettings):
-    """Settings of a run of the animation networks."""
-
-    keypoints: KeypointsName | None = (
-        None  # anchored to 29 places, the paper's 10, or free; None: init's, dense
-    )
-    similarity: bool = True  # the motions to choose from include the head's as a whole
-    box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
-    losses: LossWeights = field(default_factory=LossWeights)
 
 
 def shipped_architecture(
@@ -61,7 +61,7 @@ def shipped_architecture(
     )
 
 
-def train_motion(settings: TrainingSettings, listener: Listener | None = None) -> TrainingResult | None:
+def train_motion(settings: MotionTrainingSettings, listener: Listener | None = None) -> TrainingResult | None:
     """Train the animation networks on the clips in ``settings.data``; for the rest see :func:`loop.train`.
 
     Raises:
@@ -71,7 +71,86 @@ def train_motion(settings: TrainingSettings, listener: Listener | None = None) -
     return train(settings, lambda fabric: _stage(settings, fabric), listener)
 
 
-def _stage(settings: TrainingSettings, fabric: Fabric) -> Stage:
+class Clips(NamedTuple):
+    """Those to train on, and those to validate on: of other people, and long enough to be scored."""
+
+    train: list[Clip]
+    val: list[Clip]
+
+
+def training_clips(settings: ClipSettings, fabric: Fabric) -> Clips:
+    """The clips of ``settings.data``, decoded into the cache.
+
+    Raises:
+        UnreadableInputError: no usable data.
+    """
+    # Decoding runs clips side by side anyway. And a loader process forked after OpenCV's own threads have run
+    # would wait for them for ever if it set their number itself.
+    cv2.setNumThreads(1)
+    records = read_manifest(settings.data)
+    cache = settings.cache or settings.out / "cache"
+    with fabric.rank_zero_first():  # the first process fills the cache
+        train = list(open_clips([r for r in records if r.split == "train"], cache))
+        val = list(open_clips([r for r in records if r.split == "val"], cache))
+    if not train:
+        raise UnreadableInputError(f"{settings.data}: no readable clip with split 'train' in manifest.csv")
+    return Clips(train, [clip for clip in val if len(clip.frames) > EVERY])
+
+
+def pair_stage(
+    settings: PairSettings,
+    clips: Clips,
+    model: Model,
+    objective: nn.Module,
+    weights: LossWeights | FirstOrderLossWeights,
+    anchors: Anchors = DENSE_ANCHORS,
+    augmentation: Augmentation | None = None,
+) -> Stage:
+    """The stage that trains ``model`` on pairs of frames of the clips.
+
+    Args:
+        settings: the run's.
+        clips: see :func:`training_clips`.
+        model: in training mode.
+        objective: what it is trained to do; holds the model.
+        weights: of the losses: whether there is a discriminator.
+        anchors: which landmarks make the points of a batch.
+        augmentation: of the pairs; None for the usual.
+    """
+    adversarial = None
+    if weights.adversarial:
+        adversarial = AdversarialLoss(
+            PatchDiscriminator(settings.discriminator),
+            weights.adversarial,
+            weights.feature_matching,
+            settings.size,
+            min(settings.discriminator_side, settings.size),
+        )
+
+    def pairs(count: int) -> PairDataset:
+        return PairDataset(clips.train, anchors, settings.size, count, settings.seed, augmentation)
+
+    def scores(averaged: nn.Module) -> tuple[ValidationScores, Image]:
+        assert isinstance(averaged, Model)
+        return (
+            validate(averaged, clips.val, settings.size),
+            sample_grid(averaged, clips.val, settings.size),
+        )
+
+    people = len({clip.identity for clip in clips.train})
+    return Stage(
+        network=model,
+        objective=objective,
+        data=pairs,
+        about=f"{len(clips.train)} clips of {people} people, {len(clips.val)} to validate on; "
+        f"{settings.size} pixels",
+        validate=scores if clips.val else None,
+        unit="dB",
+        adversarial=adversarial,
+    )
+
+
+def _stage(settings: MotionTrainingSettings, fabric: Fabric) -> Stage:
     clips = training_clips(settings, fabric)
     perceptual = perceptual_loss(settings.perceptual)
     model = _build(settings, perceptual)
@@ -79,10 +158,10 @@ def _stage(settings: TrainingSettings, fabric: Fabric) -> Stage:
     anchors = model.settings.anchors or DENSE_ANCHORS
     augmentation = Augmentation() if settings.box_prior else Augmentation(box_dropped=1.0)
     objective = MotionObjective(model, perceptual, settings.losses, anchors)
-    return clip_stage(settings, clips, model, objective, settings.losses, anchors, augmentation)
+    return pair_stage(settings, clips, model, objective, settings.losses, anchors, augmentation)
 
 
-def _build(settings: TrainingSettings, perceptual: PerceptualLoss | None) -> AnimationModel:
+def _build(settings: MotionTrainingSettings, perceptual: PerceptualLoss | None) -> AnimationModel:
     """The networks to train, from ``init`` or fresh."""
     anchors = {"dense": DENSE_ANCHORS, "paper": PAPER_ANCHORS, "free": ()}[settings.keypoints or "dense"]
     if settings.init is None:

@@ -1,37 +1,14 @@
 """What the animation networks are trained to do, as one module: a batch of pairs in, the loss out."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
 from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.perceptual import PerceptualLoss
+from faceanim_cli.training.settings import LossWeights
 from faceanim_models import AnimationModel
 from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term; 0 switches it off."""
-
-    perceptual: float = 1.0  # Eq. 3, on the result I_t
-    perceptual_warped: float = 0.5  # the same on E: the warp is to do as much as it can
-    pixels: float = 6.0  # L1 on I_t
-    pixels_warped: float = 4.0  # L1 on E
-    keypoints: float = 20.0  # L1 to the landmarks they are anchored to, in [-1, 1] units
-    equivariance: float = (
-        0.0  # L1 between keypoints of a deformed frame and the deformed keypoints (FOMM: 10)
-    )
-    still: float = 2.0  # motion where the two frames agree: the background is to stay
-    pixels_repainted: float = 2.0  # L1 on R: painted well everywhere, it is taken where it beats the warp
-    # Occlusion regularisation, the mean of the mask M. Even a little shuts M for good while R is still poor.
-    repaint: float = 0.0
-    expression: float = 6.0  # how much more a pixel counts at eyes and mouth
-    adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
-    feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
-    landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
 
 class MotionObjective(nn.Module):

@@ -7,11 +7,13 @@ from dataclasses import fields, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from faceanim_cli.errors import UsageError
-from faceanim_cli.training.first_order import FirstOrderTrainingSettings
-from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
-from faceanim_cli.training.motion import TrainingSettings
-from faceanim_cli.training.motion_losses import LossWeights
-from faceanim_cli.training.super_resolution import SuperResolutionSettings
+from faceanim_cli.training.settings import (
+    FirstOrderLossWeights,
+    FirstOrderTrainingSettings,
+    LossWeights,
+    MotionTrainingSettings,
+    SuperResolutionSettings,
+)
 
 PresetName: TypeAlias = Literal["shipped", "paper"]
 Weights = TypeVar("Weights", LossWeights, FirstOrderLossWeights)
@@ -38,13 +40,13 @@ SUPER_RESOLUTION: Mapping[PresetName, Mapping[str, Any]] = types.MappingProxyTyp
 )
 
 
-def motion_settings(preset: PresetName, losses: Sequence[str] = (), **given: Any) -> TrainingSettings:
+def motion_settings(preset: PresetName, losses: Sequence[str] = (), **given: Any) -> MotionTrainingSettings:
     """The settings of a preset with others ``given`` instead; None leaves the preset's.
 
     Args:
         preset: where to start.
         losses: changes of the loss weights, each NAME=WEIGHT.
-        given: fields of :class:`TrainingSettings`.
+        given: fields of :class:`MotionTrainingSettings`.
 
     Raises:
         UsageError: no such loss, or settings that make no sense together.
@@ -53,7 +55,7 @@ def motion_settings(preset: PresetName, losses: Sequence[str] = (), **given: Any
     weights = chosen.get("losses", LossWeights())
     if chosen.get("keypoints") == "free":  # no landmark tells them where to be; equivariance holds them
         weights = replace(weights, keypoints=0.0, landmark_motion=0.0, equivariance=10.0)
-    return TrainingSettings(**{**chosen, "losses": loss_weights(weights, losses)})
+    return MotionTrainingSettings(**{**chosen, "losses": loss_weights(weights, losses)})
 
 
 def first_order_settings(

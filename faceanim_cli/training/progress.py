@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from faceanim_cli.training.run import Schedule
+from faceanim_cli.training.optim import Schedule
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,23 @@
-"""What both training stages let one choose."""
+"""What a run is trained with, stage by stage: each a dataclass that is written beside the run's results."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from faceanim_cli.errors import UsageError
+from faceanim_models import FaceSuperResolverSettings, PatchDiscriminatorSettings
 
 OptimizerName: TypeAlias = Literal["adam", "swats"]
 Precision: TypeAlias = Literal["32", "bf16", "16"]
+KeypointsName: TypeAlias = Literal["dense", "paper", "free"]
+
+SHIPPED_SUPER_RESOLVER = FaceSuperResolverSettings()
+SHIPPED_DISCRIMINATOR = PatchDiscriminatorSettings((32, 64, 128, 256))  # takes 5 % of a step
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of a run; written beside its results."""
+    """Settings of any stage."""
 
     data: Path  # a folder with manifest.csv, see faceanim_cli.data.clips and .portraits
     out: Path  # checkpoints, settings and curves go here
@@ -45,6 +50,98 @@ class RunSettings:
         """All settings in JSON's own types."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
+
+
+@dataclass(frozen=True)
+class ClipSettings(RunSettings):
+    """Settings of a stage that learns from clips."""
+
+    cache: Path | None = None  # decoded clips; None: out / "cache"
+    size: int = 256  # pixels
+
+
+@dataclass(frozen=True)
+class PairSettings(ClipSettings):
+    """Settings of a stage that learns from pairs of frames of a clip."""
+
+    discriminator: PatchDiscriminatorSettings = SHIPPED_DISCRIMINATOR
+    discriminator_side: int = 128  # pixels of the window on the face that it sees
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; 0 switches it off."""
+
+    perceptual: float = 1.0  # Eq. 3, on the result I_t
+    perceptual_warped: float = 0.5  # the same on E: the warp is to do as much as it can
+    pixels: float = 6.0  # L1 on I_t
+    pixels_warped: float = 4.0  # L1 on E
+    keypoints: float = 20.0  # L1 to the landmarks they are anchored to, in [-1, 1] units
+    equivariance: float = (
+        0.0  # L1 between keypoints of a deformed frame and the deformed keypoints (FOMM: 10)
+    )
+    still: float = 2.0  # motion where the two frames agree: the background is to stay
+    pixels_repainted: float = 2.0  # L1 on R: painted well everywhere, it is taken where it beats the warp
+    # Occlusion regularisation, the mean of the mask M. Even a little shuts M for good while R is still poor.
+    repaint: float = 0.0
+    expression: float = 6.0  # how much more a pixel counts at eyes and mouth
+    adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
+    feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
+    landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
+
+
+@dataclass(frozen=True)
+class MotionTrainingSettings(PairSettings):
+    """Settings of a run of the animation networks."""
+
+    # Anchored to 29 places, the paper's 10, or free; None: those of init, else dense.
+    keypoints: KeypointsName | None = None
+    similarity: bool = True  # the motions to choose from include the head's as a whole
+    box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
+    losses: LossWeights = field(default_factory=LossWeights)
+
+
+@dataclass(frozen=True)
+class FirstOrderLossWeights:
+    """Weight of each term; 0 switches it off. The defaults are those of vox-256."""
+
+    perceptual: float = 10.0  # on an image pyramid; of the sum over VGG-19's layers
+    equivariance: float = 10.0  # L1 between keypoints of a deformed frame and the deformed keypoints
+    equivariance_jacobian: float = 10.0  # the same of their Jacobians
+    adversarial: float = 0.0  # least squares; 0: no discriminator at all. vox-adv-256 has 1
+    feature_matching: float = 10.0  # of the discriminator's features, times the weight above
+
+
+@dataclass(frozen=True)
+class FirstOrderTrainingSettings(PairSettings):
+    """Settings of a run of first-order-model's networks; ``init`` says which."""
+
+    perceptual: str = "vgg19"  # as the original
+    losses: FirstOrderLossWeights = field(default_factory=FirstOrderLossWeights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seen = self.perceptual != "none" and self.losses.perceptual
+        if not seen and not self.losses.adversarial:
+            raise UsageError(
+                "without the perceptual loss nothing teaches first-order-model's generator: "
+                "give it a weight, or --loss adversarial=1"
+            )
+
+
+@dataclass(frozen=True)
+class SuperResolutionSettings(RunSettings):
+    """Settings of a run of super-resolution."""
+
+    learning_rate: float = 1e-3
+    warm_up: int = 100
+    clip_gradients: float = 1.0
+    ema: float = 0.998
+    validate_minutes: float = 5.0
+    architecture: FaceSuperResolverSettings = SHIPPED_SUPER_RESOLVER  # without init
+    perceptual_weight: float = 0.02  # against 1 for the L1 of Eq. 7: about as strong; 0: Eq. 7 alone
+    perceptual_share: float = 0.4  # of a batch has its features compared, which costs more than all the rest
+    size: int = 64  # pixels of a low-resolution crop; many small ones teach more than few large
 
 
 def _plain(value: Any) -> Any:

@@ -13,31 +13,16 @@ from torch.nn import functional as F
 
 from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.training.loop import Stage, train
+from faceanim_cli.training.loop import train
 from faceanim_cli.training.perceptual import PerceptualLoss, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
-from faceanim_cli.training.settings import RunSettings
+from faceanim_cli.training.settings import SuperResolutionSettings
+from faceanim_cli.training.stage import Stage
 from faceanim_cli.weights.checkpoint import load_checkpoint
-from faceanim_models import FaceSuperResolver, FaceSuperResolverSettings
+from faceanim_models import FaceSuperResolver
 
 FRAME = 256  # pixels: the product's frame before super-resolution, at which a run is validated
-SHIPPED = FaceSuperResolverSettings()
 BETAS = (0.9, 0.99)
-
-
-@dataclass(frozen=True)
-class SuperResolutionSettings(RunSettings):
-    """Settings of a run of super-resolution."""
-
-    learning_rate: float = 1e-3
-    warm_up: int = 100
-    clip_gradients: float = 1.0
-    ema: float = 0.998
-    validate_minutes: float = 5.0
-    architecture: FaceSuperResolverSettings = SHIPPED  # without init
-    perceptual_weight: float = 0.02  # against 1 for the L1 of Eq. 7: about as strong; 0: Eq. 7 alone
-    perceptual_share: float = 0.4  # of a batch has its features compared, which costs more than all the rest
-    size: int = 64  # pixels of a low-resolution crop; many small ones teach more than few large
 
 
 @dataclass(frozen=True)
@@ -110,7 +95,7 @@ def train_super_resolution(
 
 def _stage(settings: SuperResolutionSettings, fabric: Fabric) -> Stage:
     portraits = load_portraits(settings.data, "train")
-    judges = load_portraits(settings.data, "val")
+    held_out = load_portraits(settings.data, "val")
     if not portraits:
         raise UnreadableInputError(f"{settings.data}: no readable photo with split 'train' in manifest.csv")
     network = _build(settings)
@@ -120,17 +105,17 @@ def _stage(settings: SuperResolutionSettings, fabric: Fabric) -> Stage:
     def pairs(count: int) -> PortraitDataset:
         return PortraitDataset(portraits, settings.size, count, settings.seed)
 
-    def judge(averaged: nn.Module) -> tuple[SuperResolutionScores, None]:
+    def scores(averaged: nn.Module) -> tuple[SuperResolutionScores, None]:
         assert isinstance(averaged, FaceSuperResolver)
-        return validate(averaged, judges, fabric.device), None
+        return validate(averaged, held_out, fabric.device), None
 
     weight, share = settings.perceptual_weight, settings.perceptual_share
     return Stage(
         network=network,
         objective=SuperResolutionObjective(network, perceptual, weight, share),
         data=pairs,
-        about=f"{len(portraits)} photos of {people} people, {len(judges)} to validate on",
-        judge=judge if judges else None,
+        about=f"{len(portraits)} photos of {people} people, {len(held_out)} to validate on",
+        validate=scores if held_out else None,
         unit="dB over bicubic",
         betas=BETAS,
     )

@@ -148,13 +148,13 @@ def test_options_that_mean_nothing_to_first_order_model(
     assert not (tmp_path / "run").exists()
 
 
-def test_one_single_clip_trains_and_says_that_nobody_judges(
+def test_one_single_clip_trains_and_says_that_nobody_validates_it(
     faceanim: Run, make_clip: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
     clip = make_clip("anna.mp4", 0)
     code, out, err = faceanim("train", "--data", clip, "--out", tmp_path / "run", *BRIEF, *PLAIN)
     assert code == 0
-    assert "nobody to judge" in err
+    assert "nobody to validate on" in err
     assert out.strip().endswith("last.safetensors")
 
 

@@ -14,9 +14,10 @@ from scipy import ndimage
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
-from faceanim_cli.training.first_order import FirstOrderTrainingSettings, train_first_order
-from faceanim_cli.training.motion import TrainingSettings, train_motion
+from faceanim_cli.training.first_order import train_first_order
+from faceanim_cli.training.motion import train_motion
 from faceanim_cli.training.progress import Listener
+from faceanim_cli.training.settings import FirstOrderTrainingSettings, MotionTrainingSettings
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
@@ -163,7 +164,7 @@ def training(train, settings, quick):
 @pytest.fixture
 def run(small, quick):
     """Train into tmp_path / "run"; returns the scores and the reports."""
-    return training(train_motion, TrainingSettings, quick)
+    return training(train_motion, MotionTrainingSettings, quick)
 
 
 @pytest.fixture

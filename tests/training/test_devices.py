@@ -11,9 +11,7 @@ from torch import nn
 from faceanim_cli.errors import UsageError
 from faceanim_cli.training import first_order, motion
 from faceanim_cli.training.devices import launch, seed_step
-from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
-from faceanim_cli.training.motion_losses import LossWeights
-from faceanim_cli.training.settings import RunSettings
+from faceanim_cli.training.settings import FirstOrderLossWeights, LossWeights, RunSettings
 from tests.training.conftest import state_of, write_data
 
 # Nothing is drawn at random in a step: processes and batches would draw differently.

@@ -5,7 +5,8 @@ import torch
 
 from faceanim_cli.training import equivariance
 from faceanim_cli.training.equivariance import RandomDeformation
-from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
+from faceanim_cli.training.motion_losses import MotionObjective
+from faceanim_cli.training.settings import LossWeights
 from faceanim_models.geometry import gaussian_heatmaps, identity_grid
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from faceanim_cli.training import equivariance, first_order_losses
+from faceanim_cli.training import equivariance, first_order
 from faceanim_cli.training.equivariance import RandomDeformation
-from faceanim_cli.training.first_order_losses import FirstOrderLossWeights, FirstOrderObjective
+from faceanim_cli.training.first_order import FirstOrderObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
+from faceanim_cli.training.settings import FirstOrderLossWeights
 from faceanim_cli.weights.first_order import import_first_order
 from faceanim_models import FirstOrderModel
 from tests.conftest import TINY_FIRST_ORDER
@@ -84,7 +85,7 @@ def test_a_detector_that_does_not_follow_is_off_by_the_deformation(model, pairs,
             super().__init__(batch, device)
             self.affine = torch.tensor([[1.0, 0.2, 0.3], [0.0, 1.0, -0.1]]).expand(batch, 2, 3)
 
-    monkeypatch.setattr(first_order_losses, "RandomDeformation", Sheared)
+    monkeypatch.setattr(first_order, "RandomDeformation", Sheared)
     terms = terms_of(looking_at_nothing(model, [[2.0, 0.0], [0.0, 1.0]]), pairs)
     assert terms["equivariance"] == pytest.approx((0.3 + 0.1) / 2, abs=1e-4)
     # [[1/2, 0], [0, 1]] [[1, 0.2], [0, 1]] [[2, 0], [0, 1]] = [[1, 0.1], [0, 1]]

@@ -9,9 +9,9 @@ import torch
 
 from faceanim_cli import Animator
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.training import run as training_run
-from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
+from faceanim_cli.training import optim
 from faceanim_cli.training.perceptual import SqueezeNetLoss
+from faceanim_cli.training.settings import FirstOrderLossWeights
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import AnimationModel, FirstOrderModel
@@ -66,7 +66,7 @@ def test_the_averaged_weights_are_saved(first_order_run, tmp_path):
 
 
 def test_a_stopped_run_goes_on_to_the_last_bit(first_order_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(training_run, "learning_rate_factor", lambda progress: 1 - progress)
+    monkeypatch.setattr(optim, "learning_rate_factor", lambda progress: 1 - progress)
     options = {"losses": FirstOrderLossWeights(adversarial=0.5), "discriminator_side": 32, "max_steps": 5}
     first_order_run(out=tmp_path / "whole", **options)
 
@@ -76,7 +76,7 @@ def test_a_stopped_run_goes_on_to_the_last_bit(first_order_run, tmp_path, monkey
         return 1 - progress
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "learning_rate_factor", interrupted)
+        patch.setattr(optim, "learning_rate_factor", interrupted)
         first_order_run(out=tmp_path / "parts", **options)
     assert state_of(tmp_path / "parts")["step"] == 3
     torch.rand(7)  # whatever else drew in the meantime

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
+from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
+from faceanim_cli.training.settings import LossWeights
 from faceanim_models import AnimationModel
 from tests.training.conftest import SIZE, K, tiny_settings
 

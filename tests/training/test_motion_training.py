@@ -11,12 +11,10 @@ import pytest
 import torch
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
-from faceanim_cli.training import clip_stage
-from faceanim_cli.training import run as training_run
-from faceanim_cli.training.motion_losses import LossWeights
+from faceanim_cli.training import motion, optim
+from faceanim_cli.training.optim import Schedule, learning_rate_factor, moving_average
 from faceanim_cli.training.progress import LossReport
-from faceanim_cli.training.run import Schedule, learning_rate_factor, moving_average
-from faceanim_cli.training.settings import RunSettings
+from faceanim_cli.training.settings import LossWeights, RunSettings
 from faceanim_cli.training.swats import SWATS
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from faceanim_models import (
@@ -157,7 +155,7 @@ class TestRun:
 
 class TestOptimizer:
     def test_swats_switches_group_by_group_says_so_and_goes_on_after_a_stop(self, run, tmp_path, monkeypatch):
-        monkeypatch.setattr(training_run, "SWATS", partial(SWATS, tolerance=1e-4))
+        monkeypatch.setattr(optim, "SWATS", partial(SWATS, tolerance=1e-4))
         _, reports = run(optimizer="swats", learning_rate=1e-6, max_steps=4)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert [group["name"] for group in groups] == ["keypoint_detector", "dense_motion", "generator"]
@@ -214,7 +212,7 @@ class TestStopping:
             signal.raise_signal(number)
             return 1.0
 
-        monkeypatch.setattr(training_run, "learning_rate_factor", interrupted)
+        monkeypatch.setattr(optim, "learning_rate_factor", interrupted)
         run(max_steps=1000)
         assert state_of(tmp_path / "run")["step"] == 1
         assert (tmp_path / "run" / "last.safetensors").is_file()
@@ -224,7 +222,7 @@ class TestStopping:
         def killed(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(clip_stage, "validate", killed)
+        monkeypatch.setattr(motion, "validate", killed)
         with pytest.raises(KeyboardInterrupt):
             run(max_steps=2)
         assert state_of(tmp_path / "run")["step"] == 2

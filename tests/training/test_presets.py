@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from faceanim_cli.commands.training_view import duration, status_table
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.errors import UsageError
-from faceanim_cli.training.first_order_losses import FirstOrderLossWeights
-from faceanim_cli.training.motion_losses import LossWeights
+from faceanim_cli.training.optim import Schedule
 from faceanim_cli.training.presets import (
     first_order_settings,
     loss_weights,
@@ -18,9 +18,7 @@ from faceanim_cli.training.presets import (
     super_resolution_settings,
 )
 from faceanim_cli.training.progress import Status
-from faceanim_cli.training.run import Schedule
-from faceanim_cli.training.settings import RunSettings
-from faceanim_cli.training_view import duration, status_table
+from faceanim_cli.training.settings import FirstOrderLossWeights, LossWeights, RunSettings
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from tests.training.conftest import K, state_of
 

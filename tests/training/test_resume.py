@@ -13,12 +13,11 @@ import torch
 
 from faceanim_cli.data.pairs import PairDataset
 from faceanim_cli.errors import FaceanimError, UsageError, WeightsError
-from faceanim_cli.training import run as training_run
-from faceanim_cli.training import run_files
-from faceanim_cli.training.motion_losses import LossWeights, MotionObjective
+from faceanim_cli.training import optim, run_files
+from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.progress import LossReport
 from faceanim_cli.training.run_files import RunFiles
-from faceanim_cli.training.settings import RunSettings
+from faceanim_cli.training.settings import LossWeights, RunSettings
 from tests.training.conftest import same, state_of, write_data
 
 STEPS, STOP = 5, 3  # of a whole run; where it is stopped
@@ -66,7 +65,7 @@ def by_signal(number):
                 signal.raise_signal(number)
             return 1 - progress
 
-        monkeypatch.setattr(training_run, "learning_rate_factor", interrupted)
+        monkeypatch.setattr(optim, "learning_rate_factor", interrupted)
         return {}
 
     return stop
@@ -74,7 +73,7 @@ def by_signal(number):
 
 def by_the_clock(monkeypatch):
     half_minutes = itertools.count(0, 30)
-    monkeypatch.setattr(training_run, "time", SimpleNamespace(monotonic=lambda: next(half_minutes)))
+    monkeypatch.setattr(optim, "time", SimpleNamespace(monotonic=lambda: next(half_minutes)))
     return {"max_minutes": 2.0}  # asked at half a minute, one, one and a half, two
 
 
@@ -84,7 +83,7 @@ def by_the_clock(monkeypatch):
     ids=["Ctrl-C", "TERM", "time"],
 )
 def test_losses_go_on_to_the_last_bit(run, tmp_path, losses, monkeypatch, stop, optimizer):
-    monkeypatch.setattr(training_run, "learning_rate_factor", lambda progress: 1 - progress)
+    monkeypatch.setattr(optim, "learning_rate_factor", lambda progress: 1 - progress)
     run(out=tmp_path / "whole", optimizer=optimizer)
     whole = list(losses)
     losses.clear()
@@ -92,7 +91,7 @@ def test_losses_go_on_to_the_last_bit(run, tmp_path, losses, monkeypatch, stop, 
         run(out=tmp_path / "parts", optimizer=optimizer, **stop(patch))
     assert state_of(tmp_path / "parts")["step"] == STOP
     torch.rand(7)  # whatever else drew in the meantime
-    monkeypatch.setattr(training_run, "learning_rate_factor", lambda progress: 1 - progress)
+    monkeypatch.setattr(optim, "learning_rate_factor", lambda progress: 1 - progress)
     run(out=tmp_path / "parts", optimizer=optimizer)
     assert losses == whole
     assert [step for step, _ in whole] == list(range(1, STEPS + 1))
@@ -109,7 +108,7 @@ def test_sigterm_to_all_processes_leaves_time_to_save(run, tmp_path, monkeypatch
         return 1.0
 
     told: list[int] = []
-    monkeypatch.setattr(training_run, "learning_rate_factor", to_all)
+    monkeypatch.setattr(optim, "learning_rate_factor", to_all)
     run(workers=1, batch=1, accumulate=4)  # more than was loaded ahead
     assert told
     assert state_of(tmp_path / "run")["step"] == 2

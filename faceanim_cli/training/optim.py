@@ -1,0 +1,96 @@
+"""How weights follow the gradient: the optimizer, the learning rate's schedule, the average that is saved."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from faceanim_cli.training.settings import OptimizerName, RunSettings
+from faceanim_cli.training.swats import SWATS
+
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+
+BETAS = (0.5, 0.999)  # first-order-model's
+WARM_UP_SHARE = 0.05  # of a run; the warm-up takes no longer
+
+
+def make_optimizer(
+    name: OptimizerName,
+    network: nn.Module,
+    rate: float,
+    report: Callable[[str], None],
+    betas: tuple[float, float] = BETAS,
+) -> Optimizer:
+    """Adam, or SWATS with a group for each network in ``network``; ``report`` is told of its switches."""
+    if name == "adam":
+        return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=True)
+
+    def switched(group: str, steps: int, sgd_rate: float) -> None:
+        report(f"{group}: from Adam to SGD with rate {sgd_rate:.2e} after {steps} steps")
+
+    groups = [{"name": part, "params": list(child.parameters())} for part, child in network.named_children()]
+    return SWATS(groups, rate, betas=betas, on_switch=switched)
+
+
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Exponential moving average for ``AveragedModel``, shorter at first: the start is soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:  # the batch norms' counters
+                mean.copy_(value)
+
+    return update
+
+
+def learning_rate_factor(progress: float) -> float:
+    """Cosine decay from 1 at the start to 0.02 at the end of a run; ``progress`` in [0, 1]."""
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+
+
+class Schedule:
+    """When a run ends, and what its learning rate is on the way.
+
+    Falling over the steps, the rate depends on the step alone, and a run that was stopped goes on as if it
+    had not been. Falling over ``max_minutes`` it is low when the time is over, whatever the machine's pace.
+
+    Args:
+        settings: the run's.
+        progress: how much of the fall is behind already, [0, 1].
+    """
+
+    def __init__(self, settings: RunSettings, progress: float = 0.0) -> None:
+        self._settings, self._before, self._start = settings, progress, time.monotonic()
+
+    def at(self, step: int) -> tuple[bool, float]:
+        """Whether the run is over after ``step`` steps, and its progress in [0, 1]."""
+        s = self._settings
+        time_gone = (time.monotonic() - self._start) / 60 / s.max_minutes if s.max_minutes else 0.0
+        progress = step / s.max_steps
+        if s.decay_over == "minutes":
+            progress = max(progress, self._before + (1 - self._before) * time_gone)
+        return step >= s.max_steps or time_gone >= 1 or progress >= 1, min(progress, 1.0)
+
+    def rate(self, step: int, progress: float) -> float:
+        """The learning rate of a step: warmed up, in a short run sooner, then falling."""
+        s = self._settings
+        warmth = max((step + 1) / s.warm_up, progress / WARM_UP_SHARE)
+        return s.learning_rate * min(1.0, warmth) * learning_rate_factor(progress)
+
+    def seconds_left(self, step: int, progress: float, first_step: int) -> float | None:
+        """Until the run is over, at its pace so far."""
+        s, gone = self._settings, time.monotonic() - self._start
+        ends = []
+        if s.max_minutes:
+            ends.append(60 * s.max_minutes - gone)
+        if step > first_step and s.decay_over == "steps":
+            ends.append(gone * (s.max_steps - step) / (step - first_step))
+        return max(0.0, min(ends)) if ends else None
