@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import FrameSource, open_video
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
-from faceanim_cli.media.photos import read_photo
+from faceanim_cli.media.photo_reader import read_photo
 from faceanim_cli.media.video_reader import sample_step
 from faceanim_cli.pictures import Image
 

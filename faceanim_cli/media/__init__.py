@@ -6,8 +6,8 @@ from faceanim_cli.media.frame_source import FrameSource, open_video
 from faceanim_cli.media.frame_writer import FrameWriter
 from faceanim_cli.media.output_checks import check_not_input, check_writable
 from faceanim_cli.media.output_formats import Encoding, check_output, open_output, playable_rate
+from faceanim_cli.media.photo_reader import read_photo
 from faceanim_cli.media.photo_writer import check_photo_output, write_photo
-from faceanim_cli.media.photos import read_photo
 from faceanim_cli.media.video_reader import VideoReader
 from faceanim_cli.media.video_writer import VideoWriter
 

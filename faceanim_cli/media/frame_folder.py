@@ -8,7 +8,7 @@ from types import TracebackType
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.find_files import frame_files
-from faceanim_cli.media.photos import read_photo
+from faceanim_cli.media.photo_reader import read_photo
 from faceanim_cli.media.video_reader import sample_step
 from faceanim_cli.pictures import Image
 
