@@ -81,6 +81,8 @@ CONTAINERS = {
     ".mkv": ("h264", "hevc", "av1", "vp9", "prores", "ffv1"),
     ".webm": ("vp9", "av1"),
 }
+# ffmpeg's names of them: guessed from a file's name, "100%d.mp4" would be a numbered series of pictures.
+MUXERS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 MP4_FAMILY = frozenset({".mp4", ".m4v", ".mov"})
 
 

@@ -50,12 +50,12 @@ class GifWriter(AnimatedPictureWriter):
 
     def _arguments(self) -> Sequence[str]:
         """Lossless RGB, which x264 at its fastest makes quickly and a third as large as raw."""
-        return ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0"]
+        return ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0", "-f", "matroska"]
 
     def _complete(self, undo: contextlib.ExitStack) -> None:
         """Choose the palette, apply it, and add the comment."""
         untagged = self._temporary(undo, ".gif")
-        palette = ["-filter_complex", PALETTE, file_url(untagged)]
+        palette = ["-filter_complex", PALETTE, "-f", "gif", file_url(untagged)]
         code, _, err = run(["-loglevel", "error", "-i", file_url(self._encoded), *palette], timeout_s=None)
         if code != 0:
             words = last_words(err) or f"ffmpeg ended with code {code}"

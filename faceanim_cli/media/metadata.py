@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from PIL.PngImagePlugin import PngInfo
 
-from faceanim_cli.media.codecs import MP4_FAMILY
+from faceanim_cli.media.codecs import MP4_FAMILY, MUXERS
 
 # What ffmpeg writes into MP4 as iTunes tags, which players, file managers and exiftool show.
 STANDARD_TAGS = frozenset(
@@ -30,7 +30,7 @@ def container_arguments(path: Path, metadata: Mapping[str, str]) -> list[str]:
     Raises:
         ValueError: a key is empty or holds "=" or a NUL, or is ``encoder``.
     """
-    arguments = []
+    arguments = ["-f", MUXERS[path.suffix.lower()]]
     for key, value in metadata.items():
         if not key or "=" in key or "\0" in key + value or key.lower() == "encoder":
             raise ValueError(f"impossible tag: {key!r}")

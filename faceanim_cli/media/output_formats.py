@@ -39,6 +39,7 @@ def open_output(
     size: tuple[int, int],
     *,
     audio_from: str | os.PathLike[str] | None = None,
+    audio_start: float = 0.0,
     encoding: Encoding | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> FrameWriter:
@@ -50,6 +51,7 @@ def open_output(
         fps: exact frames per second.
         size: (width, height) of the frames, pixels.
         audio_from: where the sound is taken from; videos only, the others stay silent.
+        audio_start: seconds of that sound which are skipped.
         encoding: codec and quality; None is the format's own.
         metadata: tags, kept in every format.
 
@@ -65,6 +67,7 @@ def open_output(
             fps,
             size,
             audio_from=audio_from,
+            audio_start=audio_start,
             codec=encoding.codec,
             crf=encoding.crf,
             encoder=encoding.encoder,

@@ -24,6 +24,7 @@ def add_sound(
     frame: Fraction,
     frame_count: int,
     container: list[str],
+    start: float = 0.0,
 ) -> str | None:
     """Write ``output``: the picture of ``video``, copied, and the first sound track of ``source``.
 
@@ -32,12 +33,13 @@ def add_sound(
 
     Args:
         video: a file without sound.
-        source: whatever holds the sound; its clock starts together with the picture.
+        source: whatever holds the sound.
         audio: what ``probe`` says about the track.
         output: written or overwritten; half a file if the answer is not None.
         frame: seconds of one frame.
         frame_count: frames in ``video``.
-        container: ffmpeg options for the output's tags and flags.
+        container: ffmpeg options for the output's format, tags and flags.
+        start: seconds of ``source`` that are skipped; what comes then starts together with the picture.
 
     Returns:
         None if all went well, else why not, in ffmpeg's words.
@@ -52,6 +54,7 @@ def add_sound(
             [
                 *("-loglevel", "error", "-y"),
                 *("-i", file_url(video)),
+                *(("-ss", f"{start:.6f}") if start else ()),
                 *("-t", f"{float(_length(frame, frame_count, longest)):.6f}"),
                 *input_arguments(source),
                 *("-map", "0:v:0"),

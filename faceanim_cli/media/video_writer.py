@@ -45,6 +45,7 @@ class VideoWriter(EncodedWriter):
         size: tuple[int, int],
         *,
         audio_from: str | os.PathLike[str] | None = None,
+        audio_start: float = 0.0,
         codec: str | None = None,
         crf: int | None = None,
         encoder: str = "software",
@@ -56,8 +57,8 @@ class VideoWriter(EncodedWriter):
             path: .mp4, .m4v, .mov, .mkv or .webm.
             fps: exact frames per second.
             size: (width, height) of the frames, pixels.
-            audio_from: a video or sound file; no sound in it is no error. Its clock starts with the first
-                frame written.
+            audio_from: a video or sound file; no sound in it is no error.
+            audio_start: seconds on its clock at which the first frame is shown.
             codec: a name of ``codecs.py``; None is H.264, or VP9 in .webm.
             crf: the codec's quality, from 0 (lossless); None is about visually lossless.
             encoder: software, which gives the same file on every machine; nvenc; or auto, which is nvenc
@@ -74,8 +75,9 @@ class VideoWriter(EncodedWriter):
         logger.info("%s: encoded by %s", self.path, self._codec.encoder)
         self._even = not self._codec.rgb
         self._crf = crf
-        self._tags = container_arguments(self.path, metadata or {})
+        self._container = container_arguments(self.path, metadata or {})
         self._audio_from = None if audio_from is None else Path(audio_from)
+        self._audio_start = audio_start
         self._audio: AudioStream | None = None
         if self._audio_from is not None and not self._audio_from.is_dir():  # a folder of frames is silent
             read_head(self._audio_from, "sound")
@@ -95,7 +97,8 @@ class VideoWriter(EncodedWriter):
             self._whole,
             frame=1 / self.fps,
             frame_count=self.frame_count,
-            container=self._tags,
+            container=self._container,
+            start=self._audio_start,
         )
         if reason is not None:  # hours of rendering are worth more than the sound
             logger.warning("%s stays silent: the sound of %s: %s", self.path, self._audio_from, reason)
@@ -111,5 +114,5 @@ class VideoWriter(EncodedWriter):
             *colours,
             *self._codec.arguments(self._crf),
             *(("-tag:v", "hvc1") if hevc else ()),  # Apple's players refuse the default, hev1
-            *self._tags,
+            *self._container,
         ]

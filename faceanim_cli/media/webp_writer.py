@@ -43,7 +43,7 @@ class WebpWriter(AnimatedPictureWriter):
     def _arguments(self) -> Sequence[str]:
         """RGB goes to libwebp as it is: it converts to the YUV that the format means."""
         quality = ["-quality", str(100 - self._crf)] if self._crf else ["-lossless", "1", "-quality", "50"]
-        return ["-c:v", "libwebp_anim", "-pix_fmt", "bgra", *quality, "-loop", "0"]
+        return ["-c:v", "libwebp_anim", "-pix_fmt", "bgra", *quality, "-loop", "0", "-f", "webp"]
 
     def _complete(self, undo: contextlib.ExitStack) -> None:
         """Add the XMP."""

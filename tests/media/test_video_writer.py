@@ -118,6 +118,22 @@ def test_sound_stays_in_step(
     assert sorted(tmp_path.iterdir()) == sorted([driver, path])
 
 
+@pytest.mark.parametrize(
+    ("source", "name"), [("d.mp4", "out.mp4"), ("d.mkv", "out.webm"), ("d.mkv", "out.mp4")]
+)
+@pytest.mark.parametrize("skipped", [0.2, 0.44])
+def test_sound_of_a_part_of_the_driver_is_in_step(
+    tmp_path: Path, source: str, name: str, skipped: float
+) -> None:
+    driver = tmp_path / source
+    ffmpeg(*tone(2.0), "-c:a", "aac" if source == "d.mp4" else "flac", str(driver))
+    path = write(tmp_path / name, np.zeros((20, 16, 16, 3), np.uint8), audio_from=driver, audio_start=skipped)
+    assert abs(onset(path) - (onset(driver) - skipped)) < 0.012  # half of what an ear or eye notices
+    held = probe(path)
+    assert held.duration is not None
+    assert abs(held.duration - 20 / 25) < 0.04  # one frame
+
+
 def test_sound_of_a_transport_stream_that_starts_late(tmp_path: Path, make_clip: MakeClip) -> None:
     driver = make_clip(grey_ramp(26), "d.ts", codec=("-c:v", "libx264", "-c:a", "aac"), sound=tone(1.0))
     with VideoReader(driver) as reader:
@@ -234,7 +250,7 @@ def test_a_dying_ffmpeg_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
 def test_a_full_disk_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = VideoWriter._arguments
-    monkeypatch.setattr(VideoWriter, "_arguments", lambda self: [*arguments(self), "-f", "matroska", "-y"])
+    monkeypatch.setattr(VideoWriter, "_arguments", lambda self: [*arguments(self), "-y"])
     monkeypatch.setattr(VideoWriter, "_first_file", lambda *_: Path("/dev/full"))
     with pytest.raises(FaceanimError, match="No space left"):
         write(tmp_path / "out.mkv", np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8))
