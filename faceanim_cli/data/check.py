@@ -1,6 +1,5 @@
 """Trouble in training data, found before hours are spent on it."""
 
-import csv
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from faceanim_cli.data.clips import is_photo
-from faceanim_cli.data.landmarks import landmark_box, read_landmarks
-from faceanim_cli.data.one_video import file_sha256
+from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, landmark_box, read_landmarks
+from faceanim_cli.data.manifest import MANIFEST, ManifestRow, on_both_sides, read_manifest
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.pictures import Landmarks, Progress
 
 TINY_FACE = 80  # pixels: side of the face box; the networks see faces of about 146
 STILL = 0.004  # face sides: mean distance of landmarks from their median; the stillest real clip had 0.006
 UNSEEN = 0.25  # share of the frames without landmarks
-LANDMARKS = "landmarks"
+SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -54,50 +53,32 @@ def check_data(data: Path, progress: Progress | None = None) -> Checked:
     Raises:
         UnreadableInputError: no manifest, a column missing, or no clip in it.
     """
-    rows = _rows(data)
+    rows = [row for row in read_manifest(data) if not row.is_photo]
+    if not rows:
+        raise UnreadableInputError(f"{data / MANIFEST}: lists no clip")
     found = list(_of_all(rows))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, trouble in enumerate(pool.map(lambda row: list(_of_clip(data, row)), rows), start=1):
             found += trouble
             if progress is not None:
                 progress(done, len(rows))
-    people = {split: len({r["identity"] for r in rows if r["split"] == split}) for split in ("train", "val")}
+    people = {split: len({row.identity for row in rows if row.split == split}) for split in SPLITS}
     return Checked(len(rows), people, found)
 
 
-def _rows(data: Path) -> list[dict[str, str]]:
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; make one with faceanim prepare")
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"file", "split", "identity"} - set(reader.fieldnames or ())
-        rows = list(reader)
-    if missing:
-        raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
-    # Photos, for super-resolution, may be listed too.
-    rows = [row for row in rows if not is_photo(data / row["file"])]
-    if not rows:
-        raise UnreadableInputError(f"{manifest}: lists no clip")
-    return rows
-
-
-def _of_all(rows: list[dict[str, str]]) -> Iterator[Trouble]:
+def _of_all(rows: list[ManifestRow]) -> Iterator[Trouble]:
     """Trouble between clips."""
-    splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        splits[row["identity"]].add(row["split"])
-        if row["split"] not in ("train", "val"):
-            yield Trouble(row["file"], f"split {row['split']!r} is neither train nor val: it is not used")
-    for identity, both in sorted(splits.items()):
-        if {"train", "val"} <= both:
-            yield Trouble("", f"{identity} is trained on and judges as well: the scores flatter")
+        if row.split not in SPLITS:
+            yield Trouble(row.file, f"split {row.split!r} is neither train nor val: it is not used")
+    for identity in on_both_sides((row.identity, row.split) for row in rows):
+        yield Trouble("", f"{identity} is trained on and judges as well: the scores flatter")
     for split, use in (("train", "to train on"), ("val", "to judge: no validation people")):
-        if not any(split in both for both in splits.values()):
+        if not any(row.split == split for row in rows):
             yield Trouble("", f"nobody {use}")
-    for files in _groups((row["file"], Path(row["file"]).stem.casefold()) for row in rows):
+    for files in _groups((row.file, row.path.stem.casefold()) for row in rows):
         yield Trouble(files[0], f"has the same name as {', '.join(files[1:])}, and so the same landmarks")
-    for files in _groups((row["file"], row.get("sha256") or None) for row in rows):
+    for files in _groups((row.file, row.cells.get("sha256") or None) for row in rows):
         yield Trouble(files[0], f"is the same file as {', '.join(files[1:])}")
 
 
@@ -110,24 +91,23 @@ def _groups(keys: Iterable[tuple[str, str | None]]) -> Iterator[list[str]]:
     return (files for files in groups.values() if len(files) > 1)
 
 
-def _of_clip(data: Path, row: Mapping[str, str]) -> Iterator[Trouble]:
-    file = row["file"]
+def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
+    file, path, stated = row.file, row.path, row.cells.get("frames")
     frames: int | None = None
-    path = data / file
     try:
-        if path.is_file() and row.get("sha256") == file_sha256(path):
-            frames = int(row["frames"]) if row.get("frames") else None
+        if path.is_file() and row.cells.get("sha256") == file_sha256(path):
+            frames = int(stated) if stated else None
         else:
             with open_frames(path) as video:
                 frames = sum(1 for _ in video)
-            if row.get("frames") and int(row["frames"]) != frames:
-                yield Trouble(file, f"has {frames} frames where the manifest says {row['frames']}")
+            if stated and int(stated) != frames:
+                yield Trouble(file, f"has {frames} frames where the manifest says {stated}")
     except (UnreadableInputError, ValueError) as error:
         yield Trouble(file, str(error))
         return
-    landmarks = data / LANDMARKS / f"{path.stem}.npy"
+    landmarks = data / LANDMARKS_FOLDER / f"{path.stem}.npy"
     if not landmarks.is_file():
-        yield Trouble(file, f"{LANDMARKS}/{landmarks.name} is missing: it is not trained on")
+        yield Trouble(file, f"{LANDMARKS_FOLDER}/{landmarks.name} is missing: it is not trained on")
         return
     try:
         points = read_landmarks(landmarks)

@@ -1,13 +1,16 @@
 """Which clips a folder holds: our layout with a manifest, a folder of clips, or folders of frames."""
 
-import csv
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
+from faceanim_cli.data.manifest import MANIFEST, has_manifest, on_both_sides, read_manifest
+from faceanim_cli.data.stacked_frames import stacked_count
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.find_files import FRAME_SUFFIXES, VIDEO_SUFFIXES
+from faceanim_cli.media.find_files import VIDEO_SUFFIXES, holds_frames, walk
 
 ARRAY_SUFFIX = ".npy"  # frames (N, H, W, 3), uint8 or float in [0, 1]: what research code saves
 CLIP_SUFFIXES = VIDEO_SUFFIXES | {ARRAY_SUFFIX}
@@ -16,19 +19,21 @@ ALL_SPLITS = "all"
 
 @dataclass(frozen=True)
 class ClipFile:
-    """One clip to score.
+    """A clip on disk.
 
     Attributes:
         name: unique among the clips; the path inside the data folder, without suffix.
-        path: a video, a folder of frames, or an array of frames.
+        path: a video, a folder of frames, a picture of frames side by side, or an array of frames.
         identity: whose face it is; the clip's own name where nothing tells.
-        landmarks: a file (frames, 68, 2), pixels of the clip's frames, NaN where no face was found; or None.
+        landmarks: the file that ``landmarks.read_landmarks`` takes, or None.
+        split: train or val, where a manifest tells.
     """
 
     name: str
     path: Path
     identity: str
     landmarks: Path | None = None
+    split: str = ""
 
 
 def find_clips(data: Path, split: str = "val") -> list[ClipFile]:
@@ -45,8 +50,14 @@ def find_clips(data: Path, split: str = "val") -> list[ClipFile]:
     """
     if not data.exists():
         raise UnreadableInputError(f"{data}: no such folder; give --data a folder of clips")
-    if (data / "manifest.csv").is_file():
-        return _listed(data, split)
+    if has_manifest(data):
+        clips = [clip for clip in _listed(data) if split in (clip.split, ALL_SPLITS)]
+        if not clips:
+            known = ", ".join(sorted({row.split for row in read_manifest(data)} | {ALL_SPLITS}))
+            raise UnreadableInputError(
+                f"{data / MANIFEST}: names no clip of the split {split}; splits are {known}"
+            )
+        return clips
     if data.is_file():
         return [ClipFile(data.stem, data, identity_of(data.stem))]
     named = named_clips(data)
@@ -63,14 +74,38 @@ def find_clips(data: Path, split: str = "val") -> list[ClipFile]:
     return clips
 
 
+def clips_with_landmarks(data: Path) -> list[ClipFile]:
+    """The clips of a data folder that can be trained on and validated on, in the manifest's order.
+
+    Raises:
+        UnreadableInputError: no manifest, a column missing, no clip in it that has landmarks, two clips that
+            would share their landmarks, or a person who is trained on and judges.
+    """
+    clips = [clip for clip in _listed(data) if clip.landmarks is not None]
+    manifest = data / MANIFEST
+    if not clips:
+        raise UnreadableInputError(f"{manifest}: names no clip that has {LANDMARKS_FOLDER}/<clip>.npy")
+    twice = [name for name, count in Counter(clip.path.stem for clip in clips).items() if count > 1]
+    if twice:
+        raise UnreadableInputError(
+            f"{manifest}: two clips are called {twice[0]} and would share their landmarks; rename one"
+        )
+    if both := on_both_sides((clip.identity, clip.split) for clip in clips):
+        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
+        raise UnreadableInputError(
+            f"{manifest}: {', '.join(both[:3])}{more} in train and in val; give each person one split"
+        )
+    return clips
+
+
 def named_clips(folder: Path) -> dict[str, Path]:
     """Clips in a folder by name: the path inside it, without suffix unless two would be called the same.
 
     A folder of frames is a clip. A folder that is nothing but frames is one clip, called like itself.
     """
-    if _holds_frames(folder):
+    if holds_frames(folder):
         return {folder.name: folder}
-    found = sorted(_walk(folder))
+    found = sorted(_clip_paths(folder))
     stems = [path.relative_to(folder).with_suffix("") if path.is_file() else path for path in found]
     named: dict[str, Path] = {}
     for path, stem in zip(found, stems, strict=True):
@@ -100,47 +135,24 @@ def list_hash(clips: Sequence[ClipFile]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _listed(data: Path, split: str) -> list[ClipFile]:
-    manifest = data / "manifest.csv"
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"file", "split", "identity"} - set(rows[0] if rows else ())
-    if missing:
-        raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
-    clips = []
-    for row in rows:
-        path = data / row["file"]
-        if path.suffix.lower() in FRAME_SUFFIXES or (split not in (row["split"], ALL_SPLITS)):
-            continue  # photos of the same people are listed too
-        name = Path(row["file"]).with_suffix("").as_posix().removeprefix("clips/")
-        clips.append(ClipFile(name, path, row["identity"] or name, _landmarks(data, path)))
-    if not clips:
-        known = ", ".join(sorted({row["split"] for row in rows} | {ALL_SPLITS}))
-        raise UnreadableInputError(f"{manifest}: names no clip of the split {split}; splits are {known}")
-    return clips
+def _listed(data: Path) -> Iterator[ClipFile]:
+    """The clips of a manifest; photos of the same people may be listed too."""
+    for row in read_manifest(data):
+        if not row.is_photo:
+            yield ClipFile(row.name, row.path, row.identity, _landmarks(data, row.path), row.split)
 
 
 def _landmarks(data: Path, clip: Path) -> Path | None:
-    path = data / "landmarks" / f"{clip.stem}.npy"
+    path = data / LANDMARKS_FOLDER / f"{clip.stem}.npy"
     return path if path.is_file() else None
 
 
-def _walk(folder: Path) -> list[Path]:
-    found = []
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if path.name == "landmarks":
-                continue
-            found.extend([path] if _holds_frames(path) else _walk(path))
-        elif path.suffix.lower() in CLIP_SUFFIXES:
-            found.append(path)
-    return found
-
-
-def _holds_frames(folder: Path) -> bool:
-    return any(path.suffix.lower() in FRAME_SUFFIXES for path in folder.iterdir() if path.name[0] != ".")
+def _clip_paths(folder: Path) -> Iterator[Path]:
+    for listing in walk(folder, CLIP_SUFFIXES, skip={LANDMARKS_FOLDER}):
+        yield from listing.videos
+        if listing.photos and not listing.videos:  # beside videos they are previews
+            stacked = bool(stacked_count(listing.photos[0]))
+            yield from listing.photos if stacked else [listing.folder]
 
 
 def _bytes(path: Path) -> int:

@@ -6,12 +6,10 @@ pixels of the clip's frame, rows of NaN where no face was found. ``faceanim prep
 video, a folder of frames, or a picture of frames side by side.
 """
 
-import csv
 import json
 import logging
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,32 +19,18 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, read_landmarks
-from faceanim_cli.data.stacked_frames import open_frames, stacked_count
+from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
+from faceanim_cli.files import file_stamp
 from faceanim_cli.media import whole_file
-from faceanim_cli.media.find_files import FRAME_SUFFIXES
 from faceanim_cli.pictures import Floats, Frames, Landmarks, Progress
 
 CACHED_SIDE = 320  # pixels: frames are stored with at most this shorter side, enough for crops of 256
 CACHED_FPS = 15.0  # neighbouring frames of a talking face teach next to nothing apart
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ClipRecord:
-    """One row of the manifest."""
-
-    path: Path
-    landmarks: Path
-    identity: str
-    split: str
-
-    @property
-    def name(self) -> str:
-        """The clip's name without folder or suffix."""
-        return self.path.stem
 
 
 @dataclass(frozen=True)
@@ -59,55 +43,13 @@ class Clip:
     landmarks: Floats
 
 
-def read_manifest(data: Path) -> list[ClipRecord]:
-    """The clips of a data folder that have landmarks, in the manifest's order.
-
-    Raises:
-        UnreadableInputError: no manifest, a column missing, or no clip in it.
-    """
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; faceanim prepare makes one")
-    with manifest.open(newline="", encoding="utf-8-sig") as file:  # -sig: Excel writes a byte order mark
-        reader = csv.DictReader(file)
-        missing = {"file", "split", "identity"} - set(reader.fieldnames or ())
-        rows = list(reader)
-    if missing:
-        raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
-    records = [
-        ClipRecord(
-            data / row["file"],
-            data / "landmarks" / f"{Path(row['file']).stem}.npy",
-            row["identity"],
-            row["split"],
-        )
-        for row in rows
-    ]
-    records = [record for record in records if record.landmarks.is_file() and not is_photo(record.path)]
-    if not records:
-        raise UnreadableInputError(f"{manifest}: names no clip that has landmarks/<clip>.npy")
-    twice = [name for name, count in Counter(record.name for record in records).items() if count > 1]
-    if twice:
-        raise UnreadableInputError(
-            f"{manifest}: two clips are called {twice[0]} and would share their landmarks; rename one"
-        )
-    return records
-
-
-def is_photo(path: Path) -> bool:
-    """Whether a file of the manifest is a photo, for super-resolution, and no clip."""
-    return path.suffix.lower() in FRAME_SUFFIXES and not stacked_count(path)
-
-
-def open_clips(
-    records: Sequence[ClipRecord], cache: Path, progress: Progress | None = None
-) -> Iterator[Clip]:
+def open_clips(files: Sequence[ClipFile], cache: Path, progress: Progress | None = None) -> Iterator[Clip]:
     """The clips, decoded into ``cache`` unless they are there as they are now.
 
     Unreadable ones are skipped and logged.
 
     Args:
-        records: of ``read_manifest``.
+        files: of ``clip_files.clips_with_landmarks``.
         cache: a folder; about 300 KB for each frame kept.
         progress: told how many clips are open, and of how many.
 
@@ -116,12 +58,12 @@ def open_clips(
     """
     cache.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        futures = [pool.submit(_open_clip, record, cache) for record in records]
+        futures = [pool.submit(_open_clip, file, cache) for file in files]
         try:
             for done, future in enumerate(futures, start=1):
                 clip = future.result()
                 if progress is not None:
-                    progress(done, len(records))
+                    progress(done, len(files))
                 if clip is not None:
                     yield clip
         finally:  # an error, or nobody wants the rest
@@ -135,15 +77,16 @@ def cache_bytes(width: int, height: int, frames: int, fps: float) -> int:
     return round(frames / _step(fps) * width * scale * height * scale * 3)
 
 
-def _open_clip(record: ClipRecord, cache: Path) -> Clip | None:
-    frames_file, points_file = cache / f"{record.name}.frames.npy", cache / f"{record.name}.landmarks.npy"
-    stamp_file = cache / f"{record.name}.json"
-    cached = _cached(record, frames_file, points_file, stamp_file)
+def _open_clip(file: ClipFile, cache: Path) -> Clip | None:
+    name = file.path.stem
+    frames_file, points_file = cache / f"{name}.frames.npy", cache / f"{name}.landmarks.npy"
+    stamp_file = cache / f"{name}.json"
+    cached = _cached(file, frames_file, points_file, stamp_file)
     if cached is None:
         stamp_file.unlink(missing_ok=True)
-        stamp = _stamp(record)  # before decoding: should the clip change meanwhile, that will be noticed
+        stamp = _stamp(file)  # before decoding: should the clip change meanwhile, that will be noticed
         try:
-            _decode(record, frames_file, points_file)
+            _decode(file, frames_file, points_file)
             with whole_file(stamp_file) as partial:  # last: it means done
                 partial.write_text(json.dumps(stamp))
         except UnreadableInputError as error:
@@ -156,18 +99,18 @@ def _open_clip(record: ClipRecord, cache: Path) -> Clip | None:
         cached = np.load(frames_file, mmap_mode="r"), np.load(points_file)
     frames, landmarks = cached
     if len(landmarks) < 2:
-        log.warning("skipped: %s has fewer than two frames with a face", record.path)
+        log.warning("skipped: %s has fewer than two frames with a face", file.path)
         return None
-    return Clip(record.name, record.identity, frames[: len(landmarks)], landmarks)
+    return Clip(name, file.identity, frames[: len(landmarks)], landmarks)
 
 
 def _cached(
-    record: ClipRecord, frames_file: Path, points_file: Path, stamp_file: Path
+    file: ClipFile, frames_file: Path, points_file: Path, stamp_file: Path
 ) -> tuple[Frames, Landmarks] | None:
     """What the cache has of a clip, if it is whole and the clip has not changed since, or is gone."""
     try:
         stamp = json.loads(stamp_file.read_text())
-        if record.path.exists() and stamp != _stamp(record):
+        if file.path.exists() and stamp != _stamp(file):
             return None
         frames, landmarks = np.load(frames_file, mmap_mode="r"), np.load(points_file)
     except (OSError, ValueError, EOFError):  # not there, or cut off
@@ -176,21 +119,21 @@ def _cached(
     return (frames, landmarks) if whole else None
 
 
-def _stamp(record: ClipRecord) -> dict[str, Any]:
+def _stamp(file: ClipFile) -> dict[str, Any]:
     """What the cache of a clip depends on."""
     stamp: dict[str, Any] = {"side": CACHED_SIDE, "fps": CACHED_FPS}
-    for name, file in (("clip", record.path), ("landmarks", record.landmarks)):
-        if file.exists():
-            status = file.stat()
-            stamp[name] = [str(file.resolve()), status.st_size, status.st_mtime_ns]
+    for name, path in (("clip", file.path), ("landmarks", file.landmarks)):
+        if path is not None and path.exists():
+            stamp[name] = file_stamp(path)
     return stamp
 
 
-def _decode(record: ClipRecord, frames_file: Path, points_file: Path) -> None:
+def _decode(file: ClipFile, frames_file: Path, points_file: Path) -> None:
     """Write frames and landmarks; frames go to the file one by one, so memory does not grow with the clip."""
-    points = read_landmarks(record.landmarks)
+    assert file.landmarks is not None
+    points = read_landmarks(file.landmarks)
     kept: list[Floats] = []
-    with open_frames(record.path) as reader:
+    with open_frames(file.path) as reader:
         step, scale = _step(float(reader.fps)), _scale(reader.width, reader.height)
         size = (round(reader.width * scale), round(reader.height * scale))
         factors = np.array([size[0] / reader.width, size[1] / reader.height], np.float32)

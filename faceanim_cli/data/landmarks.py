@@ -16,6 +16,7 @@ from faceanim_cli.pictures import Floats, Points
 Anchors: TypeAlias = head_model.Anchors
 
 NUM_LANDMARKS = 68
+LANDMARKS_FOLDER = "landmarks"  # in a data folder, with <clip>.npy
 
 # The paper's ten (§3.1): eyes, brows, nose tip, mouth corners, lips, chin.
 PAPER_ANCHORS: Anchors = (

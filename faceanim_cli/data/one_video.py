@@ -1,7 +1,6 @@
 """One video to its clips and their landmarks."""
 
 import contextlib
-import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from faceanim_cli.data.sequences import (
     face_sequences,
 )
 from faceanim_cli.data.sources import Source, file_name
-from faceanim_cli.data.vox_metadata import VoxClip, listed_sequences
+from faceanim_cli.data.vox_metadata import VoxRow, listed_sequences
 from faceanim_cli.errors import NoFaceError
 from faceanim_cli.faces.framing import Box, crop_image
 from faceanim_cli.faces.tracking import Detector, FaceTrack, track_face
+from faceanim_cli.files import file_sha256
 from faceanim_cli.media import FrameSource, VideoReader, VideoWriter, whole_file
 from faceanim_cli.media.video_reader import sample_step
 from faceanim_cli.pictures import Image, Landmarks, Points
@@ -92,7 +92,7 @@ class Workshop:
     stopping: Callable[[], bool]
 
 
-def prepare_video(source: Source, workshop: Workshop, listed: list[VoxClip] | None = None) -> PreparedVideo:
+def prepare_video(source: Source, workshop: Workshop, listed: list[VoxRow] | None = None) -> PreparedVideo:
     """Write the clips of a video, and ``landmarks/<clip>.npy`` for each; files appear whole or not at all.
 
     The video is decoded twice: once to find the clips, once to cut them.
@@ -124,7 +124,7 @@ def prepare_video(source: Source, workshop: Workshop, listed: list[VoxClip] | No
 
 
 def _sequences(
-    source: Source, video: FrameSource, workshop: Workshop, listed: list[VoxClip] | None
+    source: Source, video: FrameSource, workshop: Workshop, listed: list[VoxRow] | None
 ) -> list[Sequence | Dropped]:
     if listed is not None:
         return listed_sequences(listed, video.fps, (video.width, video.height), workshop.sequences)
@@ -225,15 +225,6 @@ def _described(
         landmarks=ESTIMATED if given is None else GIVEN,
         sha256=file_sha256(path),
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _track_in_clip(sequence: Sequence, crop: Box, clip: VideoReader, workshop: Workshop) -> FaceTrack:

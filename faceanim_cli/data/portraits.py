@@ -1,9 +1,8 @@
 """Portrait photos cut into pairs for super-resolution: what the picture should be, and what it comes in as.
 
-A data folder as in ``faceanim_cli.data.clips``; here the rows count whose file lies in its folder ``photos``.
+A data folder's manifest lists them beside its clips.
 """
 
-import csv
 import io
 import logging
 import math
@@ -17,6 +16,7 @@ import torch
 from PIL import Image as PillowImage
 from torch.utils.data import Dataset
 
+from faceanim_cli.data.manifest import read_manifest
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import FRAME_SCALE, Box, frame_crop
@@ -165,21 +165,13 @@ def load_portraits(data: Path, split: str) -> list[Portrait]:
     Raises:
         UnreadableInputError: no manifest, a column missing.
     """
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise UnreadableInputError(f"{data}: no manifest.csv in this folder; give --data a prepared folder")
-    with manifest.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"file", "split", "identity"} - set(rows[0] if rows else ())
-    if missing:
-        raise UnreadableInputError(f"{manifest}: lacks the columns {', '.join(sorted(missing))}")
     detector = FaceDetector()
     portraits = []
-    for row in rows:
-        if Path(row["file"]).parent.name != "photos" or row["split"] != split:
+    for row in read_manifest(data):
+        if not row.is_photo or row.split != split:
             continue
         try:
-            image = read_photo(data / row["file"])
+            image = read_photo(row.path)
         except UnreadableInputError as error:
             log.warning("skipped: %s", error)
             continue
@@ -187,7 +179,7 @@ def load_portraits(data: Path, split: str) -> list[Portrait]:
         height, width = image.shape[:2]
         side = min(height, width) / FRAME_SCALE
         face = faces[0] if faces else Box((width - side) / 2, (height - side) / 2, side, side)
-        portraits.append(Portrait(Path(row["file"]).stem, row["identity"], image, face))
+        portraits.append(Portrait(row.path.stem, row.identity, image, face))
     return portraits
 
 

@@ -1,6 +1,5 @@
 """Folders of videos to training data: clips, landmarks and a manifest (paper, section 4)."""
 
-import csv
 import logging
 import os
 import re
@@ -20,19 +19,18 @@ import torch
 from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.journal import Journal
 from faceanim_cli.data.landmark_model import LandmarkModel
+from faceanim_cli.data.manifest import MANIFEST, has_manifest, read_manifest, write_manifest, write_table
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, Workshop, prepare_video
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart
 from faceanim_cli.data.splits import split_people
-from faceanim_cli.data.vox_metadata import VoxClip, read_vox_metadata
+from faceanim_cli.data.vox_metadata import VoxRow, read_vox_metadata
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector
-from faceanim_cli.media import whole_file
 from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
-MANIFEST = "manifest.csv"
 DROPPED = "dropped.csv"
 COLUMNS = (
     *("file", "split", "identity", "source", "start", "frames", "fps", "width", "height"),
@@ -166,7 +164,7 @@ def _work(
     todo: Sequence[Source],
     out: Path,
     settings: PreparationSettings,
-    listed: Mapping[str, list[VoxClip]] | None,
+    listed: Mapping[str, list[VoxRow]] | None,
     journal: Journal,
     total: int,
     progress: Progress | None,
@@ -255,27 +253,16 @@ def _finish(
         }
         rows.append({column: values[column] for column in COLUMNS})
     if rows:  # a manifest means that there is something to train on
-        _write_csv(out / MANIFEST, COLUMNS, rows)
+        write_manifest(out, COLUMNS, rows)
     lost = [{"source": source, **asdict(item)} for source, item in dropped]
-    _write_csv(out / DROPPED, ("source", "start", "stop", "reason", "detail"), lost)
+    write_table(out / DROPPED, ("source", "start", "stop", "reason", "detail"), lost)
     final = [PreparedClip(**{**asdict(c), "split": c.split or drawn[c.identity]}) for c in clips]
     return Preparation(out, final, dropped)
 
 
 def _splits_before(out: Path) -> dict[str, str]:
     """Who is on which side by the manifest that is there, which people may have edited."""
-    path = out / MANIFEST
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return {row["identity"]: row["split"] for row in csv.DictReader(file)}
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    return {row.identity: row.split for row in read_manifest(out)} if has_manifest(out) else {}
 
 
 def _renamed(sources: Sequence[Source], journal: Journal) -> list[Source]:

@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import FrameSource, open_video
+from faceanim_cli.media.find_files import FRAME_SUFFIXES
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
 from faceanim_cli.media.photo_reader import read_photo
 from faceanim_cli.media.video_reader import sample_step
@@ -88,3 +89,8 @@ def stacked_count(path: Path) -> int:
     except (OSError, PillowImage.DecompressionBombError):  # what is wrong with it, its reader will say
         return 0
     return width // height if height and width % height == 0 and width >= 2 * height else 0
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file is one photo: a picture that is no row of frames."""
+    return path.suffix.lower() in FRAME_SUFFIXES and not stacked_count(path)

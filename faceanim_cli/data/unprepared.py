@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from faceanim_cli.data.prepare import MANIFEST, PreparationSettings, prepare
+from faceanim_cli.data.manifest import MANIFEST, has_manifest
+from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sources import find_sources
 from faceanim_cli.pictures import Progress
 
@@ -36,18 +37,18 @@ def prepared_folder(
     Raises:
         FaceanimError: as ``prepare``.
     """
-    if (data / MANIFEST).is_file():
+    if has_manifest(data):
         return data
     whole = data.resolve()  # "." has no name
     beside = whole.with_name(whole.name + SUFFIX)
-    if (beside / MANIFEST).is_file():
+    if has_manifest(beside):
         report(f"{data} was prepared before: {beside}; faceanim prepare {data} -o {beside} adds new videos")
     elif _first_process():
         count = len(find_sources([data]))  # raises where there is nothing to prepare
         report(f"{data} has no {MANIFEST}: its videos are prepared first ({count}), into {beside}")
         report(str(prepare([data], beside, settings or PreparationSettings(), report, progress)))
     else:
-        while not (beside / MANIFEST).is_file():  # should the first fail, its launcher ends us
+        while not has_manifest(beside):  # should the first fail, its launcher ends us
             time.sleep(LOOK_EVERY)
     return beside
 

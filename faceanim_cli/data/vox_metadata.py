@@ -19,7 +19,7 @@ SPLITS = {"train": "train", "test": "val", "val": "val"}
 
 
 @dataclass(frozen=True)
-class VoxClip:
+class VoxRow:
     """One row."""
 
     video_id: str
@@ -39,7 +39,7 @@ class VoxClip:
         return "#".join([*parts, *reversed(self.video_id.split("#")), f"{self.start:06d}", f"{self.end:06d}"])
 
 
-def read_vox_metadata(path: Path) -> dict[str, list[VoxClip]]:
+def read_vox_metadata(path: Path) -> dict[str, list[VoxRow]]:
     """The rows by the name of their video file, without suffix.
 
     Raises:
@@ -53,7 +53,7 @@ def read_vox_metadata(path: Path) -> dict[str, list[VoxClip]]:
     missing = COLUMNS - set(reader.fieldnames or ())
     if missing:
         raise UnreadableInputError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
-    clips: dict[str, list[VoxClip]] = {}
+    clips: dict[str, list[VoxRow]] = {}
     for number, row in enumerate(reader, start=2):
         try:
             clip = _parse(row)
@@ -66,7 +66,7 @@ def read_vox_metadata(path: Path) -> dict[str, list[VoxClip]]:
 
 
 def listed_sequences(
-    clips: list[VoxClip], fps: Fraction, size: tuple[int, int], settings: SequenceSettings
+    clips: list[VoxRow], fps: Fraction, size: tuple[int, int], settings: SequenceSettings
 ) -> list[Sequence | Dropped]:
     """The rows as frames and squares of a video of any rate and size, by their start.
 
@@ -101,7 +101,7 @@ def listed_sequences(
     return found
 
 
-def _parse(row: dict[str, str]) -> VoxClip:
+def _parse(row: dict[str, str]) -> VoxRow:
     if absent := sorted(column for column in COLUMNS if row[column] is None):  # the line ends early
         raise ValueError(f"no {', '.join(absent)}")
     box = tuple(int(part) for part in row["bbox"].split("-"))
@@ -114,7 +114,7 @@ def _parse(row: dict[str, str]) -> VoxClip:
     partition = (row.get("partition") or "").strip()
     if partition and partition not in SPLITS:
         raise ValueError(f"partition {partition!r} is neither train nor test")
-    return VoxClip(
+    return VoxRow(
         row["video_id"],
         start,
         end,

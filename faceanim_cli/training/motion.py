@@ -14,7 +14,8 @@ import cv2
 from lightning_fabric import Fabric
 from torch import nn
 
-from faceanim_cli.data.clips import Clip, open_clips, read_manifest
+from faceanim_cli.data.clip_files import clips_with_landmarks
+from faceanim_cli.data.clips import Clip, open_clips
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, Anchors
 from faceanim_cli.data.pairs import Augmentation, PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError
@@ -87,7 +88,7 @@ def training_clips(settings: ClipSettings, fabric: Fabric) -> Clips:
     # Decoding runs clips side by side anyway. And a loader process forked after OpenCV's own threads have run
     # would wait for them for ever if it set their number itself.
     cv2.setNumThreads(1)
-    records = read_manifest(settings.data)
+    records = clips_with_landmarks(settings.data)
     cache = settings.cache or settings.out / "cache"
     with fabric.rank_zero_first():  # the first process fills the cache
         train = list(open_clips([r for r in records if r.split == "train"], cache))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from faceanim_cli.data.check import check_data
-from faceanim_cli.data.one_video import file_sha256
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.media import VideoWriter
 from tests.data.conftest import face_landmarks
 

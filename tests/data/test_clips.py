@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceanim_cli.data.clips import ClipRecord, open_clips, read_manifest
+from faceanim_cli.data.clip_files import ClipFile, clips_with_landmarks
+from faceanim_cli.data.clips import open_clips
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoWriter
 from tests.data.conftest import centroids, draw_dots, face_landmarks
@@ -34,11 +35,11 @@ def numbered_landmarks(count):
 
 @pytest.fixture
 def make_record(tmp_path):
-    def make(name, frames, landmarks, fps=Fraction(30)) -> ClipRecord:
+    def make(name, frames, landmarks, fps=Fraction(30)) -> ClipFile:
         (tmp_path / "landmarks").mkdir(exist_ok=True)
         np.save(tmp_path / "landmarks" / f"{name}.npy", landmarks)
         path = write_video(tmp_path / f"{name}.mp4", frames, fps)
-        return ClipRecord(path, tmp_path / "landmarks" / f"{name}.npy", "someone", "train")
+        return ClipFile(name, path, "someone", tmp_path / "landmarks" / f"{name}.npy", "train")
 
     return make
 
@@ -54,7 +55,7 @@ class TestManifest:
             np.save(tmp_path / "landmarks" / f"{name}.npy", np.zeros((1, 68, 2)))
         rows = "identity,file,split,fps\nx,clips/b.mp4,train,25\ny,clips/a.mp4,val,\nz,photos/c.png,train,\n"
         (tmp_path / "manifest.csv").write_text(rows)
-        b, a = read_manifest(tmp_path)
+        b, a = clips_with_landmarks(tmp_path)
         assert (b.name, b.identity, b.split) == ("b", "x", "train")
         assert (a.name, a.identity, a.split) == ("a", "y", "val")
         assert b.path == tmp_path / "clips" / "b.mp4"
@@ -62,30 +63,30 @@ class TestManifest:
 
     def test_a_missing_manifest(self, tmp_path):
         with pytest.raises(UnreadableInputError, match=r"manifest\.csv"):
-            read_manifest(tmp_path)
+            clips_with_landmarks(tmp_path)
 
     def test_missing_columns_are_named(self, tmp_path):
         (tmp_path / "manifest.csv").write_text("file,person\na.mp4,x\n")
         with pytest.raises(UnreadableInputError, match="identity, split"):
-            read_manifest(tmp_path)
+            clips_with_landmarks(tmp_path)
 
     @pytest.mark.parametrize("text", ["", COLUMNS, COLUMNS + "a.mp4,train,x\n"])
     def test_no_usable_clip(self, tmp_path, text):
         (tmp_path / "manifest.csv").write_text(text)
         with pytest.raises(UnreadableInputError, match=r"manifest\.csv"):
-            read_manifest(tmp_path)
+            clips_with_landmarks(tmp_path)
 
     def test_an_empty_table_does_not_lack_its_columns(self, tmp_path):
         (tmp_path / "manifest.csv").write_text(COLUMNS)
         with pytest.raises(UnreadableInputError) as error:
-            read_manifest(tmp_path)
+            clips_with_landmarks(tmp_path)
         assert "column" not in str(error.value)
 
     def test_a_table_that_excel_saved(self, tmp_path):
         (tmp_path / "landmarks").mkdir()
         np.save(tmp_path / "landmarks" / "a.npy", np.zeros((1, 68, 2)))
         (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + (COLUMNS + "a.mp4,train,Zoë\n").encode())
-        assert read_manifest(tmp_path)[0].identity == "Zoë"
+        assert clips_with_landmarks(tmp_path)[0].identity == "Zoë"
 
 
 class TestDecoding:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from faceanim_cli.data import prepare as prepare_module
-from faceanim_cli.data.clips import open_clips, read_manifest
-from faceanim_cli.data.one_video import file_sha256
+from faceanim_cli.data.clip_files import clips_with_landmarks
+from faceanim_cli.data.clips import open_clips
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sequences import SequenceSettings
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
+from faceanim_cli.files import file_sha256
 from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 
 WIDTH, HEIGHT = 320, 256
@@ -118,7 +119,7 @@ class TestWhatIsWritten:
         for name in ("a", "b", "c"):
             make_video(f"{name}.mp4", tint=ord(name) - 97)
         prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
-        records = read_manifest(tmp_path / "out")
+        records = clips_with_landmarks(tmp_path / "out")
         clips = list(open_clips(records, tmp_path / "cache"))
         assert [clip.identity for clip in clips] == ["a", "b", "c"]
         assert {clip.frames.shape for clip in clips} == {(4, 64, 64, 3)}  # every other frame of 25 a second
