@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.batch.pool import WorkerDied, WorkerEvent
-from faceanim_cli.batch.worker import BatchJob, WorkerSlot, animate_item
+from faceanim_cli.batch.worker import BatchJob, WorkerLostError, WorkerSlot, animate_item
 from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media.atomic_file import remove_leftovers
 
@@ -77,13 +77,14 @@ class RayPool:
             ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=0.5)
         number, _ = self._running.pop(ready[0])
         try:
-            event: ItemReport | FaceanimError = self._ray.get(ready[0])
+            event: ItemReport | WorkerDied | FaceanimError = self._ray.get(ready[0])
         except self._ray.exceptions.RayError as error:
-            # Where only the connection is lost the worker may still be at work: not beside its successor.
-            self._ray.kill(self._actors.pop(number))
-            return number, WorkerDied(type(error).__name__)
+            event = WorkerDied(type(error).__name__)
         if isinstance(event, FaceanimError):
             raise event
+        if isinstance(event, WorkerDied):
+            # Where only the connection is lost the worker may still be at work: not beside its successor.
+            self._ray.kill(self._actors.pop(number))
         return number, event
 
     def _connect(self, address: str) -> None:
@@ -131,8 +132,8 @@ class _Worker:
         self._animator: Animator | None = None
         self._stop = threading.Event()
 
-    def animate(self, item: BatchItem) -> ItemReport | FaceanimError | None:
-        """The item's report; the fault that keeps this worker from animating anything; None if stopped."""
+    def animate(self, item: BatchItem) -> ItemReport | WorkerDied | FaceanimError | None:
+        """The item's report; why this worker, or every worker, can animate nothing; None if stopped."""
         try:
             if self._animator is None:
                 os.chdir(self._folder)  # from where relative paths count
@@ -140,8 +141,10 @@ class _Worker:
             return animate_item(self._job, self._animator, item, self._check)
         except FaceanimError as error:
             return error
+        except WorkerLostError as error:
+            return WorkerDied(str(error))
         except Exception as error:  # of loading: animate_item() raises none
-            return FaceanimError(f"a worker cannot begin: {type(error).__name__}: {error}")
+            return WorkerDied(f"{type(error).__name__}: {error}", started=False)
         except _Stopped:
             return None
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
+from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.atomic_file import remove_leftovers
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 2  # for an item whose worker dies: it may have been the item that needed too much memory, or not
+ATTEMPTS = 2  # for an item whose worker dies, and for a worker that dies as it starts: once may be bad luck
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class FramesDone:
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """A worker is gone without a word: out of memory, killed, its machine lost."""
+    """A worker with an item is gone: killed, out of memory, its machine or its GPU lost."""
 
     reason: str
+    started: bool = True
+    """Whether it had loaded the networks. If not, its item has nothing to do with it."""
 
 
 WorkerEvent: TypeAlias = FramesDone | ItemReport | WorkerDied
@@ -42,10 +45,10 @@ class WorkerPool(Protocol):
         """Give an item to a worker (0 to size - 1) that has none. One that died is replaced."""
 
     def wait(self) -> tuple[int, WorkerEvent]:
-        """The next that happens, and to which worker.
+        """The next event of a worker that has an item, and which worker; what befalls an idle one is none.
 
         Raises:
-            FaceanimError: a worker cannot begin at all: weights, device.
+            FaceanimError: no worker could begin: weights, device.
         """
 
 
@@ -55,38 +58,54 @@ def run_in_pool(
     """Have all items animated by a pool, each to its end once.
 
     Raises:
-        FaceanimError: as :meth:`WorkerPool.wait`.
+        FaceanimError: as :meth:`WorkerPool.wait`, or all workers die as they start.
     """
     queue = PhotoQueue(items)
-    at_work: dict[int, BatchItem] = {}
-
-    def start_next(worker: int) -> None:
-        item = queue.next_for(worker)
-        if item is not None:
-            at_work[worker] = item
-            pool.start(worker, item)
-
-    for worker in range(pool.size):
-        start_next(worker)
+    idle, at_work = set(range(pool.size)), dict[int, BatchItem]()
     deaths: Counter[BatchItem] = Counter()
-    while at_work:
+    false_starts: Counter[int] = Counter()
+
+    def hand_out() -> bool:
+        """Whether there is anybody to wait for."""
+        for worker in sorted(idle):
+            item = queue.next_for(worker)
+            if item is not None:
+                idle.remove(worker)
+                at_work[worker] = item
+                pool.start(worker, item)
+        return bool(at_work)
+
+    while hand_out():
         worker, event = pool.wait()
+        item = at_work[worker]
         if isinstance(event, FramesDone):
-            listener.frames(at_work[worker], event.frames, event.expected)
+            listener.frames(item, event.frames, event.expected)
             continue
-        item = at_work.pop(worker)
+        del at_work[worker]
+        idle.add(worker)
         if isinstance(event, ItemReport):
             yield event
-        else:
+            continue
+        remove_leftovers(item.output)
+        if event.started:
+            false_starts[worker] = 0
             deaths[item] += 1
-            remove_leftovers(item.output)
-            if deaths[item] < ATTEMPTS:
-                logger.warning("a worker died (%s): %s is tried again", event.reason, item.output)
-                queue.put_back(item)
-            else:
-                error = f"its worker died, {ATTEMPTS} times ({event.reason})"
-                yield ItemReport.of(item, "failed", error=error)
-        start_next(worker)
+        else:
+            false_starts[worker] += 1
+        if false_starts[worker] == ATTEMPTS:
+            idle.remove(worker)
+            if not idle and not at_work:
+                raise FaceanimError(f"workers cannot begin: {event.reason}; ask for fewer --workers")
+            logger.warning("a worker cannot begin (%s); the others go on without it", event.reason)
+        if deaths[item] == ATTEMPTS:
+            error = f"its worker died, {ATTEMPTS} times ({event.reason})"
+            yield ItemReport.of(item, "failed", error=error)
+        else:
+            queue.put_back(item)
+            if event.started:
+                logger.warning(
+                    "%s + %s: its worker died (%s); tried again", item.photo, item.driver, event.reason
+                )
 
 
 class PhotoQueue:

@@ -1,6 +1,9 @@
 """Many animations: one failure stops nothing but its own item, and an interrupted batch can go on."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +11,10 @@ from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
 from faceanim_cli.batch.pool import run_in_pool
 from faceanim_cli.batch.processes import ProcessPool
 from faceanim_cli.batch.report import ReportFile, read_report, split_done
-from faceanim_cli.batch.worker import BatchJob, animate_item
+from faceanim_cli.batch.worker import BatchJob, WorkerLostError, animate_item
 from faceanim_cli.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class BatchSettings:
     resume: bool = False
     """Leave out what is there and whole."""
     report: Path | None = None
-    """Where a line goes for each item; see ``batch_report.py``."""
+    """Where a line goes for each item; see ``report.py``."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,15 @@ def run_batch(
     found = len(reports)
     listener.there_already(found)
     file = None if settings.report is None else ReportFile(settings.report, keep=reports)
-    try:
-        for report in _results(job, items, listener, settings):
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            stack.callback(file.close)
+        # Closed, so that workers end before an error that is raised in here goes on.
+        for report in stack.enter_context(contextlib.closing(_results(job, items, listener, settings))):
             if file is not None:
                 file.add(report)
             reports.append(report)
             listener.item(report)
-    finally:
-        if file is not None:
-            file.close()
     return BatchOutcome(tuple(reports), found)
 
 
@@ -98,7 +103,7 @@ def prepare_outputs(job: BatchJob, items: Sequence[BatchItem]) -> None:
 
 def _results(
     job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, settings: BatchSettings
-) -> Iterator[ItemReport]:
+) -> Generator[ItemReport]:
     if not items:
         return
     workers = min(settings.workers or 1, len(items))
@@ -108,17 +113,32 @@ def _results(
         with RayPool(job, settings.cluster, settings.workers, len(items)) as pool:
             yield from run_in_pool(pool, items, listener)
     elif workers > 1:
-        with ProcessPool(job, workers) as pool:
-            yield from run_in_pool(pool, items, listener)
+        yield from _animate_in_processes(job, items, listener, workers)
     else:
         yield from _animate_here(job, items, listener)
 
 
+def _animate_in_processes(
+    job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, workers: int
+) -> Iterator[ItemReport]:
+    with ProcessPool(job, workers) as pool:
+        yield from run_in_pool(pool, items, listener)
+
+
 def _animate_here(job: BatchJob, items: Sequence[BatchItem], listener: BatchListener) -> Iterator[ItemReport]:
+    """One by one in this process, as long as its GPU works; then in another, which it may work for."""
     animator = job.animator()
-    for item in items:
+    left = deque(items)
+    while left:
 
-        def tell(done: int, expected: int | None, item: BatchItem = item) -> None:
-            listener.frames(item, done, expected)
+        def tell(done: int, expected: int | None) -> None:
+            listener.frames(left[0], done, expected)
 
-        yield animate_item(job, animator, item, tell)
+        try:
+            report = animate_item(job, animator, left[0], tell)
+        except WorkerLostError as error:
+            logger.warning("%s + %s: %s; tried again in a new process", left[0].photo, left[0].driver, error)
+            yield from _animate_in_processes(job, list(left), listener, 1)
+            return
+        left.popleft()
+        yield report

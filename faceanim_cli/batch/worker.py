@@ -12,6 +12,8 @@ from faceanim_cli.media.atomic_file import remove_leftovers
 from faceanim_cli.pictures import Progress
 
 if TYPE_CHECKING:  # a dry run need not wait for torch
+    import torch
+
     from faceanim_cli.animation.animator import Animator
     from faceanim_cli.animation.result import AnimationResult
 
@@ -52,13 +54,18 @@ class BatchJob(Protocol):
         """Animate one photo with one driver into one file, which appears when it is whole."""
 
 
+class WorkerLostError(Exception):
+    """This process can animate nothing any more: its GPU refuses all work. Another process may."""
+
+
 def animate_item(
-    job: BatchJob,
-    animator: "Animator",
-    item: BatchItem,
-    progress: Progress | None = None,
+    job: BatchJob, animator: "Animator", item: BatchItem, progress: Progress | None = None
 ) -> ItemReport:
-    """Animate one item. What goes wrong is in the report; nothing but an interruption is raised."""
+    """Animate one item. What goes wrong is in the report.
+
+    Raises:
+        WorkerLostError: it went wrong so that this process is of no use for the other items either.
+    """
     start = time.perf_counter()
     try:
         remove_leftovers(item.output)
@@ -71,5 +78,22 @@ def animate_item(
     else:
         seconds = round(time.perf_counter() - start, 3)
         return ItemReport.of(item, "done", frames=result.frames, fps=result.fps, seconds=seconds)
+    check_device(animator.device)
     reason = " ".join(reason.split())
     return ItemReport.of(item, "failed", seconds=round(time.perf_counter() - start, 3), error=reason)
+
+
+def check_device(device: "torch.device") -> None:
+    """After a failure: an illegal memory access on CUDA fails everything that its process asks for later.
+
+    Raises:
+        WorkerLostError: that has happened.
+    """
+    if device.type != "cuda":
+        return
+    import torch  # noqa: PLC0415 (not needed for a dry run)
+
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        raise WorkerLostError(str(error).partition("\n")[0]) from error

@@ -3,19 +3,24 @@
 import importlib.util
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from faceanim_cli.batch.items import BatchItem
-from faceanim_cli.batch.pool import PhotoQueue
+from faceanim_cli.batch.items import BatchItem, ItemReport
+from faceanim_cli.batch.pool import FramesDone, PhotoQueue, WorkerDied, WorkerEvent, run_in_pool
 from faceanim_cli.batch.run import BatchSettings, run_batch
+from faceanim_cli.batch.worker import WorkerLostError, check_device
 from faceanim_cli.errors import FaceanimError, UsageError, WeightsError
 from tests.batch import text_job
 from tests.batch.text_job import Recorder, TextJob
@@ -66,37 +71,178 @@ def test_what_is_put_back_is_given_out_again(tmp_path: Path) -> None:
     assert queue.next_for(1) == item
 
 
+# --- what the death of a worker costs
+
+
+class ScriptedPool:
+    """Workers that do what a script says: for each photo, the events before it is done."""
+
+    def __init__(self, size: int, script: dict[str, list[WorkerEvent]]) -> None:
+        self.size, self._script = size, script
+        self._running: dict[int, BatchItem] = {}
+        self.starts = 0
+
+    def start(self, worker: int, item: BatchItem) -> None:
+        assert worker not in self._running
+        self._running[worker] = item
+        self.starts += 1
+
+    def wait(self) -> tuple[int, WorkerEvent]:
+        worker, item = min(self._running.items(), key=lambda running: running[0])
+        events = self._script.get(item.photo.stem)
+        event = events.pop(0) if events else ItemReport.of(item, "done")
+        if not isinstance(event, FramesDone):
+            del self._running[worker]
+        return worker, event
+
+
+def finish(pool: ScriptedPool, batch: list[BatchItem]) -> dict[str, str | None]:
+    """What became of each item: None, or why it failed."""
+    return {Path(r.output).stem: r.error for r in run_in_pool(pool, batch, Recorder())}
+
+
+def test_an_item_is_tried_again_once(tmp_path: Path) -> None:
+    died = WorkerDied("signal 9")
+    pool = ScriptedPool(1, {"a": [died], "b": [FramesDone(1, 2), died, died]})
+    assert finish(pool, items(tmp_path, "a", "b", "c", drivers=1)) == {
+        "a-0": None,
+        "b-0": "its worker died, 2 times (signal 9)",
+        "c-0": None,
+    }
+
+
+def test_what_a_dead_worker_leaves_is_taken_by_one_that_is_idle(tmp_path: Path) -> None:
+    unborn = WorkerDied("signal 9", started=False)
+    pool = ScriptedPool(2, {"a": [unborn, unborn]})
+    assert finish(pool, items(tmp_path, "a", "b", drivers=1)) == {"a-0": None, "b-0": None}
+
+
+def test_a_worker_that_cannot_begin_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    unborn = WorkerDied("signal 9", started=False)
+    pool = ScriptedPool(2, {"a": [unborn, unborn]})
+    batch = items(tmp_path, "a", "b", drivers=3)
+    assert finish(pool, batch) == {item.output.stem: None for item in batch}
+    assert "a worker cannot begin (signal 9); the others go on without it" in caplog.text
+
+
+def test_when_no_worker_can_begin_the_batch_ends_and_blames_no_item(tmp_path: Path) -> None:
+    pool = ScriptedPool(2, {name: [WorkerDied("signal 9", started=False)] * 9 for name in "ab"})
+    with pytest.raises(FaceanimError, match=r"workers cannot begin: signal 9; ask for fewer --workers"):
+        finish(pool, items(tmp_path, "a", "b", drivers=9))
+    assert pool.starts == 4
+
+
 # --- processes
 
 
 @posix
-def test_processes_do_every_item_though_one_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    batch = items(tmp_path, "a", "fragile", "faceless", "deadly", drivers=1)
+def test_processes_do_every_item_though_some_die(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ["a", "fragile", "faceless", "deadly", "mumbling"]
+    batch = items(tmp_path, *names, drivers=1)
     recorder, log = Recorder(), tmp_path / "log"
     with caplog.at_level(logging.WARNING):
         outcome = run_batch(TextJob(log), batch, recorder, BatchSettings(workers=2))
     reports = {Path(report.photo).stem: report for report in outcome.reports}
-    assert len(outcome.reports) == 4
+    assert len(outcome.reports) == len(names)
+    failed = ("deadly", "faceless")
     assert {name: report.status for name, report in reports.items()} == {
-        "a": "done",
-        "fragile": "done",
-        "faceless": "failed",
-        "deadly": "failed",
+        name: "failed" if name in failed else "done" for name in names
     }
     assert reports["deadly"].error == "its worker died, 2 times (signal 9)"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-0.mp4", "fragile-0.mp4"]
+    done = {f"{name}-0.mp4" for name in names if name not in failed}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == done
     ends = Counter(line for line in log.read_text().splitlines() if line.startswith("end"))
-    assert ends == {"end a-0.mp4": 1, "end fragile-0.mp4": 1}
+    assert ends == {f"end {name}": 1 for name in done}
     assert ("a-0.mp4", 2, 2) in recorder.seen  # frames are told
     assert "WorkerSlot(worker=1, workers=2)" in log.read_text()
-    assert "fragile-0.mp4 is tried again" in caplog.text
+    assert "fragile.jpg + 0.mp4: its worker died (signal 9); tried again" in caplog.text
+    assert "mumbling.jpg + 0.mp4: its worker died (exit code 1); tried again" in caplog.text
+
+
+@posix
+def test_the_death_of_idle_workers_and_of_those_that_start_costs_no_item(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One worker dies as it starts, twice; the next has nothing to do any more when it dies."""
+    batch = items(tmp_path, "slow", "leaving", drivers=1)
+    with caplog.at_level(logging.WARNING):
+        outcome = run_batch(TextJob(tmp_path / "log"), batch, Recorder(), BatchSettings(workers=2))
+    assert sorted(report.status for report in outcome.reports) == ["done", "done"]
+    assert caplog.text == ""
+    outcome = run_batch(
+        TextJob(tmp_path / "log", "deadly"), batch[1:] * 2, Recorder(), BatchSettings(workers=2)
+    )
+    assert [report.status for report in outcome.reports] == ["done", "done"]
+
+
+def test_workers_start_where_pipes_are_not_of_the_class_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where they are PipeConnections."""
+
+    class PipeConnection:
+        def __init__(self, pipe: Any) -> None:
+            self._pipe = pipe
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._pipe, name)
+
+    real = BaseContext.Pipe
+
+    def pipe(context: Any) -> Any:
+        ours, theirs = real(context)
+        return PipeConnection(ours), theirs
+
+    monkeypatch.setattr(BaseContext, "Pipe", pipe)
+    outcome = run_batch(TextJob(tmp_path / "log"), items(tmp_path, "a"), Recorder(), BatchSettings(workers=2))
+    assert [report.status for report in outcome.reports] == ["done", "done"]
+
+
+def test_a_process_whose_gpu_is_lost_retires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one process too: what is left is done in another one."""
+
+    def fail(device: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    monkeypatch.setattr("torch.cuda.synchronize", fail)
+    batch = items(tmp_path, "a", "poisoned", "faceless", "b", drivers=1)
+    outcome = run_batch(TextJob(tmp_path / "log"), batch, Recorder())
+    assert {Path(r.photo).stem: r.status for r in outcome.reports} == {
+        "a": "done",
+        "poisoned": "done",
+        "faceless": "failed",
+        "b": "done",
+    }
+    loads = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("load")]
+    assert loads == ["load None", "load WorkerSlot(worker=0, workers=1)"]
+    said = "CUDA error: an illegal memory access was encountered; tried again in a new process\n"
+    assert caplog.text.endswith(f"poisoned.jpg + 0.mp4: {said}")
+    with pytest.raises(WorkerLostError, match=r"^CUDA error: an illegal memory access was encountered$"):
+        check_device(torch.device("cuda"))
+    check_device(torch.device("cpu"))
+
+
+def test_workers_end_before_an_error_of_their_batch_is_told(tmp_path: Path) -> None:
+    """Such as a report whose disk is full, or a pipe that nobody reads any more."""
+
+    class Unheard(Recorder):
+        def item(self, report: ItemReport) -> None:
+            raise BrokenPipeError
+
+    batch = items(tmp_path, "a", "slow", drivers=1)
+    with pytest.raises(BrokenPipeError):
+        run_batch(TextJob(tmp_path / "log"), batch, Unheard(), BatchSettings(workers=2))
+    assert multiprocessing.active_children() == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-0.mp4"]
 
 
 @pytest.mark.parametrize(
     ("device", "kind", "said"),
     [
         ("none", WeightsError, "no such weights"),
-        ("broken", FaceanimError, "begin: MemoryError: no room"),
+        ("broken", FaceanimError, "cannot begin: MemoryError: no room; ask for fewer --workers"),
     ],
 )
 def test_a_worker_that_cannot_begin_ends_the_batch(

@@ -1,7 +1,10 @@
 """Jobs that need no networks: an item becomes a text file, and some items go wrong in a certain way."""
 
+import multiprocessing
 import os
 import signal
+import struct
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +21,12 @@ from faceanim_cli.pictures import Progress
 class TextJob:
     """Writes the names of photo and driver. What a photo is called says what happens to it:
 
-    faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each time; fragile: only the
-    first time; slow: takes 20 frames of 0.1 s.
+    faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each time; slow: takes 20 frames
+    of 0.1 s. Only the first time: fragile kills its process; mumbling lets it hang up in the middle of a
+    message; poisoned makes its GPU fail for good. leaving kills its process when it is done and idle.
+
+    A device "none" has no weights, "broken" fails to load; "deadly" kills each process that loads, but for
+    the worker 0.
     """
 
     log: Path
@@ -33,8 +40,10 @@ class TextJob:
             raise WeightsError("no.safetensors: no such weights file")
         if self.device == "broken":
             raise MemoryError("no room")
+        if self.device == "deadly" and slot is not None and slot.worker > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
         self._note(f"load {slot}")
-        return object()
+        return SimpleNamespace(device=SimpleNamespace(type="cpu"))
 
     def animate(
         self,
@@ -52,23 +61,36 @@ class TextJob:
                 raise NoFaceError(f"{photo}: no face found")
             if photo.stem == "buggy":
                 raise ZeroDivisionError("division\nby zero")
-            if photo.stem == "deadly" or (photo.stem == "fragile" and not self._was_killed()):
-                self._note(f"kill {photo.stem}")
+            if photo.stem == "deadly":
                 os.kill(os.getpid(), signal.SIGKILL)
+            first = f"first {photo.stem}\n" not in self.log.read_text()
+            if first and photo.stem in {"fragile", "mumbling", "poisoned"}:
+                self._note(f"first {photo.stem}")
+                _go_wrong(photo.stem, animator)
             for frame in range(frames):
                 if photo.stem == "slow":
                     time.sleep(0.1)
                 if progress is not None:
                     progress(frame + 1, frames)
         self._note(f"end {output.name}")
+        if photo.stem == "leaving":
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
         return SimpleNamespace(output=output, frames=frames, fps=25.0)
 
     def _note(self, line: str) -> None:
         with self.log.open("a") as file:
             file.write(f"{line}\n")
 
-    def _was_killed(self) -> bool:
-        return "kill fragile\n" in self.log.read_text()
+
+def _go_wrong(how: str, animator: Any) -> None:
+    if how == "fragile":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "mumbling":
+        pipe = multiprocessing.current_process()._args[0]  # type: ignore[attr-defined]
+        os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of")
+        os._exit(1)
+    animator.device.type = "cuda"
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
 
 
 class Recorder:
