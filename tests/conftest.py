@@ -58,6 +58,17 @@ def astronaut() -> np.ndarray:
     return skimage.data.astronaut()
 
 
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Frames of noise that differ from each other: uint8 (N, H, W, 3)."""
+
+    def make(count: int, height: int = 48, width: int = 48, seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def rigid_weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny checkpoint that moves the whole photo by the similarity and repaints nothing.

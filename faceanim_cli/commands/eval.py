@@ -129,12 +129,12 @@ def eval_(
     """
     from faceanim_cli.evaluation.metrics import METRICS, columns_of  # noqa: PLC0415 (imports torch)
     from faceanim_cli.evaluation.options import EvaluationOptions  # noqa: PLC0415
+    from faceanim_cli.evaluation.score_tables import difference_table, score_table  # noqa: PLC0415
     from faceanim_cli.evaluation.session import (  # noqa: PLC0415
         draw_grid,
         fetch_weights,
         run_evaluation,
     )
-    from faceanim_cli.evaluation.tables import difference_table, score_table  # noqa: PLC0415
     from faceanim_cli.media import check_writable  # noqa: PLC0415
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 

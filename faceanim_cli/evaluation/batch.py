@@ -1,10 +1,6 @@
-"""What metrics look at: a few frames of a result beside what they should be, and what several metrics share.
+"""What metrics look at: frames of a result beside the driving frames, and what networks see in them."""
 
-Landmarks, flow and embeddings are computed when the first metric asks, and once: those of the driving frames
-serve all results that are scored beside each other.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -16,25 +12,13 @@ import numpy.typing as npt
 
 from faceanim_cli.data.landmarks import Anchors, anchored_keypoints
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.flicker import Flow, flow_from_before
-from faceanim_cli.evaluation.pictures import Picture, as_bytes
 from faceanim_cli.faces import FaceDetector
+from faceanim_cli.image_metrics import Flow, Picture, as_bytes, flow_from_before
 from faceanim_cli.pictures import Image, Points
 
-Embed: TypeAlias = Callable[[list[Image]], npt.NDArray[np.floating[Any]]]  # frames to (N, D)
+Embeddings: TypeAlias = npt.NDArray[np.floating[Any]]  # (N, D)
+Embed: TypeAlias = Callable[[list[Image]], Embeddings]
 Distance: TypeAlias = Callable[[list[Picture], list[Picture]], list[float]]
-
-
-def distinct(frames: list[Picture]) -> tuple[list[Picture], list[int]]:
-    """Frames without those that are the same object as an earlier one, and the place of each among them.
-
-    A static result is one picture many times: detectors need not look at it again and again.
-    """
-    places: dict[int, int] = {}
-    for frame in frames:
-        places.setdefault(id(frame), len(places))
-    first = {places[id(frame)]: frame for frame in reversed(frames)}
-    return [first[place] for place in range(len(first))], [places[id(frame)] for frame in frames]
 
 
 class LandmarkDetector(Protocol):
@@ -42,34 +26,23 @@ class LandmarkDetector(Protocol):
 
     name: str
     path: Path  # its weights
-    anchors: Anchors  # the landmarks (0-67) of each point; empty: unknown points, good for distances only
+    independent: bool  # not part of animation weights, which flatters these
+    # The landmarks (0-67) of each point; empty: unknown points, good for distances only. Points beyond these
+    # are the irises of the picture's left and right eye.
+    anchors: Anchors
 
     def __call__(self, frames: list[Image]) -> Points:
         """(N, K, 2), x and y in pixels."""
 
 
 @dataclass
-class Tools:
+class MetricNetworks:
     """Networks that some metrics need; None where no metric asked for it."""
 
     landmarks: LandmarkDetector | None = None
     identity: Embed | None = None
     lpips: Distance | None = None
     faces: FaceDetector = field(default_factory=FaceDetector)
-
-    def keypoints(self, frames: list[Picture]) -> Points:
-        """Points (N, K, 2) in pixels of the frames."""
-        if self.landmarks is None:
-            raise UsageError("this metric needs a landmark detector")
-        different, places = distinct(frames)
-        return self.landmarks([as_bytes(frame) for frame in different])[places]
-
-    def embeddings(self, frames: list[Picture]) -> npt.NDArray[np.floating[Any]]:
-        """Identity embeddings (N, D)."""
-        if self.identity is None:
-            raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
-        different, places = distinct(frames)
-        return self.identity([as_bytes(frame) for frame in different])[places]
 
     @property
     def anchors(self) -> Anchors:
@@ -78,96 +51,87 @@ class Tools:
 
 
 @dataclass
-class Scene:
-    """What stays the same through a clip: the photo, and the driver's frame that its motion counts from."""
+class FrameFeatures:
+    """Frames, and what networks see in them: computed when the first metric asks for it, and once.
 
-    source: Picture
-    reference: Picture
-    tools: Tools
-    reference_landmarks: Points | None = None  # (68, 2)
+    Args:
+        pictures: B frames.
+        before: the frame before the first of them; None: there is none.
+        landmarks: (B, 68, 2) in pixels from landmark files, NaN where no face was found; None: detect them.
+    """
 
-    @cached_property
-    def source_keypoints(self) -> Points:
-        """(K, 2) of the photo."""
-        if self.source is self.reference:
-            return self.reference_keypoints
-        return np.asarray(self.tools.keypoints([self.source])[0])
-
-    @cached_property
-    def reference_keypoints(self) -> Points:
-        """(K, 2) of the driver's reference frame: from landmark files where they tell."""
-        if (
-            self.reference_landmarks is not None
-            and np.isfinite(self.reference_landmarks).all()
-            and self.tools.anchors
-        ):
-            return anchored_keypoints(self.reference_landmarks, self.tools.anchors)
-        return np.asarray(self.tools.keypoints([self.reference])[0])
+    pictures: Sequence[Picture]
+    networks: MetricNetworks
+    before: Picture | None = None
+    landmarks: Points | None = None
 
     @cached_property
-    def source_embedding(self) -> npt.NDArray[np.floating[Any]]:
-        """(D,) of the photo."""
-        return np.asarray(self.tools.embeddings([self.source])[0])
-
-
-@dataclass
-class Driving:
-    """Driving frames of a scene: where there is a ground truth, they are it."""
-
-    scene: Scene
-    frames: list[Picture]
-    before: Picture | None  # the frame before the first of these; None: there is none
-    landmarks: Points | None = None  # (B, 68, 2) in pixels, NaN where no face was found
+    def detected(self) -> Points:
+        """(B, K, 2), all points that the landmark detector gives, in pixels."""
+        if self.networks.landmarks is None:
+            raise UsageError("this metric needs a landmark detector")
+        return self._of_each_different(self.networks.landmarks)
 
     @cached_property
     def keypoints(self) -> Points:
-        """(B, K, 2): from landmark files where there are any, NaN where these have no face; else detected."""
-        if self.landmarks is not None and self.scene.tools.anchors:
-            return anchored_keypoints(self.landmarks, self.scene.tools.anchors)
-        return self.scene.tools.keypoints(self.frames)
+        """(B, K, 2), a point for each anchor: from landmark files where there are any, else detected."""
+        anchors = self.networks.anchors
+        if self.landmarks is not None and anchors:
+            return anchored_keypoints(self.landmarks, anchors)
+        return self.detected[:, : len(anchors)] if anchors else self.detected
 
     @cached_property
-    def flows(self) -> list[Flow | None]:
-        """From each frame back to the one before it."""
-        known = [flow_from_before(a, b) for a, b in pairwise(self._with_before)]
-        return [None, *known] if self.before is None else list(known)
+    def embeddings(self) -> Embeddings:
+        """Identity embeddings (B, D)."""
+        if self.networks.identity is None:
+            raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
+        return self._of_each_different(self.networks.identity)
+
+    @cached_property
+    def has_face(self) -> npt.NDArray[np.bool_]:
+        """(B,), whether Viola-Jones finds a face."""
+        return self._of_each_different(lambda frames: np.array([*map(self.networks.faces.sees_face, frames)]))
 
     @property
-    def _with_before(self) -> list[Picture]:
-        return self.frames if self.before is None else [self.before, *self.frames]
+    def steps(self) -> list[tuple[Picture, Picture]]:
+        """Each frame that has one before it: the frame before, and it."""
+        return list(pairwise(self.pictures if self.before is None else [self.before, *self.pictures]))
+
+    @cached_property
+    def flows(self) -> list[Flow]:
+        """For each of ``steps``, the optical flow back to the frame before."""
+        return [flow_from_before(before, frame) for before, frame in self.steps]
+
+    def _of_each_different(self, network: Callable[[list[Image]], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """``network`` on the frames; a static result is one picture many times, and is looked at once."""
+        different = {id(frame): frame for frame in self.pictures}
+        place = {key: i for i, key in enumerate(different)}
+        found = network([as_bytes(frame) for frame in different.values()])
+        return found[[place[id(frame)] for frame in self.pictures]]
 
 
 @dataclass
 class Batch:
-    """A subject's results for driving frames."""
+    """Some frames of one result.
 
-    driving: Driving
-    results: list[Picture]
-    before: Picture | None  # the result before the first of these
+    Attributes:
+        source: the photo, a single frame.
+        reference: the driver's frame that its motion counts from, a single one.
+        driving: B driving frames; where there is a ground truth, they are it.
+        results: what became of the photo, B frames.
+    """
+
+    source: FrameFeatures
+    reference: FrameFeatures
+    driving: FrameFeatures
+    results: FrameFeatures
 
     @property
-    def scene(self) -> Scene:
-        """The photo and the reference."""
-        return self.driving.scene
+    def networks(self) -> MetricNetworks:
+        """The networks that the metrics share."""
+        return self.results.networks
 
     @property
-    def truth(self) -> list[Picture]:
-        """The driving frames, in protocols where they are what the results should be."""
-        return self.driving.frames
-
-    @cached_property
-    def keypoints(self) -> Points:
-        """(B, K, 2) of the results, detected."""
-        return self.scene.tools.keypoints(self.results)
-
-    @cached_property
-    def has_face(self) -> list[bool]:
-        """Whether Viola-Jones finds a face."""
-        different, places = distinct(self.results)
-        found = [self.scene.tools.faces.sees_face(as_bytes(frame)) for frame in different]
-        return [found[place] for place in places]
-
-    @cached_property
-    def embeddings(self) -> npt.NDArray[np.floating[Any]]:
-        """(B, D) of the results."""
-        return self.scene.tools.embeddings(self.results)
+    def pairs(self) -> list[tuple[Picture, Picture]]:
+        """Each result and its ground truth."""
+        return list(zip(self.results.pictures, self.driving.pictures, strict=True))

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from faceanim_cli.data.clip_files import ARRAY_SUFFIX, ClipFile
+from faceanim_cli.data.landmarks import read_landmarks
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.evaluation.pictures import Picture, as_bytes
 from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
+from faceanim_cli.image_metrics import Picture, as_bytes
 from faceanim_cli.media import open_video
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
 from faceanim_cli.pictures import Image, Points
@@ -26,12 +27,15 @@ Framing: TypeAlias = Literal["auto", "none"]
 
 
 @dataclass(frozen=True)
-class FramedFrame:
-    """A frame as it is scored."""
+class Frame:
+    """A driving frame as it is scored."""
 
-    index: int  # in the clip
-    image: Image  # (S, S, 3) RGB
-    landmarks: Points | None  # (68, 2) in its pixels, NaN where no face was found; None: nobody looked
+    label: str  # its number in the clip, or its name
+    image: Picture  # (S, S, 3) RGB
+    landmarks: Points | None = None  # (68, 2) in its pixels, NaN where no face was found; None: nobody looked
+    predicted: Picture | None = None  # what another program made of it
+    follows: bool = True  # on the frame before, with no frame between them left out
+    compared: bool = True  # False for a reference that nothing is compared with
 
 
 @dataclass
@@ -56,7 +60,7 @@ class FramedClip:
     def __post_init__(self) -> None:
         self._video = open_clip(self.clip.path)
         self.shape = (self._video.width, self._video.height)
-        self._landmarks = None if self.clip.landmarks is None else _read_landmarks(self.clip.landmarks)
+        self._landmarks = None if self.clip.landmarks is None else read_landmarks(self.clip.landmarks)
         if self.crop == "auto":
             samples = self._video.sample(DETECTIONS_PER_SECOND)
             track = track_face(((i, as_bytes(f)) for i, f in samples), _detector(), name=self.clip.name)
@@ -68,10 +72,10 @@ class FramedClip:
         estimate: int | None = self._video.frame_count_estimate
         return estimate
 
-    def frames(self, every: int = 1) -> Iterator[FramedFrame]:
+    def frames(self, every: int = 1) -> Iterator[Frame]:
         """Frames 0, n, 2 n, ... as they are decoded."""
         for index, frame in self._video.sample(float(self._video.fps) / every):
-            yield FramedFrame(index, self._cut(as_bytes(frame)), self._landmarks_of(index))
+            yield Frame(str(index), self._cut(as_bytes(frame)), self._landmarks_of(index))
 
     def _cut(self, frame: Image) -> Image:
         if self.box is not None:
@@ -155,15 +159,3 @@ def resized(frame: Picture, size: tuple[int, int]) -> Any:
     shrinks = frame.shape[0] * frame.shape[1] > size[0] * size[1]
     picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return picture if frame.dtype == np.uint8 else np.clip(picture, 0, 1)
-
-
-def _read_landmarks(path: Path) -> Points:
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UnreadableInputError(f"cannot read the landmarks {path}: {error}") from error
-    if points.ndim != 3 or points.shape[1:] != (68, 2):
-        raise UnreadableInputError(
-            f"cannot read the landmarks {path}: {points.shape} instead of (frames, 68, 2)"
-        )
-    return np.asarray(points, np.float64)

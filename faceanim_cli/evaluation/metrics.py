@@ -1,7 +1,6 @@
 """All metrics by name: what each is, and its value for each frame of a batch.
 
 A value is NaN where it means nothing: change over time in a clip's first frame, landmarks without a face.
-The first docstring line of a metric says unit, direction, range and paper; reports show it.
 """
 
 import os
@@ -11,14 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
-import numpy as np
-
+from faceanim_cli import image_metrics
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation import flicker as temporal
-from faceanim_cli.evaluation import pictures
+from faceanim_cli.evaluation import landmark_metrics, learned_metrics
 from faceanim_cli.evaluation.batch import Batch
-from faceanim_cli.evaluation.head_pose import expression_change, expression_points, head_angles
-from faceanim_cli.evaluation.pictures import Picture
+from faceanim_cli.image_metrics import Picture
 
 Protocol: TypeAlias = Literal["reconstruction", "cross", "files"]
 Values: TypeAlias = Mapping[str, list[float]]  # by column, one for each frame
@@ -55,70 +51,17 @@ class Metric:
     needs: Literal["landmarks", "identity", "lpips"] | None = None
 
 
-def akd(batch: Batch) -> Values:
-    """Mean distance of landmarks: pixels, lower is better, from 0 (Siarohin 2019: mean |dx|, |dy|)."""
-    distance = np.hypot(*np.moveaxis(batch.keypoints - batch.driving.keypoints, -1, 0)).mean(-1)
-    return {"akd": [d if face else NAN for d, face in zip(distance.tolist(), batch.has_face, strict=True)]}
-
-
-def akd_miss(batch: Batch) -> Values:
-    """Share of frames without a Viola-Jones face, which akd leaves out: lower is better, 0 to 1 (ours)."""
-    known = [bool(np.isfinite(points).all()) for points in batch.driving.keypoints]
-    return {
-        "akd_miss": [float(not face) if k else NAN for face, k in zip(batch.has_face, known, strict=True)]
-    }
-
-
-def pose(batch: Batch) -> Values:
-    """Mean error of head angles since the first frame: degrees, lower is better (cf. APD, Pang 2023)."""
-    anchors = batch.scene.tools.anchors
-    turned = head_angles(batch.keypoints, anchors) - head_angles(batch.scene.source_keypoints, anchors)
-    wanted = head_angles(batch.driving.keypoints, anchors) - head_angles(
-        batch.scene.reference_keypoints, anchors
-    )
-    return {"pose": np.abs(turned - wanted).mean(-1).tolist()}
-
-
-def expression(batch: Batch) -> Values:
-    """Mean error of brows, lids, lips since the first frame: % of eye distance, lower is better (ours)."""
-    anchors = batch.scene.tools.anchors
-    if not expression_points(anchors):
-        return {"expression": [NAN] * len(batch.results)}
-    moved = expression_change(batch.keypoints, batch.scene.source_keypoints, anchors)
-    wanted = expression_change(batch.driving.keypoints, batch.scene.reference_keypoints, anchors)
-    return {"expression": (100 * np.hypot(*np.moveaxis(moved - wanted, -1, 0)).mean(-1)).tolist()}
-
-
-def csim(batch: Batch) -> Values:
-    """Cosine of identity embeddings, result and photo: higher is better, -1 to 1 (Ha et al. 2020)."""
-    source = np.broadcast_to(batch.scene.source_embedding, batch.embeddings.shape)
-    return {"csim": _cosines(batch.embeddings, source)}
-
-
-def lpips(batch: Batch) -> Values:
-    """Learned perceptual distance, AlexNet: lower is better, from 0, mostly below 1 (Zhang et al. 2018)."""
-    distance = batch.scene.tools.lpips
-    if distance is None:
-        raise UsageError("lpips was not loaded")
-    return {"lpips": distance(batch.results, batch.truth)}
-
-
 def flicker(batch: Batch) -> Values:
     """Two numbers about steadiness: flicker and warping error."""
-    results = batch.results if batch.before is None else [batch.before, *batch.results]
-    truths = batch.truth if batch.driving.before is None else [batch.driving.before, *batch.truth]
-    first = [NAN] if batch.before is None else []
-    steps = range(1, len(results))
-    changes = [temporal.flicker(results[i - 1], results[i], truths[i - 1], truths[i]) for i in steps]
-    flows = batch.driving.flows[len(first) :]
-    warped = [
-        NAN if flow is None else temporal.warping_error(results[i - 1], results[i], flow)
-        for i, flow in zip(steps, flows, strict=True)
-    ]
-    return {"flicker": first + changes, "warping": first + warped}
+    steps = list(zip(batch.results.steps, batch.driving.steps, batch.driving.flows, strict=True))
+    unknown = [NAN] * (len(batch.results.pictures) - len(steps))  # the first frame has none before it
+    changes = [image_metrics.flicker(*result, *truth) for result, truth, _ in steps]
+    warped = [image_metrics.warping_error(*result, flow) for result, _, flow in steps]
+    return {"flicker": unknown + changes, "warping": unknown + warped}
 
 
-FID_ABOUT = "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)"
+def _akd(batch: Batch) -> Values:
+    return {**landmark_metrics.akd(batch), **landmark_metrics.akd_miss(batch)}
 
 
 @cache
@@ -128,42 +71,44 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _each(name: str, function: Callable[[Picture, Picture], float]) -> Callable[[Batch], Values]:
-    def values(batch: Batch) -> Values:
-        return {name: list(_threads().map(function, batch.results, batch.truth))}
-
-    return values
+    return lambda batch: {name: list(_threads().map(lambda pair: function(*pair), batch.pairs))}
 
 
-def _about(function: Callable[..., object]) -> str:
-    return (function.__doc__ or "").splitlines()[0].rstrip(".")
+def _column(
+    name: str, unit: str, better: Literal["higher", "lower"], decimals: int, function: Callable[..., object]
+) -> Column:
+    return Column(name, unit, better, decimals, (function.__doc__ or "").splitlines()[0].rstrip("."))
 
 
-def _akd(batch: Batch) -> Values:
-    return {**akd(batch), **akd_miss(batch)}
+def _picture(
+    name: str, unit: str, better: Literal["higher", "lower"], decimals: int, function: Callable[..., float]
+) -> Metric:
+    return Metric(name, (_column(name, unit, better, decimals, function),), _each(name, function))
 
 
+FID = Column(
+    *("fid", "", "lower", 2),
+    "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)",
+)
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
+        _picture("psnr", "dB", "higher", 2, image_metrics.psnr),
+        _picture("ssim", "", "higher", 4, image_metrics.ssim),
+        _picture("ms-ssim", "", "higher", 4, image_metrics.ms_ssim),
+        _picture("l1", "", "lower", 4, image_metrics.l1),
         Metric(
-            "psnr", (Column("psnr", "dB", "higher", 2, _about(pictures.psnr)),), _each("psnr", pictures.psnr)
+            "lpips",
+            (_column("lpips", "", "lower", 4, learned_metrics.lpips),),
+            learned_metrics.lpips,
+            needs="lpips",
         ),
-        Metric(
-            "ssim", (Column("ssim", "", "higher", 4, _about(pictures.ssim)),), _each("ssim", pictures.ssim)
-        ),
-        Metric(
-            "ms-ssim",
-            (Column("ms-ssim", "", "higher", 4, _about(pictures.ms_ssim)),),
-            _each("ms-ssim", pictures.ms_ssim),
-        ),
-        Metric("l1", (Column("l1", "", "lower", 4, _about(pictures.l1)),), _each("l1", pictures.l1)),
-        Metric("lpips", (Column("lpips", "", "lower", 4, _about(lpips)),), lpips, needs="lpips"),
-        Metric("fid", (Column("fid", "", "lower", 2, FID_ABOUT),), None),
+        Metric("fid", (FID,), None),
         Metric(
             "akd",
             (
-                Column("akd", "px", "lower", 2, _about(akd)),
-                Column("akd_miss", "", "lower", 3, _about(akd_miss)),
+                _column("akd", "px", "lower", 2, landmark_metrics.akd),
+                _column("akd_miss", "", "lower", 3, landmark_metrics.akd_miss),
             ),
             _akd,
             needs="landmarks",
@@ -171,20 +116,30 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             "flicker",
             (
-                Column("flicker", "", "lower", 4, _about(temporal.flicker)),
-                Column("warping", "", "lower", 5, _about(temporal.warping_error)),
+                _column("flicker", "", "lower", 4, image_metrics.flicker),
+                _column("warping", "", "lower", 5, image_metrics.warping_error),
             ),
             flicker,
             over_time=True,
         ),
-        Metric("csim", (Column("csim", "", "higher", 4, _about(csim)),), csim, truth=False, needs="identity"),
         Metric(
-            "pose", (Column("pose", "deg", "lower", 2, _about(pose)),), pose, truth=False, needs="landmarks"
+            "csim",
+            (_column("csim", "", "higher", 4, learned_metrics.csim),),
+            learned_metrics.csim,
+            truth=False,
+            needs="identity",
+        ),
+        Metric(
+            "pose",
+            (_column("pose", "deg", "lower", 2, landmark_metrics.pose),),
+            landmark_metrics.pose,
+            truth=False,
+            needs="landmarks",
         ),
         Metric(
             "expression",
-            (Column("expression", "%", "lower", 2, _about(expression)),),
-            expression,
+            (_column("expression", "%", "lower", 2, landmark_metrics.expression),),
+            landmark_metrics.expression,
             truth=False,
             needs="landmarks",
         ),
@@ -239,9 +194,3 @@ def score(batch: Batch, metrics: Sequence[Metric]) -> dict[str, list[float]]:
         if metric.values is not None:
             values.update(metric.values(batch))
     return values
-
-
-def _cosines(a: np.ndarray, b: np.ndarray) -> list[float]:
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    cosines: list[float] = ((a * b).sum(-1) / np.maximum(lengths, 1e-12)).tolist()
-    return cosines

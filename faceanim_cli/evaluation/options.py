@@ -1,12 +1,26 @@
-"""What to score and how, and which options do not go together."""
+"""What to score and how: the options, which of them do not go together, and what a report says of them."""
 
+import hashlib
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
+import torch
+
+from faceanim_cli import __version__
+from faceanim_cli.data.clip_files import ClipFile, list_hash
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.frames import Framing
-from faceanim_cli.evaluation.metrics import Protocol
-from faceanim_cli.evaluation.subjects import BASELINES
+from faceanim_cli.evaluation.batch import MetricNetworks
+from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing
+from faceanim_cli.evaluation.metrics import Metric, Protocol
+from faceanim_cli.evaluation.protocols import Job
+from faceanim_cli.evaluation.subjects import BASELINES, Subject, WeightsSubject
+from faceanim_cli.files import file_sha256
 
 DEFAULT_SIZE = 256  # pixels: VoxCeleb's protocols
 
@@ -66,3 +80,111 @@ def check_options(options: EvaluationOptions) -> None:
     unknown = [name for name in options.baselines if name not in BASELINES]
     if unknown:
         raise UsageError(f"--baseline: unknown {', '.join(unknown)}; known are {', '.join(BASELINES)}")
+
+
+def run_facts(
+    options: EvaluationOptions,
+    metrics: Sequence[Metric],
+    subjects: Sequence[Subject],
+    networks: MetricNetworks,
+    clips: Sequence[ClipFile],
+    jobs: Sequence[Job],
+) -> dict[str, Any]:
+    """All that decides the numbers. Two runs with the same facts give the same scores; no machine's paths."""
+    run: dict[str, Any] = {
+        "protocol": options.protocol,
+        "metrics": [metric.name for metric in metrics],
+        "clips": len(jobs),
+        "list_sha256": list_hash(clips),
+        "jobs_sha256": hashlib.sha256("\n".join(job.name for job in jobs).encode()).hexdigest(),
+        "size": options.size or (DEFAULT_SIZE if options.protocol != "files" else "as it is"),
+        "crop": options.crop if options.protocol != "files" else "none",
+        "every": options.every,
+        "seed": options.seed,
+        "psnr": "data range 1, all pixels and colours of a frame together",
+        "ssim": "Gaussian window 11, sigma 1.5, data range 1, population covariance, whole windows only, RGB",
+    }
+    if options.protocol != "files":
+        if options.crop == "auto":
+            run["detections_per_second"] = DETECTIONS_PER_SECOND
+        run["source"] = "first frame, compared too" if options.count_source else "first frame, not compared"
+        run["data"] = "shipped examples" if options.data is None else options.data.name
+        run["split"] = options.split
+        animated = [s for s in subjects if isinstance(s, WeightsSubject)]
+        run["weights"] = {
+            s.name: {
+                "file": s.animator.weights.name,
+                "sha256": file_sha256(s.animator.weights),
+                "size": s.animator.model_size,
+            }
+            for s in animated
+        }
+        # Before the first batch: what was really used is beside the scores, see precision_used.
+        run["precision_chosen"] = str(animated[0].animator.dtype).removeprefix("torch.")
+    if options.protocol == "cross":
+        run["source"] = "first frame of another person's clip"
+        run["motion"] = "relative, as faceanim animate moves"
+    run["subjects"] = [subject.name for subject in subjects]
+    if networks.landmarks is not None:
+        run["landmarks"] = f"{networks.landmarks.name}, {len(networks.anchors) or 'unnamed'} points"
+        run["landmarks_sha256"] = file_sha256(networks.landmarks.path)
+    if options.identity_model is not None:
+        run["identity_model"] = {
+            "file": options.identity_model.name,
+            "sha256": file_sha256(options.identity_model),
+        }
+    return run
+
+
+def precision_used(subjects: Sequence[Subject]) -> dict[str, str]:
+    """By weights, what their networks compute in; known once they have animated, as halves may fall back."""
+    return {
+        s.name: str(s.animator.dtype).removeprefix("torch.")
+        for s in subjects
+        if isinstance(s, WeightsSubject)
+    }
+
+
+def facts_for_people(
+    options: EvaluationOptions, run: dict[str, Any], precision: dict[str, str]
+) -> dict[str, str]:
+    """What a report says about itself; ``precision`` as ``precision_used`` gives it."""
+    every = "all frames" if options.every == 1 else f"every {options.every}th frame"
+    facts = {"protocol": f"{options.protocol}, {every}"}
+    if options.protocol != "files":
+        crop = {
+            "auto": "one crop a clip around its Viola-Jones boxes, sought once a second",
+            "none": "whole frames, resized to a square",
+        }[options.crop]
+        facts["clips"] = f"{run['clips']}, {run['data']}, list sha256 {run['list_sha256'][:16]}"
+        facts["frames"] = f"{run['size']} x {run['size']}; {crop}"
+        facts["source"] = run["source"]
+        facts["weights"] = "; ".join(
+            f"{name}: {w['file']}, sha256 {w['sha256'][:16]}, trained at {w['size']} px"
+            for name, w in run["weights"].items()
+        )
+        facts["precision"] = "; ".join(f"{name}: {used}" for name, used in precision.items())
+    else:
+        facts["clips"] = f"{run['clips']}, list sha256 {run['list_sha256'][:16]}"
+        facts["frames"] = f"size: {run['size']}; frames of folders matched by name, others by number"
+    facts["psnr"], facts["ssim"] = run["psnr"], run["ssim"]
+    if "landmarks" in run:
+        facts["landmarks"] = (
+            f"{run['landmarks']}, found in results by that detector; truth from landmark files where the "
+            "data has them, else by the same detector. A detector trained beside the weights under test "
+            "flatters them: --baseline truth shows what it gets wrong on real frames"
+        )
+    facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Of everything that could move a number."""
+    return {
+        "faceanim": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchmetrics": version("torchmetrics"),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+    }

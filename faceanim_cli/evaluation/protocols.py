@@ -1,92 +1,46 @@
 """Which frames are compared with which: reconstruction, and pairs of different people.
 
-A *job* is one row of ``per_clip.csv`` for each subject. Prepared and opened, it is a *take*: the photo, and
-moments that come one by one as clips are decoded and subjects render. Every stream is read once; memory does
-not grow with the clip.
+A *job* is one row of ``per_clip.csv`` for each subject. Its frames come one by one as the clip is decoded;
+every stream is read once, and memory does not grow with the clip.
 """
 
 import csv
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, tee
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol
 
 import numpy as np
 
-from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.data.clip_files import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.evaluation.frames import FramedClip, FramedFrame, Framing
-from faceanim_cli.evaluation.pictures import Picture
-from faceanim_cli.evaluation.subjects import Subject
-from faceanim_cli.pictures import Points
-
-T = TypeVar("T")
-
-DECODED_AHEAD = 16  # frames: two batches of the networks
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One driving frame, and what each subject made of it."""
-
-    label: str  # the frame's number in its clip, or its name
-    driving: Picture
-    results: tuple[Picture, ...]
-    landmarks: Points | None = None  # (68, 2) of the driving frame
-    follows: bool = True  # on the moment before, with no frame between them left out
+from faceanim_cli.evaluation.frames import Frame, FramedClip, Framing
+from faceanim_cli.image_metrics import Picture
 
 
 @dataclass
-class Take:
-    """A job under way.
+class Comparison:
+    """The frames of a job that is under way.
 
     Attributes:
-        problems: faults that do not stop the job; complete when the moments are through.
+        frames: the driver's; the first is the reference that its motion counts from. Raises FaceanimError
+            when none is compared.
+        photo: what is animated; None: the reference.
+        expected: how many frames are compared, if known.
+        problems: faults that do not stop the job; complete when the frames are through.
     """
 
-    source: Picture
-    reference: Picture
-    moments: Iterator[Moment]
+    frames: Iterator[Frame]
+    photo: Picture | None = None
     expected: int | None = None
-    reference_landmarks: Points | None = None
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Stopwatch:
-    """Where the time goes, in seconds.
-
-    Attributes:
-        decoding: waited for frames; what is decoded while networks and metrics work costs nothing.
-        pipeline: decodes ahead, in a thread; None decodes when a frame is asked for.
-    """
-
-    decoding: float = 0.0
-    network: float = 0.0
-    metrics: float = 0.0
-    pipeline: Pipeline | None = None
-
-    def decode(self, frames: Iterable[T]) -> Iterator[T]:
-        """Pass on ``frames``, counting the time they take to come."""
-        remaining = iter(frames)
-        if self.pipeline is not None:
-            remaining = self.pipeline.stage("decode", remaining, DECODED_AHEAD)
-        while True:
-            start = time.perf_counter()
-            try:
-                frame = next(remaining)
-            except StopIteration:
-                return
-            finally:
-                self.decoding += time.perf_counter() - start
-            yield frame
-
-
-Opener: TypeAlias = Callable[[Sequence[Subject], Stopwatch], Take]
+def reference_and_compared(frames: Iterator[Frame]) -> tuple[Frame, Iterator[Frame]]:
+    """The first of a comparison's frames, and those that are compared."""
+    first = next(frames)
+    return first, chain([first if first.compared else next(frames)], frames)
 
 
 class Job(Protocol):
@@ -96,15 +50,15 @@ class Job(Protocol):
     def name(self) -> str:
         """Unique in the run."""
 
-    def prepare(self) -> Opener:
-        """What can be done before it is this job's turn, in any thread, such as the search for the face.
+    @property
+    def person(self) -> str:
+        """Who drives: clips of one person count together in the intervals."""
 
-        Returns:
-            What starts the job, in the thread of the networks.
+    def open(self) -> Comparison:
+        """Find the face and whatever else can be done before it is this job's turn, in any thread.
 
         Raises:
-            FaceanimError: anything that keeps this job, and only this one, from being scored; so does what
-                is returned.
+            FaceanimError: anything that keeps this job, and only this one, from being scored.
         """
 
 
@@ -123,28 +77,28 @@ class Reconstruction:
         """The clip's."""
         return self.clip.name
 
-    def prepare(self) -> Opener:
-        """See ``Job``."""
-        return partial(self._open, FramedClip(self.clip, self.size, self.crop))
+    @property
+    def person(self) -> str:
+        """The clip's."""
+        return self.clip.identity
 
-    def _open(self, framed: FramedClip, subjects: Sequence[Subject], watch: Stopwatch) -> Take:
-        frames = watch.decode(framed.frames(self.every))
-        first = next(frames)
-        if not self.count_source:
-            second = next(frames, None)
-            if second is None:
-                estimate = framed.frame_count_estimate
-                raise FaceanimError(
-                    f"{self.name}: nothing to rebuild from its first frame: {estimate or 'few'} "
-                    f"frame{'' if estimate == 1 else 's'}, every {self.every}"
-                )
-            frames = chain([second], frames)
-        else:
-            frames = chain([first], frames)
-        count = framed.frame_count_estimate
+    def open(self) -> Comparison:
+        """See ``Job``."""
+        clip = FramedClip(self.clip, self.size, self.crop)
+        count = clip.frame_count_estimate
         expected = None if count is None else max(1, -(-count // self.every) - (not self.count_source))
-        moments = _rendered(frames, subjects, first.image, first.image)
-        return Take(first.image, first.image, moments, expected, first.landmarks)
+        return Comparison(self._frames(clip), expected=expected)
+
+    def _frames(self, clip: FramedClip) -> Iterator[Frame]:
+        number = -1
+        for number, frame in enumerate(clip.frames(self.every)):
+            yield replace(frame, compared=number > 0 or self.count_source)
+        if number + self.count_source < 1:
+            count = clip.frame_count_estimate
+            raise FaceanimError(
+                f"{self.name}: nothing to rebuild from its first frame: {count or 'few'} "
+                f"frame{'' if count == 1 else 's'}, every {self.every}"
+            )
 
 
 @dataclass(frozen=True)
@@ -162,20 +116,19 @@ class CrossPair:
         """Both names."""
         return f"{self.source.name} + {self.driving.name}"
 
-    def prepare(self) -> Opener:
+    @property
+    def person(self) -> str:
+        """The driver's."""
+        return self.driving.identity
+
+    def open(self) -> Comparison:
         """See ``Job``."""
         photo = next(FramedClip(self.source, self.size, self.crop).frames()).image
-        return partial(self._open, photo, FramedClip(self.driving, self.size, self.crop))
-
-    def _open(
-        self, photo: np.ndarray, framed: FramedClip, subjects: Sequence[Subject], watch: Stopwatch
-    ) -> Take:
-        frames = watch.decode(framed.frames(self.every))
-        first = next(frames)
-        count = framed.frame_count_estimate
-        expected = None if count is None else -(-count // self.every)
-        moments = _rendered(chain([first], frames), subjects, photo, first.image)
-        return Take(photo, first.image, moments, expected, first.landmarks)
+        driver = FramedClip(self.driving, self.size, self.crop)
+        count = driver.frame_count_estimate
+        return Comparison(
+            driver.frames(self.every), photo, None if count is None else -(-count // self.every)
+        )
 
 
 def read_pairs(path: Path, clips: Sequence[ClipFile]) -> list[tuple[ClipFile, ClipFile]]:
@@ -221,26 +174,6 @@ def draw_pairs(clips: Sequence[ClipFile], count: int, seed: int) -> list[tuple[C
     pairs = [(s, d) for s in numbers for d in numbers if clips[s].identity != clips[d].identity]
     chosen = np.random.default_rng(seed).permutation(len(pairs))[:count]
     return [(clips[pairs[i][0]], clips[pairs[i][1]]) for i in chosen]
-
-
-def _rendered(
-    frames: Iterator[FramedFrame],
-    subjects: Sequence[Subject],
-    source: np.ndarray,
-    reference: np.ndarray,
-) -> Iterator[Moment]:
-    """Lockstep: a subject that works in batches runs ahead by one batch, and no farther."""
-    truth, *streams = tee(frames, len(subjects) + 1)
-    renders = [
-        subject.render(source, reference, map(_image, stream))
-        for subject, stream in zip(subjects, streams, strict=True)
-    ]
-    for frame, *results in zip(truth, *renders, strict=True):
-        yield Moment(str(frame.index), frame.image, tuple(results), frame.landmarks)
-
-
-def _image(frame: FramedFrame) -> np.ndarray:
-    return frame.image
 
 
 def _plain(name: str) -> str:

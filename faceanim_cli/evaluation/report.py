@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from faceanim_cli.evaluation.charts import bars, scatter
+from faceanim_cli.evaluation.figures import bars, scatter
 from faceanim_cli.evaluation.metrics import Column
-from faceanim_cli.evaluation.published import PUBLISHED
+from faceanim_cli.evaluation.results import ClipScore, ScoreFolder
 from faceanim_cli.evaluation.runner import Evaluation
-from faceanim_cli.evaluation.scores import ClipScore, ScoreFolder
-from faceanim_cli.evaluation.tables import (
+from faceanim_cli.evaluation.score_tables import (
+    PUBLISHED,
     clip_table,
     difference_table,
     number,
     published_table,
     score_table,
+    slope_table,
 )
 from faceanim_cli.media import whole_file
 
@@ -31,8 +32,16 @@ img,svg{max-width:100%}figure{margin:.8rem 0}.scroll{overflow-x:auto}
 """
 NUMBERS_ABOUT = (
     "Every number is a mean over clips of the means over their frames, with the 95 % interval of a "
-    "percentile bootstrap over clips. Frames whose value is infinite (PSNR of identical pictures) or "
+    "percentile bootstrap over people, whose clips stay together (over clips if all are of one person). "
+    "Frames whose value is infinite (PSNR of identical pictures) or "
     "undefined are left out of a mean, unless all are infinite."
+)
+
+
+SLOPES_ABOUT = (
+    "Slope of the result on the driver, by landmarks of a network that is not under test: 1 is full "
+    "following, 0 none; r is the correlation. Pooled over the clips whose driver moves, each from its own "
+    "mean; intervals as above."
 )
 
 
@@ -56,6 +65,9 @@ def markdown(evaluation: Evaluation, columns: Sequence[Column], facts: Mapping[s
     differences = difference_table(evaluation, columns)
     if differences is not None:
         parts.append(differences.markdown())
+    slopes = slope_table(evaluation)
+    if slopes is not None:
+        parts.extend((slopes.markdown(), SLOPES_ABOUT))
     parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
     parts.append(NUMBERS_ABOUT)
     return "\n\n".join(parts) + "\n"
@@ -69,6 +81,7 @@ def page(
         "<h1>faceanim eval</h1>",
         _scroll(score_table(evaluation, columns).html()),
         _differences(evaluation, columns),
+        _slopes(evaluation),
         f'<p class="note">{html.escape(NUMBERS_ABOUT)}</p>',
         _problems(evaluation),
         "<h2>What was measured</h2>",
@@ -105,6 +118,13 @@ def _differences(evaluation: Evaluation, columns: Sequence[Column]) -> str:
     return f'<h2>Differences</h2>{_scroll(table.html())}<p class="note">{note}</p>'
 
 
+def _slopes(evaluation: Evaluation) -> str:
+    table = slope_table(evaluation)
+    if table is None:
+        return ""
+    return f'<h2>Expression</h2>{_scroll(table.html())}<p class="note">{html.escape(SLOPES_ABOUT)}</p>'
+
+
 def _problems(evaluation: Evaluation) -> str:
     told: dict[tuple[str, str], list[str]] = {}
     for row in evaluation.problems:
@@ -119,6 +139,8 @@ def _problems(evaluation: Evaluation) -> str:
 
 
 def _plots(evaluation: Evaluation, columns: Sequence[Column]) -> str:
+    if not columns:
+        return ""
     parts = ["<h2>Plots</h2>"]
     for column in columns:
         by_subject = {
@@ -146,7 +168,7 @@ def _plots(evaluation: Evaluation, columns: Sequence[Column]) -> str:
 
 
 def _strips(folder: ScoreFolder, evaluation: Evaluation, columns: Sequence[Column]) -> str:
-    rows = ranked(evaluation, columns[0])
+    rows = ranked(evaluation, columns[0]) if columns else []
     if not rows:
         return ""
     named = {"best": rows[0], "median": rows[len(rows) // 2], "worst": rows[-1]}

@@ -9,15 +9,13 @@ from typing import Any
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.console import ProgressCallback
 from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.batch import LandmarkDetector, Tools
-from faceanim_cli.evaluation.facts import facts_for_people, precision_used, run_facts, versions
-from faceanim_cli.evaluation.files import file_pairs
-from faceanim_cli.evaluation.grid import choose_cast, write_grid
-from faceanim_cli.evaluation.learned import (
+from faceanim_cli.evaluation.batch import LandmarkDetector, MetricNetworks
+from faceanim_cli.evaluation.figures import choose_cast, write_grid
+from faceanim_cli.evaluation.file_pairs import file_pairs
+from faceanim_cli.evaluation.learned_metrics import (
     SCRIPT_SUFFIXES,
     FrechetDistances,
     KeypointLandmarks,
@@ -26,13 +24,30 @@ from faceanim_cli.evaluation.learned import (
     load_lpips,
 )
 from faceanim_cli.evaluation.metrics import DEFAULTS, Column, Metric, choose_metrics, columns_of
-from faceanim_cli.evaluation.options import DEFAULT_SIZE, EvaluationOptions, check_options
+from faceanim_cli.evaluation.options import (
+    DEFAULT_SIZE,
+    EvaluationOptions,
+    check_options,
+    facts_for_people,
+    precision_used,
+    run_facts,
+    versions,
+)
 from faceanim_cli.evaluation.protocols import CrossPair, Job, Reconstruction, draw_pairs, read_pairs
 from faceanim_cli.evaluation.report import write_report
+from faceanim_cli.evaluation.results import ScoreFolder, json_ready
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
-from faceanim_cli.evaluation.scores import ScoreFolder, json_ready
-from faceanim_cli.evaluation.subjects import BASELINES, Similarity, Static, Subject, Truth, WeightsSubject
+from faceanim_cli.evaluation.subjects import (
+    BASELINES,
+    Predicted,
+    Similarity,
+    Static,
+    Subject,
+    Truth,
+    WeightsSubject,
+)
 from faceanim_cli.motion.settings import FAITHFUL
+from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.hub import is_offline
 from faceanim_cli.weights.resolve import Confirm, resolve_weights
 
@@ -58,7 +73,7 @@ class Result:
 
 def run_evaluation(
     options: EvaluationOptions,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Score, and write the report if ``options.output`` says where.
@@ -79,8 +94,8 @@ def run_evaluation(
         jobs = animation_jobs(options, clips)
     device = choose_device(options.device)
     subjects = choose_subjects(options)
-    tools = choose_tools(options, metrics, device)
-    run = run_facts(options, metrics, subjects, tools, clips, jobs)
+    networks = load_networks(options, metrics, device)
+    run = run_facts(options, metrics, subjects, networks, clips, jobs)
     names = [subject.name for subject in subjects]
     fid = None
     if any(metric.name == "fid" for metric in metrics):
@@ -92,7 +107,7 @@ def run_evaluation(
         jobs,
         subjects,
         metrics,
-        tools,
+        networks,
         folder=folder,
         fid=fid,
         seed=options.seed,
@@ -168,17 +183,6 @@ def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> lis
     ]
 
 
-@dataclass
-class Predicted:
-    """The ``files`` protocol's one subject: it has been rendered already."""
-
-    name: str = "predicted"
-
-    def render(self, source: Any, reference: Any, frames: Any) -> Any:
-        """Nothing to do."""
-        return iter(())
-
-
 def choose_subjects(options: EvaluationOptions) -> list[Subject]:
     """Weights, the shipped ones for none, then baselines, each once."""
     if options.protocol == "files":
@@ -214,28 +218,30 @@ def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) 
     )
 
 
-def choose_tools(options: EvaluationOptions, metrics: Sequence[Metric], device: torch.device) -> Tools:
+def load_networks(
+    options: EvaluationOptions, metrics: Sequence[Metric], device: torch.device
+) -> MetricNetworks:
     """Load the networks that the metrics need.
 
     Raises:
         UsageError: csim without an identity model. WeightsError: a network that cannot be had.
     """
     needs = {metric.needs for metric in metrics}
-    tools = Tools()
+    networks = MetricNetworks()
     if "identity" in needs:
         if options.identity_model is None:
             raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
-        tools.identity = load_identity(options.identity_model, device)
+        networks.identity = load_identity(options.identity_model, device)
     if "lpips" in needs:
-        tools.lpips = load_lpips(device, offline=is_offline(options.offline))
+        networks.lpips = load_lpips(device, offline=is_offline(options.offline))
     if "landmarks" in needs:
-        tools.landmarks = choose_landmarks(options, device)
-        if not tools.anchors and any(metric.name in ("pose", "expression") for metric in metrics):
+        networks.landmarks = choose_landmarks(options, device)
+        if not networks.anchors and any(metric.name in ("pose", "expression") for metric in metrics):
             raise UsageError(
-                f"pose and expression need points that are known landmarks, and {tools.landmarks.name} gives "
-                "others; choose another --landmark-model"
+                f"pose and expression need points that are known landmarks, and {networks.landmarks.name} "
+                "gives others; choose another --landmark-model"
             )
-    return tools
+    return networks
 
 
 def choose_landmarks(options: EvaluationOptions, device: torch.device) -> LandmarkDetector:
@@ -258,7 +264,7 @@ def summary_of(result: Result) -> dict[str, Any]:
     def table(values: dict[str, Any]) -> dict[str, Any]:
         return {
             name: {
-                column: {"mean": s.mean, "low": s.low, "high": s.high, "clips": s.clips}
+                column: {"mean": s.mean, "low": s.low, "high": s.high, "clips": s.clips, "people": s.people}
                 for column, s in row.items()
             }
             for name, row in values.items()

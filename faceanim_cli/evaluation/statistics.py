@@ -1,4 +1,4 @@
-"""Means over frames and clips, and how far to trust them: bootstrap intervals over clips."""
+"""Means over frames and clips, and how far to trust them: bootstrap intervals over people."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,16 @@ class Summary:
     """A mean over clips.
 
     Attributes:
-        low, high: the percentile bootstrap's 95 % interval over clips; NaN for fewer than two clips.
+        low, high: the 95 % interval as ``interval`` gives it.
         clips: how many the mean is over.
+        people: whose they are.
     """
 
     mean: float
     low: float
     high: float
     clips: int
+    people: int
 
 
 def mean_of(values: Sequence[float]) -> float:
@@ -39,30 +41,59 @@ def mean_of(values: Sequence[float]) -> float:
     return float(np.mean(finite))
 
 
-def summarise(values: Sequence[float], seed: int = 0) -> Summary:
-    """Mean over clips with its interval; NaN and infinite values as in :func:`mean_of`."""
-    finite = np.array([value for value in values if math.isfinite(value)])
-    if len(finite) == 0:
-        perfect = sum(not math.isnan(value) for value in values)
-        mean = mean_of(values)
-        return Summary(mean, mean, mean, perfect)
-    if len(finite) == 1:
-        return Summary(float(finite[0]), math.nan, math.nan, 1)
-    rng = np.random.default_rng(seed)
-    means = [
-        finite[rng.integers(len(finite), size=(AT_ONCE, len(finite)))].mean(axis=1)
-        for _ in range(RESAMPLES // AT_ONCE)
-    ]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return Summary(float(finite.mean()), float(low), float(high), len(finite))
+def summarise(values: Mapping[str, float], people: Mapping[str, str], seed: int = 0) -> Summary:
+    """Mean over clips with its interval; NaN and infinite values as in :func:`mean_of`.
+
+    Args:
+        values: by clip.
+        people: by clip, whose it is.
+    """
+    finite = {clip: value for clip, value in values.items() if math.isfinite(value)}
+    clips = list(finite) or [clip for clip, value in values.items() if not math.isnan(value)]
+    persons = [people[clip] for clip in clips]
+    mean = mean_of(list(values.values()))
+    low, high = mean, mean
+    if finite:
+        low, high = interval(list(finite.values()), [1.0] * len(finite), persons, seed)
+    return Summary(mean, low, high, len(clips), len(set(persons)))
 
 
-def difference(values: Mapping[str, float], reference: Mapping[str, float], seed: int = 0) -> Summary:
-    """``values - reference``, paired: over the clips, by name, that both have a finite value for."""
-    both = [
-        values[clip] - reference[clip]
+def difference(
+    values: Mapping[str, float], reference: Mapping[str, float], people: Mapping[str, str], seed: int = 0
+) -> Summary:
+    """``values - reference``, paired: over the clips that both have a finite value for."""
+    both = {
+        clip: values[clip] - reference[clip]
         for clip in values
         if clip in reference and math.isfinite(values[clip]) and math.isfinite(reference[clip])
-    ]
-    return summarise(both, seed)
+    }
+    return summarise(both, people, seed)
+
+
+def interval(
+    numerators: Sequence[float], denominators: Sequence[float], people: Sequence[str], seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of ``sum(numerators) / sum(denominators)`` over clips, by a percentile bootstrap.
+
+    What is drawn is people, each with all clips: clips of one face are alike, and intervals over clips would
+    be too narrow. Clips of a single person are drawn themselves. NaN for a single clip.
+    """
+    if len(set(people)) < 2:
+        people = [str(number) for number in range(len(people))]
+    if len(people) < 2:
+        return math.nan, math.nan
+    groups: dict[str, list[int]] = {}
+    for number, person in enumerate(people):
+        groups.setdefault(person, []).append(number)
+    above, below = (
+        np.array([np.asarray(values)[clips].sum() for clips in groups.values()])
+        for values in (numerators, denominators)
+    )
+    rng = np.random.default_rng(seed)
+    ratios = []
+    for _ in range(RESAMPLES // AT_ONCE):
+        drawn = rng.integers(len(groups), size=(AT_ONCE, len(groups)))
+        ratios.append(above[drawn].sum(1) / below[drawn].sum(1))
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
+    return float(low), float(high)

@@ -100,7 +100,13 @@ def test_weights_and_baselines_side_by_side(
     scores = json.loads((report / "scores.json").read_text())
     assert scores["complete"] is True
     assert scores["differences"]["to"] == "rigid"
-    assert scores["differences"]["other"]["psnr"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "clips": 2}
+    assert scores["differences"]["other"]["psnr"] == {
+        "mean": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "clips": 2,
+        "people": 2,
+    }
     facts = scores["run"]
     assert facts["protocol"] == "reconstruction"
     assert facts["weights"]["rigid"]["sha256"] == facts["weights"]["other"]["sha256"]
@@ -147,7 +153,13 @@ def test_files_against_their_copy_in_json(run: Run, clips: Path) -> None:
     code, out, _ = run("--predicted", clips, "--truth", clips, "--json")
     assert code == 0
     scores = json.loads(out)
-    assert scores["scores"]["predicted"]["psnr"] == {"mean": "inf", "low": "inf", "high": "inf", "clips": 2}
+    assert scores["scores"]["predicted"]["psnr"] == {
+        "mean": "inf",
+        "low": "inf",
+        "high": "inf",
+        "clips": 2,
+        "people": 2,
+    }
     assert scores["scores"]["predicted"]["ssim"]["mean"] == pytest.approx(1)
     assert scores["run"]["protocol"] == "files"
     assert scores["run"]["size"] == "as it is"

@@ -9,19 +9,6 @@ import pytest
 
 from faceanim_cli.media import VideoWriter, write_photo
 
-SIDE = 48  # pixels
-
-
-@pytest.fixture
-def noise() -> Callable[..., np.ndarray]:
-    """Smooth-ish frames that differ from each other: uint8 (N, H, W, 3)."""
-
-    def make(count: int, height: int = SIDE, width: int = SIDE, seed: int = 0) -> np.ndarray:
-        rng = np.random.default_rng(seed)
-        return rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
-
-    return make
-
 
 @pytest.fixture
 def frame_folder(tmp_path: Path) -> Callable[..., Path]:

@@ -23,14 +23,14 @@ def test_every_nth_frame(
 ) -> None:
     frames = noise(5)
     got = list(FramedClip(clip(frame_folder("c", frames)), 48, "none").frames(every))
-    assert [frame.index for frame in got] == indices
-    assert all(np.array_equal(frame.image, frames[frame.index]) for frame in got)
+    assert [int(frame.label) for frame in got] == indices
+    assert all(np.array_equal(frame.image, frames[int(frame.label)]) for frame in got)
 
 
 def test_every_nth_frame_of_a_video(video: Callable[..., Path]) -> None:
     frames = np.stack([np.full((32, 32, 3), 20 * i, np.uint8) for i in range(12)])
     got = list(FramedClip(clip(video("v.mp4", frames)), 32, "none").frames(5))
-    assert [(frame.index, round(int(frame.image[0, 0, 0]) / 20)) for frame in got] == [
+    assert [(int(frame.label), round(int(frame.image[0, 0, 0]) / 20)) for frame in got] == [
         (0, 0),
         (5, 5),
         (10, 10),

@@ -1,8 +1,7 @@
 """Which frames are compared with which, through the real Animator where there is one."""
 
 import math
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,28 @@ import torch
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.evaluation.batch import Tools
+from faceanim_cli.evaluation.batch import MetricNetworks
+from faceanim_cli.evaluation.frames import Frame
 from faceanim_cli.evaluation.metrics import METRICS, choose_metrics
-from faceanim_cli.evaluation.pictures import psnr
-from faceanim_cli.evaluation.protocols import CrossPair, Reconstruction, Stopwatch, draw_pairs, read_pairs
+from faceanim_cli.evaluation.protocols import (
+    CrossPair,
+    Job,
+    Reconstruction,
+    draw_pairs,
+    read_pairs,
+    reference_and_compared,
+)
 from faceanim_cli.evaluation.runner import evaluate
-from faceanim_cli.evaluation.subjects import Similarity, Static, Truth, WeightsSubject
+from faceanim_cli.evaluation.subjects import (
+    Rendered,
+    Similarity,
+    Static,
+    Subject,
+    Truth,
+    WeightsSubject,
+    render_all,
+)
+from faceanim_cli.image_metrics import psnr
 from faceanim_models import AnimationModel
 from faceanim_models.animation_model import Keypoints
 
@@ -49,6 +64,13 @@ def following(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def rendered(job: Job, *subjects: Subject) -> Iterator[Rendered]:
+    comparison = job.open()
+    reference, frames = reference_and_compared(comparison.frames)
+    photo = reference.image if comparison.photo is None else comparison.photo
+    return render_all(subjects, photo, reference.image, frames)
+
+
 def dots(count: int, start: tuple[int, int] = (20, 30), step: int = 2, side: int = 64) -> np.ndarray:
     """A white dot on grey, moving right."""
     frames = np.full((count, side, side, 3), 60, np.uint8)
@@ -65,39 +87,36 @@ def test_reconstruction_goes_through_the_animator(frame_folder: Folder, rigid_we
     animator = Animator(rigid_weights_file, "cpu", "fp32", relative=False, sr=False, size=64)
     subjects = [WeightsSubject("rigid", animator), Static(), Similarity(animator), Truth()]
     job = Reconstruction(source, 64, "none", every=3)
-    take = job.prepare()(subjects, Stopwatch())
-    moments = list(take.moments)
-    assert [moment.label for moment in moments] == ["3", "6", "9"]
-    assert np.array_equal(take.source, dots(10)[0])
-    for moment in moments:
-        rigid, static, similarity, truth = moment.results
-        assert np.array_equal(moment.driving, dots(10)[int(moment.label)])
-        assert truth is moment.driving
-        assert np.array_equal(static, take.source)
-        assert psnr(similarity, moment.driving) > 45  # a shift by whole pixels, up to rounding
-        assert psnr(rigid, moment.driving) > 30  # the same through network-sized grids
+    made = list(rendered(job, *subjects))
+    assert [frame.label for frame, _ in made] == ["3", "6", "9"]
+    for frame, (rigid, static, similarity, truth) in made:
+        assert np.array_equal(frame.image, dots(10)[int(frame.label)])
+        assert truth is frame.image
+        assert np.array_equal(static, dots(10)[0])
+        assert psnr(similarity, frame.image) > 45  # a shift by whole pixels, up to rounding
+        assert psnr(rigid, frame.image) > 30  # the same through network-sized grids
 
 
 def test_the_source_is_compared_only_when_asked_for(frame_folder: Folder) -> None:
     source = clip(frame_folder("dots", dots(4)))
     for count_source, labels in ((False, ["1", "2", "3"]), (True, ["0", "1", "2", "3"])):
-        take = Reconstruction(source, 64, "none", 1, count_source).prepare()([Static()], Stopwatch())
-        assert [moment.label for moment in take.moments] == labels
-        assert take.expected == len(labels)
+        job = Reconstruction(source, 64, "none", 1, count_source)
+        assert [frame.label for frame, _ in rendered(job, Static())] == labels
+        assert job.open().expected == len(labels)
 
 
 def test_a_clip_of_one_frame_has_nothing_to_rebuild(frame_folder: Folder) -> None:
     single = clip(frame_folder("single", dots(1)))
     short = clip(frame_folder("short", dots(5)))
     with pytest.raises(FaceanimError, match=r"single: nothing to rebuild .*1 frame, every 1"):
-        Reconstruction(single, 64, "none").prepare()([Static()], Stopwatch())
+        list(rendered(Reconstruction(single, 64, "none"), Static()))
     with pytest.raises(FaceanimError, match=r"short: nothing to rebuild .*5 frames, every 10"):
-        Reconstruction(short, 64, "none", 10).prepare()([Static()], Stopwatch())
+        list(rendered(Reconstruction(short, 64, "none", 10), Static()))
     result = evaluate(
         [Reconstruction(single, 64, "none", count_source=True)],
         [Static()],
         choose_metrics(None, "files"),
-        Tools(),
+        MetricNetworks(),
     )
     assert result.rows[0].values["psnr"] == math.inf
     assert result.rows[0].frames == 1
@@ -107,7 +126,7 @@ def test_static_and_truth_by_hand(frame_folder: Folder) -> None:
     frames = np.stack([np.full((16, 16, 3), level, np.uint8) for level in (100, 110, 120)])
     job = Reconstruction(clip(frame_folder("flat", frames)), 16, "none")
     result = evaluate(
-        [job], [Static(), Truth()], choose_metrics("psnr,l1,flicker", "reconstruction"), Tools()
+        [job], [Static(), Truth()], choose_metrics("psnr,l1,flicker", "reconstruction"), MetricNetworks()
     )
     static, truth = result.rows
     by_hand = [20 * math.log10(255 / step) for step in (10, 20)]
@@ -128,29 +147,27 @@ def test_cross_moves_the_photo_relatively(frame_folder: Folder, rigid_weights_fi
     )
     job = CrossPair(photo, driver, 64, "none")
     assert job.name == "photo + driver"
-    moments = list(job.prepare()([WeightsSubject("rigid", animator), Static()], Stopwatch()).moments)
-    assert [moment.label for moment in moments] == ["0", "1", "2", "3"]
-    for i, moment in enumerate(moments):
-        y, x = np.argwhere(moment.results[0].sum(-1) > 400).mean(0)
+    made = list(rendered(job, WeightsSubject("rigid", animator), Static()))
+    assert [frame.label for frame, _ in made] == ["0", "1", "2", "3"]
+    for i, (_, results) in enumerate(made):
+        y, x = np.argwhere(results[0].sum(-1) > 400).mean(0)
         assert (x, y) == pytest.approx((30 + 4 * i, 40), abs=0.6)
 
 
 def test_frames_are_taken_as_subjects_need_them(frame_folder: Folder, rigid_weights_file: Path) -> None:
     job = Reconstruction(clip(frame_folder("dots", dots(12))), 64, "none")
     animator = Animator(rigid_weights_file, "cpu", "fp32", relative=False, sr=False, size=64, batch=3)
-    watch = Stopwatch()
     taken = 0
-    original = watch.decode
 
-    def counted(frames: object) -> object:
+    def counted(frames: Iterator[Frame]) -> Iterator[Frame]:
         nonlocal taken
-        for frame in original(frames):  # type: ignore[arg-type, var-annotated]
+        for frame in frames:
             taken += 1
             yield frame
 
-    watch.decode = counted  # type: ignore[method-assign, assignment]
-    take = job.prepare()([WeightsSubject("w", animator), Static()], watch)
-    list(islice(take.moments, 1))
+    reference, frames = reference_and_compared(counted(job.open().frames))
+    subjects = [WeightsSubject("w", animator), Static()]
+    next(render_all(subjects, reference.image, reference.image, frames))
     assert taken <= 1 + 3 + 1
 
 

@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import re
+import threading
+import time
 import xml.dom.minidom
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,13 +17,13 @@ import torch
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.clip_files import ClipFile, find_clips
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.batch import Tools
-from faceanim_cli.evaluation.charts import Scale, bars, scatter
+from faceanim_cli.evaluation.batch import MetricNetworks
+from faceanim_cli.evaluation.figures import Scale, bars, scatter
 from faceanim_cli.evaluation.metrics import choose_metrics, columns_of
 from faceanim_cli.evaluation.protocols import Reconstruction
 from faceanim_cli.evaluation.report import write_report
-from faceanim_cli.evaluation.runner import evaluate
-from faceanim_cli.evaluation.scores import ClipScore, ScoreFolder, file_name, json_ready
+from faceanim_cli.evaluation.results import ClipScore, ScoreFolder, file_name, json_ready
+from faceanim_cli.evaluation.runner import MOST_THREADS, ahead, evaluate
 from faceanim_cli.evaluation.subjects import Static, Truth, WeightsSubject
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 
@@ -63,7 +65,7 @@ class Counting(Static):
 
 def test_a_fault_is_named_and_the_rest_scored(data: Path) -> None:
     said: list[str] = []
-    result = evaluate(jobs(data), [Static()], METRICS, Tools(), warn=said.append)
+    result = evaluate(jobs(data), [Static()], METRICS, MetricNetworks(), warn=said.append)
     assert [row.clip for row in result.problems] == ["d"]
     assert result.problems[0].problem.startswith("nothing to rebuild from its first frame")
     assert said == [f"d: {result.problems[0].problem}"]
@@ -71,13 +73,15 @@ def test_a_fault_is_named_and_the_rest_scored(data: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(tmp_path: Path, data: Path) -> None:
-    whole = evaluate(jobs(data), [Static(), Truth()], METRICS, Tools())
+    whole = evaluate(jobs(data), [Static(), Truth()], METRICS, MetricNetworks())
     with pytest.raises(KeyboardInterrupt):
-        evaluate(jobs(data), [Counting(stop_at=3), Truth()], METRICS, Tools(), folder=folder(tmp_path))
+        evaluate(
+            jobs(data), [Counting(stop_at=3), Truth()], METRICS, MetricNetworks(), folder=folder(tmp_path)
+        )
     scores = json.loads((tmp_path / "report/scores.json").read_text())
     assert scores["complete"] is False
     again = Counting()
-    result = evaluate(jobs(data), [again, Truth()], METRICS, Tools(), folder=folder(tmp_path))
+    result = evaluate(jobs(data), [again, Truth()], METRICS, MetricNetworks(), folder=folder(tmp_path))
     assert again.clips == 1  # c; a and b were there, d fails before it renders
     assert result.summaries == whole.summaries  # to the last bit: per_clip.csv holds all digits
     assert result.differences["truth"]["l1"] == whole.differences["truth"]["l1"]
@@ -85,7 +89,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(tmp_path: Path, d
 
 
 def test_scores_of_another_run_are_not_mixed_in(tmp_path: Path, data: Path) -> None:
-    evaluate(jobs(data), [Static()], METRICS, Tools(), folder=folder(tmp_path))
+    evaluate(jobs(data), [Static()], METRICS, MetricNetworks(), folder=folder(tmp_path))
     with pytest.raises(UsageError, match=r"another run \(other: size\).*--overwrite"):
         folder(tmp_path, {**RUN, "size": 64})
     assert folder(tmp_path).rows
@@ -94,7 +98,7 @@ def test_scores_of_another_run_are_not_mixed_in(tmp_path: Path, data: Path) -> N
 
 def test_values_of_frames_clips_and_all_clips_agree(tmp_path: Path, data: Path) -> None:
     place = folder(tmp_path)
-    result = evaluate(jobs(data), [Static(), Truth()], METRICS, Tools(), folder=place)
+    result = evaluate(jobs(data), [Static(), Truth()], METRICS, MetricNetworks(), folder=place)
     with place.frames_path("a").open() as file:
         frames = [row for row in csv.DictReader(file) if row["subject"] == "static"]
     with (tmp_path / "report/per_clip.csv").open() as file:
@@ -111,7 +115,7 @@ def test_values_of_frames_clips_and_all_clips_agree(tmp_path: Path, data: Path) 
 
 def test_the_report_is_one_whole_file(tmp_path: Path, data: Path) -> None:
     place = folder(tmp_path)
-    result = evaluate(jobs(data), [Static(), Truth()], METRICS, Tools(), folder=place)
+    result = evaluate(jobs(data), [Static(), Truth()], METRICS, MetricNetworks(), folder=place)
     write_report(place, result, COLUMNS, {"clips": "a & b <c>"})
     page = (tmp_path / "report/report.html").read_text()
     assert "a &amp; b &lt;c&gt;" in page
@@ -155,7 +159,7 @@ def test_a_network_that_gives_nan_is_named(
 ) -> None:
     weights = nan_weights(rigid_weights_file, tmp_path / "nan.safetensors", part)
     animator = Animator(weights, "cpu", "fp32", relative=False, sr=False, size=48)
-    result = evaluate(jobs(data)[:2], [WeightsSubject("nan", animator)], METRICS, Tools())
+    result = evaluate(jobs(data)[:2], [WeightsSubject("nan", animator)], METRICS, MetricNetworks())
     assert [row.clip for row in result.problems] == ["a", "b"]
     assert all(said in row.problem for row in result.problems)
 
@@ -167,12 +171,12 @@ def test_no_face_in_any_result_is_a_problem(data: Path) -> None:
 
     class Middle:
         name, path = "middle", Path("middle")
-        anchors = ()
+        anchors, independent = (), True
 
         def __call__(self, frames: list[np.ndarray]) -> np.ndarray:
             return np.full((len(frames), 4, 2), 24.0)
 
-    tools = Tools(landmarks=Middle(), faces=Blind())  # type: ignore[arg-type]
+    tools = MetricNetworks(landmarks=Middle(), faces=Blind())  # type: ignore[arg-type]
     result = evaluate(jobs(data)[:1], [Static()], choose_metrics("akd", "reconstruction"), tools)
     assert result.rows[0].values["akd_miss"] == 1
     assert "no face found in any frame of the result" in result.rows[0].problem
@@ -180,7 +184,13 @@ def test_no_face_in_any_result_is_a_problem(data: Path) -> None:
 
 def test_progress_ends_where_it_expected(data: Path) -> None:
     told: list[tuple[int, int | None]] = []
-    evaluate(jobs(data)[:3], [Static()], METRICS, Tools(), progress=lambda done, of: told.append((done, of)))
+    evaluate(
+        jobs(data)[:3],
+        [Static()],
+        METRICS,
+        MetricNetworks(),
+        progress=lambda done, of: told.append((done, of)),
+    )
     assert told[0] == (1, 9)
     assert told[-1] == (9, 9)
 
@@ -225,5 +235,38 @@ def test_plots_bear_infinite_values_and_none() -> None:
 
 def test_clip_files_need_not_exist_to_be_named() -> None:
     job = Reconstruction(ClipFile("gone", Path("gone.mp4"), "x"), 48, "none")
-    result = evaluate([job], [Static()], METRICS, Tools())
+    result = evaluate([job], [Static()], METRICS, MetricNetworks())
     assert "gone.mp4" in result.rows[0].problem
+
+
+def test_results_come_in_order_and_a_fault_stops_nobody_else() -> None:
+    def half(number: int) -> float:
+        time.sleep(0.01 * (number % 3))  # later ones are done sooner
+        return 10 / number
+
+    results = list(ahead(half, [5, 4, 0, 2, 1]))
+    with pytest.raises(ZeroDivisionError):
+        results.pop(2).result()
+    assert [result.result() for result in results] == [2.0, 2.5, 5.0, 10.0]
+    assert list(ahead(half, [])) == []
+
+
+def test_it_stays_a_little_ahead_and_ends_when_closed() -> None:
+    begun: list[int] = []
+    thread_names = set()
+
+    def note(number: int) -> int:
+        begun.append(number)
+        thread_names.add(threading.current_thread().name)
+        return number
+
+    results = ahead(note, range(1000))
+    assert next(results).result() == 0
+    time.sleep(0.05)
+    assert 1 <= len(begun) <= 2 + MOST_THREADS
+    assert threading.current_thread().name not in thread_names
+    results.close()
+    count = len(begun)
+    time.sleep(0.05)
+    assert len(begun) == count
+    assert not any(thread.name in thread_names for thread in threading.enumerate())

@@ -5,7 +5,7 @@ import pytest
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, anchored_keypoints
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.head_pose import head_angles
+from faceanim_cli.evaluation.landmark_metrics import head_angles
 from faceanim_cli.motion.head_model import HEAD
 from faceanim_cli.motion.head_transfer import HeadTransfer
 from faceanim_cli.motion.limits import OutOfRange

@@ -1,13 +1,62 @@
-"""Scores as tables of text."""
+"""Scores as tables of text, and published scores to show beside them."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from faceanim_cli.evaluation.expression_slopes import MEASURES
 from faceanim_cli.evaluation.metrics import Column
-from faceanim_cli.evaluation.published import PublishedTable
 from faceanim_cli.evaluation.runner import Evaluation
 from faceanim_cli.evaluation.statistics import Summary
 from faceanim_cli.tables import Table
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """Numbers of a paper.
+
+    Attributes:
+        title: where they are from.
+        protocol: what they were measured on, and what to beware of.
+        columns: names of the numbers, the method's name before them.
+        rows: method, then a number for each column or None.
+    """
+
+    title: str
+    protocol: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+
+
+PAPER_TABLE_1 = PublishedTable(
+    "The paper's Table 1 (Karim and Saleh 2022)",
+    "VoxCeleb1; clips, frames and size are not stated. PSNR near 30 beside SSIM near 0.7 is not the PSNR of "
+    "RGB frames that gives 22 to 24 below: the table gathers numbers of several papers.",
+    ("method", "psnr", "ssim"),
+    (
+        ("X2Face", 22.54, 0.72),
+        ("MoCoGAN", 17.36, 0.54),
+        ("Monkey-Net", 30.87, 0.74),
+        ("Few-shot", None, 0.72),
+        ("PuppeteerGAN", None, 0.73),
+        ("the paper's method", 30.74, 0.90),
+    ),
+)
+FSRT_TABLE_1 = PublishedTable(
+    "Released checkpoints under one protocol (FSRT, Rochow et al. 2024, Table 1)",
+    "The official VoxCeleb test set, 256 x 256, source = first frame, every 10th frame, PSNR of RGB frames, "
+    "another landmark detector.",
+    ("method", "psnr", "ssim", "l1", "akd"),
+    (
+        ("DPE", 22.94, 0.7180, 0.0484, 3.07),
+        ("FOMM", 22.90, 0.7310, 0.0470, 2.26),
+        ("DaGAN", 23.51, 0.7563, 0.0450, 2.10),
+        ("face-vid2vid (third-party code)", 22.97, 0.7327, 0.0471, 2.33),
+        ("TPSMM", 23.76, 0.7660, 0.0433, 2.00),
+        ("FSRT", 23.67, 0.7576, 0.0421, 2.13),
+    ),
+)
+PUBLISHED = (PAPER_TABLE_1, FSRT_TABLE_1)
 
 
 def score_table(evaluation: Evaluation, columns: Sequence[Column]) -> Table:
@@ -16,7 +65,7 @@ def score_table(evaluation: Evaluation, columns: Sequence[Column]) -> Table:
         (
             name,
             *(interval_text(evaluation.summaries[name].get(column.name), column) for column in columns),
-            str(scored_clips(evaluation, name)),
+            str(sum(row.subject == name and row.frames > 0 for row in evaluation.rows)),
         )
         for name in evaluation.subjects
     )
@@ -49,6 +98,26 @@ def clip_table(evaluation: Evaluation, columns: Sequence[Column]) -> Table:
         for row in evaluation.rows
     )
     return Table(("clip", "of", "frames", *map(heading, columns), "problem"), rows)
+
+
+def slope_table(evaluation: Evaluation) -> Table | None:
+    """A row for each measure: slope of each subject on the driver, its interval, and the correlation r."""
+    shown = [name for name in MEASURES if any(name in slopes for slopes in evaluation.slopes.values())]
+    if not shown:
+        return None
+    rows = []
+    for name in shown:
+        cells, counts = [], [""]
+        for subject in evaluation.subjects:
+            slope = evaluation.slopes[subject].get(name)
+            if slope is None:
+                cells.append("-")
+                continue
+            interval = f" [{slope.low:.2f}, {slope.high:.2f}]" if math.isfinite(slope.low) else ""
+            cells.append(f"{slope.slope:.2f}{interval} r {number(slope.correlation, 2)}")
+            counts.append(f"{slope.clips} of {slope.people}")
+        rows.append((name, *cells, counts[-1]))
+    return Table(("slope", *evaluation.subjects, "clips of people"), tuple(rows))
 
 
 def published_table(table: PublishedTable) -> Table:
@@ -87,8 +156,3 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
     if round(value, decimals) == 0:
         return f"{0:.{decimals}f}"
     return f"{value:{'+' if signed else ''}.{decimals}f}"
-
-
-def scored_clips(evaluation: Evaluation, subject: str) -> int:
-    """Clips of which a subject has scored frames."""
-    return sum(row.subject == subject and row.frames > 0 for row in evaluation.rows)

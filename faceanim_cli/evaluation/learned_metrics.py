@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.evaluation.batch import Distance, Embed
-from faceanim_cli.evaluation.pictures import Picture, as_bytes, as_unit
+from faceanim_cli.evaluation.batch import Batch, Distance, Embed
+from faceanim_cli.image_metrics import Picture, as_bytes, as_unit
 from faceanim_cli.pictures import Image, Points
 
 IDENTITY_SIDE = 112  # pixels: what ArcFace networks take
@@ -29,8 +30,23 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 SCRIPT_SUFFIXES = frozenset({".pt", ".ts", ".jit", ".torchscript"})
 
 
+def csim(batch: Batch) -> dict[str, list[float]]:
+    """Cosine of identity embeddings, result and photo: higher is better, -1 to 1 (Ha et al. 2020)."""
+    results, source = (torch.from_numpy(frames.embeddings) for frames in (batch.results, batch.source))
+    return {"csim": F.cosine_similarity(results, source, dim=-1, eps=1e-12).tolist()}
+
+
+def lpips(batch: Batch) -> dict[str, list[float]]:
+    """Learned perceptual distance, AlexNet: lower is better, from 0, mostly below 1 (Zhang et al. 2018)."""
+    if batch.networks.lpips is None:
+        raise UsageError("lpips was not loaded")
+    return {"lpips": batch.networks.lpips([*batch.results.pictures], [*batch.driving.pictures])}
+
+
 class KeypointLandmarks:
     """The keypoint detector of animation weights; where they are those under test, akd flatters them."""
+
+    independent = False
 
     def __init__(self, animator: Animator, name: str) -> None:
         self.name, self.path = name, animator.weights
@@ -46,17 +62,21 @@ class KeypointLandmarks:
 class ScriptedLandmarks:
     """A TorchScript file that maps frames (B, 3, H, W), RGB in [0, 1], to points (B, K, 2) in [-1, 1].
 
-    68 points are taken for the usual facial landmarks.
+    68 points are taken for the usual facial landmarks, 70 for these and the irises of the picture's left and
+    right eye.
 
     Raises:
         WeightsError: no such file, not TorchScript, or it gives something else.
     """
 
+    independent = True
+
     def __init__(self, path: Path, device: torch.device) -> None:
         self.name, self.path = path.name, path
         self._network, self._device = load_script(path, device), device
         count = self([np.zeros((64, 64, 3), np.uint8)]).shape[1]
-        self.anchors: Anchors = tuple((i,) for i in range(NUM_LANDMARKS)) if count == NUM_LANDMARKS else ()
+        known = count in (NUM_LANDMARKS, NUM_LANDMARKS + 2)
+        self.anchors: Anchors = tuple((i,) for i in range(NUM_LANDMARKS)) if known else ()
 
     @torch.inference_mode()
     def __call__(self, frames: list[Image]) -> Points:

@@ -1,14 +1,34 @@
-"""Small plots as inline SVG: no plotting library, no script, no file beside the report."""
+"""Figures of a report: plots as inline SVG, results beside what they should be, and a grid of people.
+
+Plots need no plotting library, no script, and no file beside the report.
+"""
 
 import html
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.data.clip_files import ClipFile
+from faceanim_cli.evaluation.frames import FramedClip, Framing, resized
+from faceanim_cli.image_metrics import Picture, as_bytes, as_unit
+from faceanim_cli.media import read_photo, write_photo
+from faceanim_cli.pictures import Image
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 30, 40  # margins that hold axes and titles
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568")
 TICKS = 5
 MOST_BARS = 120  # clips: with more, bars are thinner than a pixel, and only names on hover tell them apart
+
+TILE = 192  # pixels a side of each picture of a strip
+GAP = 4  # white pixels between pictures
+ERROR_GAIN = 4.0  # an error of a quarter of the range is white
+PHOTOS, FRAMES = 4, 6  # of a grid, when nobody says how many
+GRID_TILE = 160  # pixels
 
 
 def bars(title: str, unit: str, values: Mapping[str, Mapping[str, float]]) -> str:
@@ -116,3 +136,75 @@ def _colour(number: int) -> str:
 
 def _or(value: float | None, other: float) -> float:
     return other if value is None or math.isnan(value) else value
+
+
+def strip(source: Picture, driving: Picture, result: Picture) -> Image:
+    """Source, driving frame, result and error side by side: (TILE, W, 3)."""
+    error = np.abs(as_unit(result) - as_unit(driving)).mean(-1, keepdims=True).repeat(3, axis=-1)
+    return _in_a_row([source, driving, result, np.clip(ERROR_GAIN * error, 0, 1)], TILE)
+
+
+def choose_cast(clips: Sequence[ClipFile], seed: int) -> tuple[list[ClipFile], ClipFile]:
+    """Clips whose first frames are the photos, one a person, and a driver: somebody else if possible."""
+    order = np.random.default_rng(seed).permutation(len(clips))
+    driver = clips[order[0]]
+    photos: dict[str, ClipFile] = {}
+    for i in order[1:]:
+        if clips[i].identity != driver.identity:
+            photos.setdefault(clips[i].identity, clips[i])
+    return list(photos.values())[:PHOTOS] or [driver], driver
+
+
+def write_grid(
+    path: Path,
+    animator: Animator,
+    photos: Sequence[ClipFile | Path],
+    driver: ClipFile,
+    size: int,
+    crop: Framing,
+    frames: int = FRAMES,
+) -> None:
+    """Write the figure as PNG or JPEG.
+
+    Args:
+        animator: in relative mode, without super-resolution, giving frames of ``size``.
+        photos: photo files, or clips of which the first frame is taken.
+        frames: how many columns, evenly spaced over the driver.
+
+    Raises:
+        NoFaceError: in a photo or the driver. UnreadableInputError: one of them.
+        UsageError: the place cannot be written, or its name is neither .png nor .jpg.
+    """
+    framed = FramedClip(driver, size, crop)
+    every = max(1, (framed.frame_count_estimate or 1) // (4 * frames))  # finely enough to space them evenly
+    driving = [as_bytes(frame.image) for frame in framed.frames(every)]
+    columns = np.unique(np.linspace(0, len(driving) - 1, frames).round().astype(int)).tolist()
+    white = np.full((GRID_TILE, GRID_TILE, 3), 255, np.uint8)
+    chosen = [driving[i] for i in columns]  # the first frame first: relative motion counts from it
+    rows = [_in_a_row([white, *chosen], GRID_TILE)]
+    for photo in photos:
+        if isinstance(photo, ClipFile):
+            picture = as_bytes(next(FramedClip(photo, size, crop).frames()).image)
+            animator.set_photo(picture, crop=None)
+        else:
+            picture = read_photo(photo)
+            animator.set_photo(picture, crop="auto", name=str(photo))
+            if animator.photo_crop is not None:
+                box = animator.photo_crop
+                picture = picture[
+                    max(int(box.y), 0) : int(box.y + box.h), max(int(box.x), 0) : int(box.x + box.w)
+                ]
+        rows.append(_in_a_row([picture, *animator.animate(chosen, crop=None)], GRID_TILE))
+    write_photo(path, _joined(rows, axis=0))
+
+
+def _in_a_row(pictures: Sequence[Picture], side: int) -> Image:
+    return _joined([as_bytes(resized(as_bytes(picture), (side, side))) for picture in pictures], axis=1)
+
+
+def _joined(tiles: Sequence[Image], axis: int) -> Image:
+    """Tiles below (axis 0) or beside each other, with white gaps."""
+    shape = list(tiles[0].shape)
+    shape[axis] = GAP
+    gap = np.full(shape, 255, np.uint8)
+    return np.concatenate([*chain.from_iterable((gap, tile) for tile in tiles)][1:], axis=axis)

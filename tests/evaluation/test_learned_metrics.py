@@ -14,16 +14,17 @@ from torchmetrics.functional.image import lpips as theirs
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.evaluation import learned
-from faceanim_cli.evaluation.batch import Batch, Driving, Scene, Tools
-from faceanim_cli.evaluation.learned import (
+from faceanim_cli.evaluation import learned_metrics
+from faceanim_cli.evaluation.batch import Batch, FrameFeatures, MetricNetworks
+from faceanim_cli.evaluation.landmark_metrics import akd, akd_miss, expression, pose
+from faceanim_cli.evaluation.learned_metrics import (
     FrechetDistances,
     KeypointLandmarks,
     ScriptedLandmarks,
+    csim,
     load_identity,
     load_lpips,
 )
-from faceanim_cli.evaluation.metrics import akd, akd_miss, csim, expression, pose
 
 CPU = torch.device("cpu")
 
@@ -54,7 +55,7 @@ def coloured(*colours: tuple[int, int, int], side: int = 33) -> list[np.ndarray]
 class Points:
     """A detector that reads its points off a table, by the frame's first red level."""
 
-    name, path = "table", Path("table")
+    name, path, independent = "table", Path("table"), True
 
     def __init__(self, table: dict[int, np.ndarray]) -> None:
         self.table = table
@@ -76,9 +77,23 @@ def face(seed: int = 0) -> np.ndarray:
 
 
 def batch_of(results: list[np.ndarray], truths: list[np.ndarray], table: dict[int, np.ndarray]) -> Batch:
-    tools = Tools(landmarks=Points(table), faces=EveryoneButGreen())  # type: ignore[arg-type]
-    scene = Scene(truths[0], truths[0], tools)
-    return Batch(Driving(scene, truths, None), results, None)
+    return batch(
+        truths[0], truths[0], truths, results, MetricNetworks(Points(table), faces=EveryoneButGreen())
+    )  # type: ignore[arg-type]
+
+
+def batch(
+    source: np.ndarray,
+    reference: np.ndarray,
+    driving: list[np.ndarray],
+    results: list[np.ndarray],
+    networks: MetricNetworks,
+    landmarks: np.ndarray | None = None,
+) -> Batch:
+    first, rest = FrameFeatures([source], networks), FrameFeatures([reference], networks)
+    return Batch(
+        first, rest, FrameFeatures(driving, networks, None, landmarks), FrameFeatures(results, networks)
+    )
 
 
 def test_akd_is_the_mean_distance_where_there_is_a_face() -> None:
@@ -86,22 +101,22 @@ def test_akd_is_the_mean_distance_where_there_is_a_face() -> None:
     half = face()
     half[:34] += (0, 2)
     results = coloured((1, 0, 0), (2, 0, 0), (1, 9, 0))  # the third has no face
-    batch = batch_of(results, coloured((0, 0, 0), (0, 0, 0), (0, 0, 0)), {0: face(), 1: moved, 2: half})
-    values = akd(batch)["akd"]
+    found = batch_of(results, coloured((0, 0, 0), (0, 0, 0), (0, 0, 0)), {0: face(), 1: moved, 2: half})
+    values = akd(found)["akd"]
     assert values[:2] == pytest.approx([5.0, 1.0])
     assert math.isnan(values[2])
-    assert akd_miss(batch)["akd_miss"] == [0.0, 0.0, 1.0]
+    assert akd_miss(found)["akd_miss"] == [0.0, 0.0, 1.0]
 
 
 def test_akd_takes_the_truth_from_landmark_files() -> None:
-    tools = Tools(landmarks=Points({0: face(), 1: face() + 1}), faces=EveryoneButGreen())  # type: ignore[arg-type]
+    networks = MetricNetworks(Points({0: face(), 1: face() + 1}), faces=EveryoneButGreen())  # type: ignore[arg-type]
     frames = coloured((0, 0, 0), (0, 0, 0))
     known = np.stack([face() + np.array([0, 2]), np.full((68, 2), np.nan)])
-    batch = Batch(Driving(Scene(frames[0], frames[0], tools), frames, None, known), frames, None)
-    assert akd(batch)["akd"][0] == pytest.approx(2)
-    assert math.isnan(akd(batch)["akd"][1])
-    assert akd_miss(batch)["akd_miss"][0] == 0
-    assert math.isnan(akd_miss(batch)["akd_miss"][1])  # nobody knows whether there is a face
+    found = batch(frames[0], frames[0], frames, frames, networks, known)
+    assert akd(found)["akd"][0] == pytest.approx(2)
+    assert math.isnan(akd(found)["akd"][1])
+    assert akd_miss(found)["akd_miss"][0] == 0
+    assert math.isnan(akd_miss(found)["akd_miss"][1])  # nobody knows whether there is a face
 
 
 def test_pose_and_expression_of_a_perfect_follower_are_zero() -> None:
@@ -112,17 +127,16 @@ def test_pose_and_expression_of_a_perfect_follower_are_zero() -> None:
     talking[57] += (0, 5)
     other_rest, other_talking = 1.5 * face() + 7, 1.5 * talking + 7
     table = {0: face(), 1: talking @ turn, 2: other_rest, 3: other_talking @ turn, 4: other_rest @ turn}
-    tools = Tools(landmarks=Points(table))
+    networks = MetricNetworks(Points(table))
     source, reference, driving, good, mute = coloured(*((i, 0, 0) for i in (2, 0, 1, 3, 4)))
-    scene = Scene(source, reference, tools)
-    batch = Batch(Driving(scene, [driving, driving], None), [good, mute], None)
-    assert pose(batch)["pose"] == pytest.approx([0, 0], abs=1e-9)
-    followed, stiff = expression(batch)["expression"]
+    both = batch(source, reference, [driving, driving], [good, mute], networks)
+    assert pose(both)["pose"] == pytest.approx([0, 0], abs=1e-9)
+    followed, stiff = expression(both)["expression"]
     assert followed == pytest.approx(0, abs=1e-9)
     eyes = float(np.hypot(*(face()[45] - face()[36])))
     points = 10 + 8 + 20  # brows, lids without corners, mouth
     assert stiff == pytest.approx(100 * 5 / eyes / points, rel=1e-6)
-    still = Batch(Driving(scene, [driving], None), [source], None)
+    still = batch(source, reference, [driving], [source], networks)
     assert pose(still)["pose"][0] > 1
 
 
@@ -154,11 +168,11 @@ def test_scripted_landmarks(tmp_path: Path) -> None:
 
 
 def test_csim_is_the_cosine_to_the_photo(tmp_path: Path) -> None:
-    tools = Tools(identity=load_identity(scripted(MeanColour(), tmp_path / "id.pt"), CPU))
+    networks = MetricNetworks(identity=load_identity(scripted(MeanColour(), tmp_path / "id.pt"), CPU))
     white, red, grey = coloured((255, 255, 255), (255, 0, 0), (0, 0, 0))
-    batch = Batch(Driving(Scene(white, white, tools), [white] * 3, None), [white, red, grey], None)
+    three = batch(white, white, [white] * 3, [white, red, grey], networks)
     # In [-1, 1]: (1, 1, 1) against (1, 1, 1), (1, -1, -1) and (-1, -1, -1).
-    assert csim(batch)["csim"] == pytest.approx([1, -1 / 3, -1], abs=1e-6)
+    assert csim(three)["csim"] == pytest.approx([1, -1 / 3, -1], abs=1e-6)
 
 
 def test_fid_is_the_frechet_distance_of_gaussians() -> None:
@@ -190,7 +204,7 @@ def test_fid_without_its_package_says_what_to_install(monkeypatch: pytest.Monkey
     def missing(*_: object) -> None:
         raise ModuleNotFoundError("torch-fidelity")
 
-    monkeypatch.setattr(learned, "FrechetInceptionDistance", missing)
+    monkeypatch.setattr(learned_metrics, "FrechetInceptionDistance", missing)
     with pytest.raises(UsageError, match="pip install torch-fidelity"):
         FrechetDistances(["a"], CPU)
 
@@ -201,7 +215,7 @@ def test_no_way_to_the_weights_is_one_line(monkeypatch: pytest.MonkeyPatch, what
         raise urllib.error.URLError("no network")
 
     name = {"lpips": "LearnedPerceptualImagePatchSimilarity", "fid": "FrechetInceptionDistance"}[what]
-    monkeypatch.setattr(learned, name, offline)
+    monkeypatch.setattr(learned_metrics, name, offline)
     with pytest.raises(WeightsError, match=f"{what} needs .* no way to them .*no network") as caught:
         load_lpips(CPU) if what == "lpips" else FrechetDistances(["a"], CPU)
     assert "\n" not in str(caught.value)
@@ -230,7 +244,7 @@ def test_offline_nothing_is_fetched(
         raise OSError("damaged")
 
     name = {"lpips": "LearnedPerceptualImagePatchSimilarity", "fid": "FrechetInceptionDistance"}[what]
-    monkeypatch.setattr(learned, name, network)
+    monkeypatch.setattr(learned_metrics, name, network)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=rf"{what} needs .*{re.escape(file)} is not in .*--offline"):
         load()
@@ -248,9 +262,9 @@ def test_lpips_is_the_published_formula(monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(0)
     monkeypatch.setattr(theirs, "_get_tv_model_features", lambda net, pretrained=False: original(net, False))
     networks = []
-    build = learned.LearnedPerceptualImagePatchSimilarity
+    build = learned_metrics.LearnedPerceptualImagePatchSimilarity
     monkeypatch.setattr(
-        learned,
+        learned_metrics,
         "LearnedPerceptualImagePatchSimilarity",
         lambda *a, **k: networks.append(build(*a, **k)) or networks[0],
     )

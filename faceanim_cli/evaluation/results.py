@@ -13,6 +13,7 @@ from urllib.parse import quote
 from faceanim_cli.errors import UsageError
 from faceanim_cli.media import whole_file
 
+NAMES = ("frame", "subject")  # columns of a table of frames that are no numbers
 FIXED = ("clip", "subject", "frames", "motion", "turn", "problem")
 LONGEST_NAME = 120  # characters of a file name made from a clip's name
 
@@ -95,13 +96,27 @@ class ScoreFolder:
     def add(self, rows: Sequence[ClipScore], frames: Sequence[Mapping[str, Any]]) -> None:
         """Keep a clip's rows, and the values of its frames: rows of ``frames/<clip>.csv``."""
         if frames:
-            with whole_file(self.frames_path(rows[0].clip)) as partial, partial.open("w", newline="") as file:
+            with (
+                whole_file(self.frames_path(rows[0].clip)) as partial,
+                partial.open("w", newline="", encoding="utf-8") as file,
+            ):
                 table = csv.DictWriter(file, list(frames[0]))
                 table.writeheader()
                 table.writerows({key: number_text(value) for key, value in frame.items()} for frame in frames)
         clips = {row.clip for row in rows}
         self._rows = [row for row in self._rows if row.clip not in clips] + list(rows)
         self._write()
+
+    def frames(self, clip: str) -> list[Mapping[str, Any]]:
+        """The values of a clip's frames, as they were given to ``add``; none where the file is lost."""
+        try:
+            with self.frames_path(clip).open(newline="", encoding="utf-8") as file:
+                return [
+                    {key: text if key in NAMES else _number(text) for key, text in row.items()}
+                    for row in csv.DictReader(file)
+                ]
+        except OSError:
+            return []
 
     def frames_path(self, clip: str) -> Path:
         """Where the values of a clip's frames are."""

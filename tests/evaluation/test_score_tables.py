@@ -5,8 +5,8 @@ import math
 import pytest
 
 from faceanim_cli.evaluation.metrics import METRICS
+from faceanim_cli.evaluation.score_tables import interval_text, number
 from faceanim_cli.evaluation.statistics import Summary
-from faceanim_cli.evaluation.tables import interval_text, number
 
 PSNR = METRICS["psnr"].columns[0]  # two decimals
 
@@ -31,7 +31,7 @@ def test_what_rounds_to_zero_has_no_sign(value: float, plain: str, signed: str) 
 
 
 def test_intervals() -> None:
-    assert interval_text(Summary(22.9, 22.104, 23.706, 8), PSNR) == "22.90 [22.10, 23.71]"
-    assert interval_text(Summary(0.31, -0.001, 0.64, 8), PSNR, signed=True) == "+0.31 [0.00, +0.64]"
-    assert interval_text(Summary(3.0, math.nan, math.nan, 1), PSNR) == "3.00"
-    assert interval_text(Summary(math.nan, math.nan, math.nan, 0), PSNR) == interval_text(None, PSNR) == "-"
+    assert interval_text(Summary(22.9, 22.104, 23.706, 8, 8), PSNR) == "22.90 [22.10, 23.71]"
+    assert interval_text(Summary(0.31, -0.001, 0.64, 8, 8), PSNR, signed=True) == "+0.31 [0.00, +0.64]"
+    assert interval_text(Summary(3.0, math.nan, math.nan, 1, 1), PSNR) == "3.00"
+    assert interval_text(Summary(*[math.nan] * 3, 0, 0), PSNR) == interval_text(None, PSNR) == "-"

@@ -3,19 +3,17 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from faceanim_cli.data.clip_files import CLIP_SUFFIXES, named_clips
+from faceanim_cli.data.clip_files import CLIP_SUFFIXES, identity_of, named_clips
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
-from faceanim_cli.evaluation.frames import open_clip, resized
-from faceanim_cli.evaluation.pictures import Picture, as_unit
-from faceanim_cli.evaluation.protocols import Moment, Opener, Stopwatch, Take
+from faceanim_cli.evaluation.frames import Frame, open_clip, resized
+from faceanim_cli.evaluation.protocols import Comparison
+from faceanim_cli.image_metrics import Picture, as_unit
 from faceanim_cli.media import read_photo
 from faceanim_cli.media.find_files import FRAME_SUFFIXES
 from faceanim_cli.pictures import Floats
@@ -45,7 +43,12 @@ class FilePair:
     truth: Path | None
     size: int | None = None
 
-    def prepare(self) -> Opener:
+    @property
+    def person(self) -> str:
+        """By VoxCeleb's naming, or everybody a person of their own."""
+        return identity_of(self.name)
+
+    def open(self) -> Comparison:
         """See ``protocols.Job``."""
         if self.predicted is None or self.truth is None:
             lacking = "prediction" if self.predicted is None else "truth"
@@ -55,16 +58,7 @@ class FilePair:
             pairs, expected = self._by_name(self.predicted, self.truth, problems)
         else:
             pairs, expected = self._by_number(self.predicted, self.truth, problems)
-        return partial(self._open, pairs, expected, problems)
-
-    def _open(
-        self, pairs: Iterator[Aligned], expected: int, problems: list[str], _: object, watch: Stopwatch
-    ) -> Take:
-        moments = self._moments(watch.decode(pairs), problems)
-        first = next(moments, None)
-        if first is None:
-            raise FaceanimError("; ".join([f"{self.name}: no frame could be compared", *problems]))
-        return Take(first.driving, first.driving, chain([first], moments), expected, problems=problems)
+        return Comparison(self._frames(pairs, problems), expected=expected, problems=problems)
 
     def _by_name(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
         ours, theirs = frame_files(predicted), frame_files(truth)
@@ -114,8 +108,8 @@ class FilePair:
 
         return pairs(), len(kept_theirs)
 
-    def _moments(self, pairs: Iterator[Aligned], problems: list[str]) -> Iterator[Moment]:
-        gap = False
+    def _frames(self, pairs: Iterator[Aligned], problems: list[str]) -> Iterator[Frame]:
+        gap, compared = False, 0
         for label, predicted, truth, follows in pairs:
             if self.size is not None:
                 square = (self.size, self.size)
@@ -131,11 +125,12 @@ class FilePair:
                 if fault
             ]
             problems.extend(faults)
-            if faults:
-                gap = True
-                continue
-            yield Moment(label, truth, (predicted,), follows=follows and not gap)
-            gap = False
+            if not faults:
+                yield Frame(label, truth, predicted=predicted, follows=follows and not gap)
+                compared += 1
+            gap = bool(faults)
+        if not compared:
+            raise FaceanimError(f"{self.name}: no frame could be compared")
 
 
 def file_pairs(predicted: Path, truth: Path, size: int | None = None) -> list[FilePair]:

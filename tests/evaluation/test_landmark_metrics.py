@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, anchored_keypoints
-from faceanim_cli.evaluation.head_pose import expression_change, expression_points, head_angles
+from faceanim_cli.evaluation.landmark_metrics import expression_change, expression_points, head_angles
 from faceanim_cli.motion.head_model import HEAD
 
 EACH = tuple((i,) for i in range(68))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
-from faceanim_cli.evaluation.batch import Tools
-from faceanim_cli.evaluation.files import FilePair, file_pairs, frame_files, missing_frames
+from faceanim_cli.evaluation.batch import MetricNetworks
+from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs, frame_files, missing_frames
 from faceanim_cli.evaluation.metrics import choose_metrics
-from faceanim_cli.evaluation.pictures import psnr
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
-from faceanim_cli.evaluation.session import Predicted
+from faceanim_cli.evaluation.subjects import Predicted
+from faceanim_cli.image_metrics import psnr
 
 Folder = Callable[..., Path]
 Noise = Callable[..., np.ndarray]
@@ -21,7 +21,7 @@ Noise = Callable[..., np.ndarray]
 
 def run(predicted: Path, truth: Path, metrics: str = "psnr,ssim,l1", size: int | None = None) -> Evaluation:
     chosen = choose_metrics(metrics, "files")
-    return evaluate(file_pairs(predicted, truth, size), [Predicted()], chosen, Tools())
+    return evaluate(file_pairs(predicted, truth, size), [Predicted()], chosen, MetricNetworks())
 
 
 def one(predicted: Path, truth: Path, metrics: str = "l1", size: int | None = None) -> tuple[dict, int, str]:
@@ -187,4 +187,4 @@ def test_places_that_do_not_fit_are_named(tmp_path: Path, frame_folder: Folder, 
 
 def test_opening_without_a_partner_raises() -> None:
     with pytest.raises(FaceanimError, match="x: there is no truth"):
-        FilePair("x", Path("a"), None).prepare()
+        FilePair("x", Path("a"), None).open()

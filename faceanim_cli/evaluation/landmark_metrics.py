@@ -1,7 +1,11 @@
-"""Head angles and expressions from keypoints that are anchored to facial landmarks."""
+"""Metrics of landmarks: their distance, head angles, and expressions, by keypoints anchored to them.
+
+The first docstring line of a metric says unit, direction, range and paper; reports show it.
+"""
 
 import numpy as np
 
+from faceanim_cli.evaluation.batch import Batch
 from faceanim_cli.motion.head_model import BROWS, EYES, HEAD, MOUTH, Anchors
 from faceanim_cli.pictures import Points
 
@@ -10,6 +14,41 @@ POSE_LANDMARKS = frozenset({36, 39, 42, 45, 27, 28, 29, 30, 31, 33, 35, 48, 54})
 MOUTH_WEIGHT = 0.1  # mouth corners move with expressions: they count little
 FEWEST_POINTS = 5
 BONE = frozenset({*range(27, 36), 36, 39, 42, 45})
+
+
+NAN = float("nan")
+
+
+def akd(batch: Batch) -> dict[str, list[float]]:
+    """Mean distance of landmarks: pixels, lower is better, from 0 (Siarohin 2019: mean |dx|, |dy|)."""
+    distance = np.linalg.norm(batch.results.keypoints - batch.driving.keypoints, axis=-1).mean(-1)
+    return {"akd": np.where(batch.results.has_face, distance, NAN).tolist()}
+
+
+def akd_miss(batch: Batch) -> dict[str, list[float]]:
+    """Share of frames without a Viola-Jones face, which akd leaves out: lower is better, 0 to 1 (ours)."""
+    known = np.isfinite(batch.driving.keypoints).all((1, 2))
+    return {"akd_miss": np.where(known, ~batch.results.has_face, NAN).tolist()}
+
+
+def pose(batch: Batch) -> dict[str, list[float]]:
+    """Mean error of head angles since the first frame: degrees, lower is better (cf. APD, Pang 2023)."""
+    anchors = batch.networks.anchors
+    results, source, driving, reference = (
+        head_angles(frames.keypoints, anchors)
+        for frames in (batch.results, batch.source, batch.driving, batch.reference)
+    )
+    return {"pose": np.abs((results - source) - (driving - reference)).mean(-1).tolist()}
+
+
+def expression(batch: Batch) -> dict[str, list[float]]:
+    """Mean error of brows, lids, lips since the first frame: % of eye distance, lower is better (ours)."""
+    anchors = batch.networks.anchors
+    if not expression_points(anchors):
+        return {"expression": [NAN] * len(batch.results.pictures)}
+    moved = expression_change(batch.results.keypoints, batch.source.keypoints[0], anchors)
+    wanted = expression_change(batch.driving.keypoints, batch.reference.keypoints[0], anchors)
+    return {"expression": (100 * np.linalg.norm(moved - wanted, axis=-1).mean(-1)).tolist()}
 
 
 def pose_points(anchors: Anchors) -> tuple[list[int], Points, Points]:
