@@ -4,7 +4,6 @@ A *job* is one row of ``per_clip.csv`` for each subject. Its frames come one by 
 every stream is read once, and memory does not grow with the clip.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -13,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from faceanim_cli.csv_tables import read_table
 from faceanim_cli.data.clip_files import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from faceanim_cli.evaluation.frames import Frame, FramedClip, Framing
@@ -140,15 +140,9 @@ def read_pairs(path: Path, clips: Sequence[ClipFile]) -> list[tuple[ClipFile, Cl
         UnreadableInputError: no such file, or a column missing.
         UsageError: a name that fits no clip.
     """
-    if not path.is_file():
-        raise UnreadableInputError(
-            f"{path}: no such file; give --pairs a CSV with the columns source and driving"
-        )
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"source", "driving"} - set(rows[0] if rows else ())
-    if missing:
-        raise UnreadableInputError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+    rows = read_table(path, ("source", "driving")).rows
+    if not rows:
+        raise UnreadableInputError(f"{path}: names no pair")
     known = {key: clip for clip in reversed(clips) for key in (clip.name.split("/")[-1], clip.name)}
     names = {name: _plain(name) for row in rows for name in (row["source"], row["driving"])}
     strangers = [name for name, plain in names.items() if plain not in known]
