@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -10,23 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from faceanim_cli.animation.driver_crop import Crop, crop_driver
-from faceanim_cli.animation.networks import EncodedPhoto, Networks, part_of
-from faceanim_cli.animation.pictures import check_image, cut, to_batch, to_frames
-from faceanim_cli.animation.precision_check import PrecisionCheck, keypoint_difference, picture_difference
-from faceanim_cli.animation.transfer import Download, Transfer
-from faceanim_cli.device import can_graph, choose_device, choose_precision, fitting_batch, in_parts
+from faceanim_cli.animation.driver import Crop, crop_driver
+from faceanim_cli.animation.face import Face, anchors_of
+from faceanim_cli.animation.image_batches import check_image, to_batch
+from faceanim_cli.animation.inference import Inference
+from faceanim_cli.animation.networks import Networks
+from faceanim_cli.device import can_graph, choose_device, choose_precision, fitting_batch
 from faceanim_cli.errors import UsageError
-from faceanim_cli.faces import Box, FaceDetector, face_in_crop, frame_crop, square_crop
-from faceanim_cli.motion.best_frame import closest_frame
-from faceanim_cli.motion.follow import Follower
+from faceanim_cli.faces import Box, FaceDetector, crop_image, face_in_crop, frame_crop, square_crop
+from faceanim_cli.files import file_sha256
 from faceanim_cli.motion.head_transfer import check_steering
 from faceanim_cli.motion.settings import MotionSettings
-from faceanim_cli.pictures import Floats, Image
+from faceanim_cli.pictures import Floats, Image, Mask
 from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.load import load_weights
-from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
+from faceanim_models import FaceSuperResolver, Keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ class Animator:
         compiled: run whole batches as CUDA graphs made by torch.compile, which takes long; on CUDA only,
             elsewhere it costs more than it brings.
 
-    The first batch in half precision is compared with float32. Where they differ visibly, float32 it is from
-    then on, and a warning says so.
+    A half precision that shows falls back to float32, see ``Inference``.
 
     Raises:
         WeightsError: weights that are missing or do not fit.
@@ -75,25 +75,23 @@ class Animator:
             raise UsageError(f"size {size}: give 16 to 4096 pixels")
         self.device = choose_device(device)
         dtype = choose_precision(precision, self.device)
-        self._transfer = Transfer(self.device)
-        self.relative, self.adapt_scale = relative, adapt_scale
-        self.batch = batch or fitting_batch(self.device)
-        self.motion = motion or MotionSettings()
+        motion = motion or MotionSettings(relative=relative, adapt_scale=adapt_scale)
+        self.motion = replace(
+            motion, relative=relative and motion.relative, adapt_scale=adapt_scale and motion.adapt_scale
+        )
         self.weights = Path(weights) if weights is not None else shipped_weights(ANIMATION)
         model = load_weights(self.weights)
         check_steering(getattr(model.settings, "anchors", ()), self.motion)
         resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
-        graphed = self.batch if compiled and can_graph(self.device) else 0
-        self._networks = Networks(
-            model, cast(FaceSuperResolver | None, resolver), self.device, dtype, graphed
-        )
-        self._check = PrecisionCheck.of(self.weights, dtype)
         self.model_size = model.settings.image_size
         self.size = size or self.model_size * (FaceSuperResolver.SCALE if sr else 1)
-        self._photo: EncodedPhoto | None = None
+        batch = batch or fitting_batch(self.device)
+        graphed = batch if compiled and can_graph(self.device) else 0
+        networks = Networks(model, cast(FaceSuperResolver | None, resolver), self.device, dtype, graphed)
+        self._inference = Inference(networks, self.weights, batch, self.size)
+        self._face: Face | None = None
         self._framed = True
         self._detector = FaceDetector()
-        self.photo_crop: Box | None = None
         logger.info("%s on %s in %s, %d pixels a side", self.weights, self.device, dtype, self.size)
 
     def set_photo(
@@ -103,7 +101,7 @@ class Animator:
         name: str = "photo",
         *,
         face: Box | None = None,
-        reach: Floats | None = None,
+        reach: Mask | None = None,
     ) -> None:
         """Encode the photo to animate.
 
@@ -122,20 +120,33 @@ class Animator:
             UsageError: a crop that does not touch the photo.
             ValueError: not uint8 (H, W, 3).
         """
+        self._face = self.encode(image, crop, name, face=face, reach=reach)
+        self._framed = crop is None
+
+    def encode(
+        self,
+        image: Image,
+        crop: Crop = "auto",
+        name: str = "photo",
+        *,
+        face: Box | None = None,
+        reach: Mask | None = None,
+    ) -> Face:
+        """A face of a photo, to be animated by itself; arguments as ``set_photo``, which is left as it is."""
         check_image(image)
         height, width = image.shape[:2]
         if crop == "auto":
             face = face or self._detector.largest_face(image, name)
-            self.photo_crop = frame_crop(face, (width, height))
+            place: Box | None = frame_crop(face, (width, height))
         else:
-            self.photo_crop = None if crop is None else square_crop(Box(*crop), (width, height))
-        logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, self.photo_crop)
-        self._framed = crop is None
-        with self._networks.inference():
-            photo = self._to_batch([image], self.photo_crop)
-            boxes = None if face is None or self.photo_crop is None else self._boxes([face], self.photo_crop)
+            place = None if crop is None else square_crop(Box(*crop), (width, height))
+        logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, place)
+        inference = self._inference
+        with inference.networks.inference():
+            picture = self._to_batch([image], place)
+            boxes = None if face is None or place is None else self._boxes([face], place)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
-        self._photo = EncodedPhoto(photo, boxes, shares, self._networks)
+        return Face(inference, self.motion, place, picture, boxes, shares)
 
     def animate(
         self,
@@ -160,7 +171,10 @@ class Animator:
         Raises:
             UsageError: no photo has been set. NoFaceError: "auto", and no face in the driver's first second.
         """
-        return self.follow(self.detect(frames, crop, faces), reference)
+        face = self._face
+        if face is None:
+            raise UsageError("set_photo() comes before animate()")
+        return face.animate(self.detect(frames, crop, faces), reference)
 
     def detect(
         self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
@@ -170,43 +184,19 @@ class Animator:
         Yields:
             Up to ``batch`` frames: points (B, K, 2), x and y in [-1, 1] of the crop.
         """
-        return self._detect(iter(frames), crop, None if faces is None else iter(faces))
-
-    def follow(self, motion: Iterable[Keypoints], reference: Keypoints | None = None) -> Iterator[Image]:
-        """Animate the photo with keypoints that are known, lazily; one frame for each frame of keypoints.
-
-        Args:
-            motion: batches of driving keypoints, as ``detect`` gives them, in order.
-            reference: see ``animate``.
-
-        Yields:
-            uint8 RGB (size, size, 3).
-
-        Raises:
-            UsageError: no photo has been set.
-        """
-        if self._photo is None:
-            raise UsageError("set_photo() comes before animate()")
-        return self._transfer.arrived(self._follow(self._photo, motion, reference))
-
-    def closest_frame(self, candidates: Keypoints) -> int | None:
-        """Best-frame search: which frame's pose and expression are closest to the photo's.
-
-        Args:
-            candidates: of a driver's frames, points (N, K, 2), as ``detect`` gives them.
-
-        Returns:
-            The frame's place among them; None if no frame has finite keypoints.
-
-        Raises:
-            UsageError: no photo has been set.
-        """
-        if self._photo is None:
-            raise UsageError("set_photo() comes before closest_frame()")
-        points = candidates.points.float().cpu().numpy()
-        return closest_frame(
-            self._photo.code(self._networks).keypoints[0].float().cpu().numpy(), points, self.anchors
-        )
+        if crop == "auto" and self._framed:  # photo and driver are framed alike
+            crop = None
+        place, remaining = crop_driver(iter(frames), crop, self._detector)
+        boxes = None if faces is None else iter(faces)
+        while batch := list(islice(remaining, self.batch)):
+            for frame in batch:
+                check_image(frame)
+            known = list(islice(boxes, len(batch))) if boxes is not None else []
+            with self._inference.networks.inference():
+                driving = self._to_batch(batch, place)
+                whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
+                hints = self._boxes(known, place or whole) if len(known) == len(batch) else None
+            yield from self._inference.detect(driving, hints)
 
     def keypoints(self, frames: Iterable[Image]) -> Floats:
         """Keypoints of frames, taken whole, as the networks see them.
@@ -222,121 +212,50 @@ class Animator:
         while batch := list(islice(remaining, self.batch)):
             for frame in batch:
                 check_image(frame)
-            with self._networks.inference():
-                pictures = self._to_batch(batch, None)
-                found.append(self._networks.detect(pictures).points.float().cpu().numpy())
+            networks = self._inference.networks
+            with networks.inference():
+                found.append(networks.detect(self._to_batch(batch, None)).points.float().cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, 0, 2), np.float32)
+
+    @property
+    def photo_crop(self) -> Box | None:
+        """Where the face that was set lies in its photo; None for a photo taken whole."""
+        return None if self._face is None else self._face.crop
+
+    @property
+    def batch(self) -> int:
+        """Driving frames worked on at a time."""
+        return self._inference.batch
+
+    @batch.setter
+    def batch(self, frames: int) -> None:
+        self._inference.batch = frames
 
     @property
     def anchors(self) -> tuple[tuple[int, ...], ...]:
         """Which facial landmarks (0-67) each keypoint is the mean of; empty for keypoints learned freely."""
-        return getattr(self._networks.model.settings, "anchors", ())
+        return anchors_of(self._inference.networks)
 
     @property
     def stages(self) -> dict[str, nn.Module]:
         """The networks by what they do: keypoints, motion, generator, and sr where there is one."""
-        return self._networks.stages
+        return self._inference.networks.stages
 
     @property
     def dtype(self) -> torch.dtype:
         """What convolutions run in."""
-        return self._networks.dtype
+        return self._inference.networks.dtype
 
-    def _detect(
-        self, frames: Iterator[Image], crop: Crop | Box, faces: Iterator[Box] | None
-    ) -> Iterator[Keypoints]:
-        if crop == "auto" and self._framed:  # photo and driver are framed alike
-            crop = None
-        driver_crop, frames = crop_driver(frames, crop, self._detector)
-        while batch := list(islice(frames, self.batch)):
-            for frame in batch:
-                check_image(frame)
-            known = list(islice(faces, len(batch))) if faces is not None else []
-            with self._networks.inference():
-                driving = self._to_batch(batch, driver_crop)
-                whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
-                boxes = self._boxes(known, driver_crop or whole) if len(known) == len(batch) else None
-            yield from self._found(driving, boxes)
-
-    def _found(self, driving: Tensor, boxes: Tensor | None) -> list[Keypoints]:
-        """Keypoints of a batch, in as many pieces as memory asks for."""
-
-        def detect(part: slice) -> list[Keypoints]:
-            with self._networks.inference():
-                return [self._networks.detect(driving[part], None if boxes is None else boxes[part])]
-
-        frames = slice(0, len(driving))
-        found = in_parts(detect, frames, self.device, self._use_batch)
-        if "keypoints" not in self._check.due:
-            return found
-        exact = self._networks.exact()
-        with exact.inference():
-            wanted = exact.detect(driving[-1:], None if boxes is None else boxes[-1:])
-        pixels = keypoint_difference(found[-1].points[-1:], wanted.points, self.model_size)
-        stays, self._check = self._check.compared("keypoints", pixels)
-        if stays:
-            return found
-        self._networks = exact
-        return in_parts(detect, frames, self.device, self._use_batch)
-
-    def _follow(
-        self, photo: EncodedPhoto, motion: Iterable[Keypoints], reference: Keypoints | None
-    ) -> Iterator[list[Download]]:
-        follower = None
-        for driving in motion:
-            # Detecting the first batch may have changed the networks: the photo is asked for after it.
-            if follower is None:
-                networks, code = self._networks, photo.code(self._networks)
-                follower = self._follower(code, reference)
-            keypoints = self._followed(follower, driving)
-            results = self._painted(networks, code, keypoints)
-            if "pictures" in self._check.due and networks.dtype != torch.float32:
-                exact = networks.exact()
-                exact_code = photo.code(exact)
-                anew = self._follower(exact_code, reference)
-                keypoints = self._followed(anew, driving)
-                (wanted,) = self._painted(exact, exact_code, part_of(keypoints, slice(-1, None)))
-                levels = picture_difference(results[-1].array()[-1], wanted.array()[-1])
-                stays, self._check = self._check.compared("pictures", levels)
-                if not stays:
-                    self._networks = networks = exact
-                    code, follower = exact_code, anew
-                    results = self._painted(networks, code, keypoints)
-            yield results
-        if follower is not None and (beyond := str(follower.beyond)):
-            logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
-
-    def _follower(self, code: PhotoCode, reference: Keypoints | None) -> Follower:
-        return Follower(
-            Keypoints(code.keypoints, code.jacobians),
-            self.anchors,
-            self.motion,
-            isinstance(self._networks.model, FirstOrderModel),
-            self.relative,
-            self.adapt_scale,
-            reference,
-        )
-
-    @staticmethod
-    def _followed(follower: Follower, driving: Keypoints) -> Keypoints:
-        # In half precision a point would be off by a quarter of a pixel, another in each frame.
-        with torch.inference_mode():
-            return Keypoints(*follower(driving))
-
-    def _painted(self, networks: Networks, code: PhotoCode, keypoints: Keypoints) -> list[Download]:
-        def paint(part: slice) -> list[Download]:
-            with networks.inference():
-                pictures = networks.paint(code, part_of(keypoints, part))
-                return [to_frames(pictures, self.size, self._transfer)]
-
-        return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
-
-    def _use_batch(self, frames: int) -> None:
-        self.batch = min(self.batch, frames)
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the file of weights, in hex; worked out once, however many files are animated."""
+        return file_sha256(self.weights)
 
     def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
         boxes = torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces])
-        return self._transfer.upload(boxes)
+        return self._inference.copies.upload(boxes)
 
     def _to_batch(self, images: list[Image], crop: Box | None) -> Tensor:
-        return to_batch([cut(image, crop, self.model_size) for image in images], self._transfer)
+        return to_batch(
+            [crop_image(image, crop, self.model_size) for image in images], self._inference.copies
+        )

@@ -1,18 +1,27 @@
-"""The networks made ready for a device and a precision, and what they do to a batch."""
+"""The networks made ready for a device and a precision, and what they do to a batch.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+On CUDA whole batches can run as CUDA graphs: a batch is one launch, not one for each of hundreds of kernels.
+torch.compile makes them (``mode="reduce-overhead"``; "CUDAGraph Trees" in PyTorch's notes). Such a graph is
+for one shape of its arguments. Its results lie in its own memory, where later calls overwrite them. And it
+belongs to the thread that recorded it: in older torch a call from another fails, in newer it records one more
+(https://github.com/pytorch/pytorch/issues/123177 and pull request 184357).
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from faceanim_cli.animation.graphs import Graphed
 from faceanim_cli.weights.load import Model
 from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 
 Network = TypeVar("Network", bound=nn.Module)
+R = TypeVar("R", Tensor, Keypoints)
 
 
 class Networks:
@@ -40,7 +49,7 @@ class Networks:
         self.model = self._ready(model)
         self.resolver = None if resolver is None else self._ready(resolver)
         self._graphs = (
-            (Graphed(self.model.detect, self.inference), Graphed(self._paint, self.inference))
+            (CudaGraphed(self.model.detect, self.inference), CudaGraphed(self._paint, self.inference))
             if graphed
             else None
         )
@@ -95,34 +104,44 @@ class Networks:
         return ready
 
 
-class EncodedPhoto:
-    """A photo as the networks see it, encoded by those that are in use.
-
-    Args:
-        picture: (1, 3, S, S).
-        boxes: of the face, (1, 4), as the keypoint detector's; or None.
-        reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
-        networks: who encodes it first.
-    """
-
-    def __init__(
-        self, picture: Tensor, boxes: Tensor | None, reach: Tensor | None, networks: Networks
-    ) -> None:
-        self._picture, self._boxes, self._reach = picture, boxes, reach
-        self._networks, self._code = networks, self._encoded(networks)
-
-    def code(self, networks: Networks) -> PhotoCode:
-        """Encoded once, and anew when other networks ask."""
-        if networks is not self._networks:
-            self._networks, self._code = networks, self._encoded(networks)
-        return self._code
-
-    def _encoded(self, networks: Networks) -> PhotoCode:
-        with networks.inference():
-            return networks.encode(self._picture, self._boxes)._replace(reach=self._reach)
-
-
 def part_of(keypoints: Keypoints, part: slice) -> Keypoints:
     """The keypoints of some frames of a batch."""
     turns = keypoints.jacobians
     return Keypoints(keypoints.points[part], None if turns is None else turns[part])
+
+
+class CudaGraphed(Generic[R]):
+    """A function that runs as a CUDA graph, in the one thread that this process has for them.
+
+    Args:
+        function: of tensors and named tuples of them, of one device.
+        inside: entered for each call: inference mode and autocast are a thread's own.
+    """
+
+    def __init__(
+        self, function: Callable[..., R], inside: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        # Kernels for the shapes that come; from the second on torch would make slower ones for any.
+        self._function: Callable[..., R] = torch.compile(function, mode="reduce-overhead", dynamic=False)
+        self._inside = inside
+
+    def __call__(self, *arguments: object) -> R:
+        return graph_thread().submit(self._run, *arguments).result()
+
+    def _run(self, *arguments: object) -> R:
+        with self._inside():
+            torch.compiler.cudagraph_mark_step_begin()  # results of earlier calls may be overwritten
+            return _cloned(self._function(*arguments))
+
+
+def _cloned(result: R) -> R:
+    if isinstance(result, Tensor):
+        return result.clone()
+    points, turns = result
+    return Keypoints(points.clone(), None if turns is None else turns.clone())
+
+
+@cache
+def graph_thread() -> ThreadPoolExecutor:
+    """Runs all graphs of this process."""
+    return ThreadPoolExecutor(1, "faceanim-graphs")

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceanim_cli.animation.animated_photo import AnimatedPhoto
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.motion_job import DETECTIONS_PER_SECOND
-from faceanim_cli.animation.rendering import Rendering
-from faceanim_cli.animation.scene import Scene
+from faceanim_cli.animation.driver import DETECTIONS_PER_SECOND
+from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.benchmark.cases import Timing
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.faces import FaceDetector, track_face
@@ -63,15 +63,14 @@ def measure_files(
     """Milliseconds a frame of decode, detect (a few frames a second are searched), paste, and encode.
 
     Args:
-        animator: its photo is replaced.
+        animator: animates.
         photo: uint8 RGB, with a face.
         driver: a video with a face.
         sizes: sides of the results that are encoded, pixels.
         rounds: how often each is measured.
     """
     frames = list(VideoReader(driver))
-    scene = Scene(animator, photo, "auto", Rendering(paste_back=True))
-    scene.frame_driver((frames[0].shape[1], frames[0].shape[0]), None)
+    animated = AnimatedPhoto(animator, photo, "auto", RenderSettings(paste_back=True))
     pasted = cv2.resize(frames[0], (animator.size, animator.size))
 
     def decode() -> None:
@@ -82,8 +81,8 @@ def measure_files(
         track_face(VideoReader(driver).sample(DETECTIONS_PER_SECOND), FaceDetector())
 
     def paste() -> None:
-        for frame in frames:
-            scene.compose([np.asarray(pasted, np.uint8)], frame)
+        for _ in frames:
+            animated.compose([np.asarray(pasted, np.uint8)])
 
     work: dict[str, Callable[[], None]] = {"decode": decode, "detect": detect, "paste": paste}
     with tempfile.TemporaryDirectory() as folder:

@@ -12,8 +12,7 @@ from faceanim_cli.console import ProgressCallback
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
-    from faceanim_cli.animation.rendering import Rendering
-    from faceanim_cli.animation.result import AnimationResult
+    from faceanim_cli.animation.result import AnimationResult, RenderSettings
     from faceanim_cli.batch.worker import WorkerSlot
 
 
@@ -176,7 +175,7 @@ class AnimationOptions:
 
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         """Refuse an output that cannot be written, or not so."""
-        self.rendering().check(output, photo, driver)
+        self.render_settings().check(output, photo, driver)
 
     def for_workers(self) -> "AnimationOptions":
         """The same for processes that nobody can answer to: weights are fetched and agreed to before.
@@ -212,12 +211,12 @@ class AnimationOptions:
     def _whole_photo(self) -> bool:
         return self.paste_back or self.all_faces
 
-    def rendering(self) -> "Rendering":
+    def render_settings(self) -> "RenderSettings":
         """What the result shows and how it is written."""
-        from faceanim_cli.animation.rendering import Rendering  # noqa: PLC0415
+        from faceanim_cli.animation.result import RenderSettings  # noqa: PLC0415
         from faceanim_cli.media import Encoding  # noqa: PLC0415
 
-        return Rendering(
+        return RenderSettings(
             Encoding(self.codec, self.crf, self.encoder),
             parse_fps(self.fps),
             parse_audio(self.audio),
@@ -247,7 +246,7 @@ class AnimationOptions:
             output,
             photo_crop=parse_crop(self.crop) or "auto",
             driver_crop=parse_crop(self.driver_crop) or "auto",
-            rendering=self.rendering(),
+            render=self.render_settings(),
             start_frame=self.start_frame,
             show_crop=show_crop,
             progress=progress,

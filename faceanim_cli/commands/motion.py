@@ -38,7 +38,7 @@ def motion(
     The file holds no picture. `animate` also knows motions by name: nod, shake, smile-and-blink.
     """
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
-    from faceanim_cli.animation.motion_job import save_motion  # noqa: PLC0415
+    from faceanim_cli.animation.job import save_motion  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     crop, rate = parse_crop(driver_crop), parse_fps(fps)

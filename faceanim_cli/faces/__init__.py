@@ -12,6 +12,7 @@ from faceanim_cli.faces.framing import (
     face_in_crop,
     frame_crop,
     inverse_crop_transform,
+    resized,
     square_crop,
     transform_points,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "frame_crop",
     "inverse_crop_transform",
     "motion_reach",
+    "resized",
     "seam_mask",
     "square_crop",
     "track_face",

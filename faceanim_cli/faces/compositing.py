@@ -91,7 +91,7 @@ class Patch:
 
     def paste(self, image: Image, face_frame: Image) -> None:
         """Lay a result of the networks, uint8 (S, S, 3), into ``image``, which is changed in place."""
-        face = resized(face_frame, self._side)
+        face = resized(face_frame, (self._side, self._side))
         face = self._with_photos_colour(face)[self._inner]
         below = image[self._rows, self._columns]
         image[self._rows, self._columns] = cv2.blendLinear(

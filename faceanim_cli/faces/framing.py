@@ -65,6 +65,13 @@ class Box:
         w, h = self.w * factor, self.h * factor
         return Box(self.cx - w / 2, self.cy - h / 2, w, h)
 
+    def within(self, crop: Box, size: int) -> Box:
+        """The same place in pixels of ``crop_image(image, crop, size)``."""
+        scale_x, scale_y = size / crop.w, size / crop.h
+        return Box(
+            (self.x - crop.x) * scale_x, (self.y - crop.y) * scale_y, self.w * scale_x, self.h * scale_y
+        )
+
 
 def frame_crop(face: Box, image_size: tuple[int, int]) -> Box:
     """The square crop that frames one face as in training.
@@ -148,12 +155,12 @@ def square_crop(box: Box, image_size: tuple[int, int]) -> Box:
     return Box(x, y, side, side)
 
 
-def crop_image(image: Image, crop: Box, size: int) -> Image:
+def crop_image(image: Image, crop: Box | None, size: int) -> Image:
     """The crop as a square picture, edge pixels repeated where it reaches over the image.
 
     Args:
         image: uint8 (H, W, 3), or (H, W).
-        crop: whole-pixel square, see ``frame_crop``.
+        crop: whole-pixel square, see ``frame_crop``; None is the whole image, made a square.
         size: side of the result, pixels.
 
     Returns:
@@ -163,6 +170,8 @@ def crop_image(image: Image, crop: Box, size: int) -> Image:
         ValueError: the crop is not a whole-pixel square.
         UsageError: it does not touch the image.
     """
+    if crop is None:
+        return resized(image, (size, size))
     x, y, side = _whole_square(crop)
     height, width = image.shape[:2]
     _check_box(crop, (width, height))
@@ -170,16 +179,17 @@ def crop_image(image: Image, crop: Box, size: int) -> Image:
     over = (max(-y, 0), max(y + side - height, 0), max(-x, 0), max(x + side - width, 0))
     if any(over):
         part = np.asarray(cv2.copyMakeBorder(part, *over, cv2.BORDER_REPLICATE), np.uint8)
-    return resized(part, size)
+    return resized(part, (size, size))
 
 
-def resized(image: Image, size: int) -> Image:
-    """A square picture at ``size`` pixels a side; a copy even where that is its own size."""
-    if image.shape[0] == size and image.shape[1] == size:
+def resized(image: Image, size: tuple[int, int]) -> Image:
+    """An image at that size, (width, height); a copy even where that is its own size."""
+    if (image.shape[1], image.shape[0]) == size:
         return image.copy()
     # Area averaging is the only one of OpenCV's filters that does not alias when it shrinks.
-    how = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
+    shrinks = size[0] < image.shape[1] or size[1] < image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
 
 
 def crop_region(crop: Box, image_size: tuple[int, int]) -> tuple[slice, slice, tuple[slice, slice]]:

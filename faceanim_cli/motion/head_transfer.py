@@ -45,8 +45,8 @@ class HeadTransfer:
         reference: keypoints of the driver's reference frame, (K, 2): its pose and expression stand for the
             photo's. The photo's own keypoints make motion absolute.
         anchors: which landmarks (0-67) each keypoint is the mean of.
-        settings: multipliers, and whether to hold back what is beyond the trained range.
-        adapt_scale: measure motion in face sizes, not in frame sizes.
+        settings: multipliers, in what sizes motion is measured, and whether to hold back what is beyond the
+            trained range.
 
     Raises:
         UsageError: steering that these keypoints do not allow.
@@ -58,7 +58,6 @@ class HeadTransfer:
         reference: Points,
         anchors: Anchors,
         settings: MotionSettings | None = None,
-        adapt_scale: bool = True,
     ) -> None:
         self.settings = settings or MotionSettings()
         check_steering(anchors, self.settings)
@@ -68,7 +67,8 @@ class HeadTransfer:
         self.head = self.head - self.weights @ self.head
         self.pose, self.shape = self._own_shape(source)
         self.reference_pose, self.reference_shape = self._own_shape(reference)
-        self.ratio = float(self.pose.scale[0] / self.reference_pose.scale[0]) if adapt_scale else 1.0
+        sizes = float(self.pose.scale[0] / self.reference_pose.scale[0])
+        self.ratio = sizes if self.settings.adapt_scale else 1.0
         # Expressions count in head sizes; in frame sizes a small head moves its mouth as far as a large one.
         self.expression_size = self.ratio * float(self.reference_pose.scale[0] / self.pose.scale[0])
         self.multipliers = np.array([multiplier(group, self.settings) for group in anchors])[:, None]

@@ -24,6 +24,8 @@ class MotionSettings:
     eyes: float = 1.0  # lids, on top of ``expression``; 0 to 2
     smooth: float = 0.0  # of the One Euro filter that steadies a driver: 0 (off) to 1
     clamp: bool = True  # hold back poses and openings that the weights were not trained for
+    relative: bool = True  # count motion from a reference frame: keeps the photo's face shape
+    adapt_scale: bool = True  # measure relative motion in face sizes, not in frame sizes
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth <= 1:

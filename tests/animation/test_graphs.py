@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from faceanim_cli import Animator
-from faceanim_cli.animation.graphs import graph_thread
-from faceanim_cli.animation.networks import Networks
+from faceanim_cli.animation.networks import Networks, graph_thread
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_models import Keypoints
 
@@ -64,8 +63,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
 
 def animator(weights: Path, frames: list[np.ndarray], graphed: int) -> Animator:
     animate = Animator(weights, device="cpu", precision="bf16", sr=False, batch=4)
-    model, resolver = animate._networks.loaded
-    animate._networks = Networks(model, resolver, animate.device, torch.bfloat16, graphed)
+    model, resolver = animate._inference.networks.loaded
+    animate._inference.networks = Networks(model, resolver, animate.device, torch.bfloat16, graphed)
     animate.set_photo(frames[0], crop=None)
     return animate
 

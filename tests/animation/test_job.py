@@ -10,7 +10,7 @@ import pytest
 
 from faceanim_cli import Animator
 from faceanim_cli.animation.job import animate_file
-from faceanim_cli.animation.rendering import Rendering
+from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.media import VideoReader, VideoWriter, open_video
 from faceanim_cli.media.ffmpeg import run
@@ -68,8 +68,8 @@ def test_whose_sound_is_chosen(
     heard: bool,
 ) -> None:
     driver = make_driver(frames=5, audio=None if audio == "file" else beep)
-    rendering = Rendering(audio=beep if audio == "file" else audio)
-    animate_file(animator, photo, driver, tmp_path / "out.mp4", rendering=rendering)
+    render = RenderSettings(audio=beep if audio == "file" else audio)
+    animate_file(animator, photo, driver, tmp_path / "out.mp4", render=render)
     assert VideoReader(tmp_path / "out.mp4").has_audio == heard
 
 
@@ -88,7 +88,7 @@ def test_another_rate_lasts_as_long(
     animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path, fps: Fraction, frames: int
 ) -> None:
     out = tmp_path / "out.mp4"
-    result = animate_file(animator, photo, make_driver(frames=10), out, rendering=Rendering(fps=fps))
+    result = animate_file(animator, photo, make_driver(frames=10), out, render=RenderSettings(fps=fps))
     video = VideoReader(out)
     assert (video.fps, sum(1 for _ in video)) == (fps, result.frames) == (fps, frames)
 

@@ -176,7 +176,7 @@ def test_an_interrupted_animation_leaves_nothing(
 def test_a_fault_of_ours_is_one_line_unless_debugging(
     run: Run, monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("faceanim_cli.animation.rendering.check_output", lambda *_: 1 / 0)
+    monkeypatch.setattr("faceanim_cli.animation.result.check_output", lambda *_: 1 / 0)
     code, _, stderr = run("animate", photo, photo, "-o", tmp_path / "o.mp4")
     assert code == 1
     assert "ZeroDivisionError" in stderr

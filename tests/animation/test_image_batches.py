@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from faceanim_cli.animation import transfer as transfers
-from faceanim_cli.animation.transfer import Download, Transfer
+from faceanim_cli.animation import image_batches
+from faceanim_cli.animation.image_batches import DeviceCopies, Download
 
 
 class Stream:
@@ -97,43 +97,43 @@ class Buffer:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     cuda = Cuda()
-    monkeypatch.setattr(transfers, "torch", cuda)
+    monkeypatch.setattr(image_batches, "torch", cuda)
     return cuda
 
 
 @pytest.fixture
-def transfer(cuda: Cuda) -> Transfer:
-    return Transfer(torch.device("cuda"))
+def copies(cuda: Cuda) -> DeviceCopies:
+    return DeviceCopies(torch.device("cuda"))
 
 
-def test_each_copy_waits_for_what_it_needs(cuda: Cuda, transfer: Transfer) -> None:
-    there = transfer.upload(Buffer(cuda, np.array([1, 2, 3])))
+def test_each_copy_waits_for_what_it_needs(cuda: Cuda, copies: DeviceCopies) -> None:
+    there = copies.upload(Buffer(cuda, np.array([1, 2, 3])))
     result = there.doubled()
-    download = transfer.download(result)
+    download = copies.download(result)
     assert cuda.computing.done == 0  # nobody has waited yet
     assert download.array().tolist() == [2, 4, 6]
 
 
-def test_memory_is_not_used_again_before_the_other_stream_is_done(cuda: Cuda, transfer: Transfer) -> None:
-    there = transfer.upload(Buffer(cuda, np.array([1])))
+def test_memory_is_not_used_again_before_the_other_stream_is_done(cuda: Cuda, copies: DeviceCopies) -> None:
+    there = copies.upload(Buffer(cuda, np.array([1])))
     result = there.doubled()
-    download = transfer.download(result)
+    download = copies.download(result)
     _, down = cuda.streams
     assert there.users == [cuda.computing]
     assert result.users == [down]
     assert not np.shares_memory(download.array(), download._here.numpy())  # pinned memory is given back
 
 
-def test_a_batch_goes_up_and_one_comes_down_while_another_is_computed(cuda: Cuda, transfer: Transfer) -> None:
-    first = transfer.upload(Buffer(cuda, np.array([1])))
-    download = transfer.download(first.doubled())
+def test_a_batch_goes_up_and_one_down_while_another_is_computed(cuda: Cuda, copies: DeviceCopies) -> None:
+    first = copies.upload(Buffer(cuda, np.array([1])))
+    download = copies.download(first.doubled())
     before = len(cuda.computing.work)
-    second = transfer.upload(Buffer(cuda, np.array([5])))
+    second = copies.upload(Buffer(cuda, np.array([5])))
     up, _ = cuda.streams
     up.run(len(up.work))
     assert second.values.tolist() == [5]
     assert cuda.computing.done == 0
-    transfer.download(second.doubled())
+    copies.download(second.doubled())
     assert download.array().tolist() == [2]
     assert cuda.computing.done == before
 
@@ -154,6 +154,6 @@ def test_the_next_batch_is_started_before_one_is_waited_for(device: str, order: 
             said.append(f"start {index}")
             yield [Download(torch.tensor([index, 10 + index]), None)]
 
-    for row in Transfer(torch.device(device)).arrived(batches()):
+    for row in DeviceCopies(torch.device(device)).arrived(batches()):
         said.append(f"row {row}")
     assert ", ".join(said) == order

@@ -1,4 +1,4 @@
-"""Tensors on their way to a device and back: on CUDA beside what it computes, elsewhere at once."""
+"""Images as batches on a device, and back: on CUDA copies run beside what it computes, elsewhere at once."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from faceanim_cli.pictures import Image
 
 
-class Transfer:
+class DeviceCopies:
     """Copies between this process and a device.
 
     On CUDA, copies run in two streams of their own, from and to pinned memory, so that batch n + 1 goes up
@@ -94,3 +97,24 @@ class Download:
 def _rows(batch: list[Download]) -> Iterator[npt.NDArray[Any]]:
     for download in batch:
         yield from download.array()
+
+
+def check_image(image: Image) -> None:
+    """Raise ValueError for what is no uint8 (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+
+
+def to_batch(images: list[Image], copies: DeviceCopies) -> Tensor:
+    """uint8 images of one size to (B, 3, H, W) in [0, 1]; channels_last, as pixels lie that way."""
+    pixels = copies.upload(torch.from_numpy(np.stack(images)))
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
+def to_frames(pictures: Tensor, side: int, copies: DeviceCopies) -> Download:
+    """(B, 3, S, S), clamped to [0, 1], to uint8 images (B, side, side, 3)."""
+    if pictures.shape[-1] != side:
+        shrinks = side < pictures.shape[-1]
+        pictures = F.interpolate(pictures, (side, side), mode="bicubic", antialias=shrinks)
+    levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
+    return copies.download(levels.permute(0, 2, 3, 1).contiguous())

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from faceanim_cli import Animator
-from faceanim_cli.animation.job import animate_file
-from faceanim_cli.animation.motion_job import save_motion
-from faceanim_cli.animation.rendering import Rendering
+from faceanim_cli.animation.job import animate_file, save_motion
+from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import UsageError
 from faceanim_cli.media import VideoReader
 
@@ -42,4 +41,6 @@ def test_the_library_is_used_by_name(animator: Animator, photo: Path, tmp_path: 
     result = animate_file(animator, photo, Path("nod"), tmp_path / "a.mp4")
     assert (result.frames, result.fps, result.start_frame) == (75, 25, 0)
     with pytest.raises(UsageError, match="side-by-side"):
-        animate_file(animator, photo, Path("nod"), tmp_path / "b.mp4", rendering=Rendering(side_by_side=True))
+        animate_file(
+            animator, photo, Path("nod"), tmp_path / "b.mp4", render=RenderSettings(side_by_side=True)
+        )

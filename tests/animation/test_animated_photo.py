@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from faceanim_cli import Animator
+from faceanim_cli.animation.animated_photo import AnimatedPhoto
 from faceanim_cli.animation.job import animate_file
-from faceanim_cli.animation.rendering import Rendering
-from faceanim_cli.animation.scene import Scene
+from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import NoFaceError, UsageError
 from faceanim_cli.faces import Box, crop_image, find_faces, frame_crop
 from faceanim_cli.faces.compositing import SEAM
@@ -40,11 +40,12 @@ def moving(astronaut: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(astronaut[:256, 60 - i : 316 - i]) for i in (0, 12, 24)]
 
 
-def play(scene: Scene, frames: list[np.ndarray]) -> list[np.ndarray]:
-    height, width = frames[0].shape[:2]
-    side = min(width, height)
-    scene.frame_driver((width, height), Box(0, 0, side, side))
-    return [scene.compose(r, f) for r, f in zip(scene.animate(frames, None), frames, strict=True)]
+def play(animator: Animator, animated: AnimatedPhoto, frames: list[np.ndarray]) -> list[np.ndarray]:
+    side = min(frames[0].shape[:2])
+    crop = Box(0, 0, side, side)
+    results = animated.animate(animator.detect(frames, crop), [None for _ in animated.faces])
+    panels = [animated.driver_panel(frame, crop) for frame in frames]
+    return [animated.compose(*both) for both in zip(results, panels, strict=True)]
 
 
 def changed(result: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -53,13 +54,13 @@ def changed(result: np.ndarray, photo: np.ndarray) -> np.ndarray:
 
 
 def test_pasted_back_only_the_crop_changes(animator: Animator, astronaut: np.ndarray) -> None:
-    scene = Scene(animator, astronaut, "auto", Rendering(paste_back=True))
-    assert scene.size == (512, 512)
-    crop = animator.photo_crop
+    animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings(paste_back=True))
+    assert animated.size((256, 256)) == (512, 512)
+    crop = animated.faces[0].crop
     assert crop is not None
     inside = np.zeros((512, 512), bool)
     inside[int(crop.y) : int(crop.y + crop.h), int(crop.x) : int(crop.x + crop.w)] = True
-    for number, result in enumerate(play(scene, moving(astronaut))):
+    for number, result in enumerate(play(animator, animated, moving(astronaut))):
         assert np.array_equal(result[~inside], astronaut[~inside])
         if number:  # and in there the head moves
             eyes = inside.copy()
@@ -68,10 +69,10 @@ def test_pasted_back_only_the_crop_changes(animator: Animator, astronaut: np.nda
 
 
 def test_the_head_moves_and_the_border_of_the_crop_stands(animator: Animator, astronaut: np.ndarray) -> None:
-    scene = Scene(animator, astronaut, "auto", Rendering(paste_back=True))
-    crop = animator.photo_crop
+    animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings(paste_back=True))
+    crop = animated.faces[0].crop
     assert crop is not None
-    still, _, moved = play(scene, moving(astronaut))
+    still, _, moved = play(animator, animated, moving(astronaut))
     difference = np.abs(still.astype(int) - moved).max(2)
     side = int(crop.w)
     patch = difference[int(crop.y) : int(crop.y) + side, int(crop.x) : int(crop.x) + side]
@@ -85,25 +86,33 @@ def test_the_head_moves_and_the_border_of_the_crop_stands(animator: Animator, as
 def test_faces_are_counted_from_the_left_and_the_largest_is_the_default(
     animator: Animator, group: np.ndarray, number: int | None, place: int
 ) -> None:
-    Scene(animator, group, "auto", Rendering(face=number))
-    assert animator.photo_crop is not None
-    assert animator.photo_crop.cx == pytest.approx(place, abs=40)
+    animated = AnimatedPhoto(animator, group, "auto", RenderSettings(face=number))
+    assert animated.faces[0].crop is not None
+    assert animated.faces[0].crop.cx == pytest.approx(place, abs=40)
 
 
 def test_a_face_that_is_not_there_is_said_with_how_many_are(animator: Animator, group: np.ndarray) -> None:
     with pytest.raises(UsageError, match=r"--face 3: team\.jpg has 2 faces"):
-        Scene(animator, group, "auto", Rendering(face=3), "team.jpg")
+        AnimatedPhoto(animator, group, "auto", RenderSettings(face=3), "team.jpg")
     with pytest.raises(NoFaceError, match=r"wall\.jpg: no face"):
-        Scene(animator, np.full((200, 200, 3), 99, np.uint8), "auto", Rendering(all_faces=True), "wall.jpg")
+        AnimatedPhoto(
+            animator, np.full((200, 200, 3), 99, np.uint8), "auto", RenderSettings(all_faces=True), "wall.jpg"
+        )
 
 
 def test_all_faces_move_each_in_its_own_place(
     animator: Animator, group: np.ndarray, astronaut: np.ndarray
 ) -> None:
     left, right = find_faces(group, "group")
-    _, _, moved = play(Scene(animator, group, "auto", Rendering(all_faces=True)), moving(astronaut))
+    _, _, moved = play(
+        animator, AnimatedPhoto(animator, group, "auto", RenderSettings(all_faces=True)), moving(astronaut)
+    )
     alone = [
-        play(Scene(animator, group, "auto", Rendering(paste_back=True, face=n)), moving(astronaut))[2]
+        play(
+            animator,
+            AnimatedPhoto(animator, group, "auto", RenderSettings(paste_back=True, face=n)),
+            moving(astronaut),
+        )[2]
         for n in (1, 2)
     ]
     for face, one in zip((left, right), alone, strict=True):
@@ -115,22 +124,24 @@ def test_all_faces_move_each_in_its_own_place(
 
 
 def test_a_crop_by_hand_is_meant_in_the_photos_own_pixels(animator: Animator, astronaut: np.ndarray) -> None:
-    scene = Scene(animator, astronaut, (120, 20, 200, 200), Rendering(paste_back=True, longest_side=256))
-    assert scene.size == (256, 256)
-    assert animator.photo_crop == Box(60, 10, 100, 100)
+    animated = AnimatedPhoto(
+        animator, astronaut, (120, 20, 200, 200), RenderSettings(paste_back=True, longest_side=256)
+    )
+    assert animated.size((256, 256)) == (256, 256)
+    assert animated.faces[0].crop == Box(60, 10, 100, 100)
 
 
-@pytest.mark.parametrize("rendering", [Rendering(face=1), Rendering(all_faces=True)])
+@pytest.mark.parametrize("render", [RenderSettings(face=1), RenderSettings(all_faces=True)])
 def test_a_crop_and_a_number_contradict_each_other(
-    animator: Animator, astronaut: np.ndarray, rendering: Rendering
+    animator: Animator, astronaut: np.ndarray, render: RenderSettings
 ) -> None:
     with pytest.raises(UsageError, match="crop"):
-        Scene(animator, astronaut, (120, 20, 200, 200), rendering)
+        AnimatedPhoto(animator, astronaut, (120, 20, 200, 200), render)
 
 
 def test_a_photo_taken_whole_is_not_pasted(animator: Animator, astronaut: np.ndarray) -> None:
     with pytest.raises(UsageError, match="whole"):
-        Scene(animator, astronaut, None, Rendering(paste_back=True))
+        AnimatedPhoto(animator, astronaut, None, RenderSettings(paste_back=True))
 
 
 @pytest.mark.parametrize(
@@ -140,8 +151,8 @@ def test_a_large_photo_becomes_a_video_that_plays(
     animator: Animator, caplog: pytest.LogCaptureFixture, side: int | None, size: tuple[int, int], told: str
 ) -> None:
     photo = np.full((1500, 3000, 3), 90, np.uint8)
-    rendering = Rendering(paste_back=True, longest_side=side)
-    assert Scene(animator, photo, (100, 100, 800, 800), rendering).size == size
+    render = RenderSettings(paste_back=True, longest_side=side)
+    assert AnimatedPhoto(animator, photo, (100, 100, 800, 800), render).size((1, 1)) == size
     assert told in caplog.text
     assert bool(told) == bool(caplog.text)
 
@@ -157,16 +168,16 @@ def test_a_crop_that_frames_the_face_badly_is_remarked_on(
     advice: str,
 ) -> None:
     photo = np.pad(astronaut, ((0, 400), (0, 400), (0, 0)), constant_values=90)
-    Scene(animator, photo, crop, Rendering())
+    AnimatedPhoto(animator, photo, crop, RenderSettings())
     assert advice in caplog.text
     assert bool(advice) == bool(caplog.text)
 
 
 def test_side_by_side_shows_photo_driver_and_result(animator: Animator, astronaut: np.ndarray) -> None:
     frames = moving(astronaut)
-    scene = Scene(animator, astronaut, "auto", Rendering(side_by_side=True))
-    results = play(scene, frames)
-    assert scene.size == (3 * SIZE, SIZE)
+    animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings(side_by_side=True))
+    results = play(animator, animated, frames)
+    assert animated.size((256, 256)) == (3 * SIZE, SIZE)
     crop = frame_crop(find_faces(astronaut, "photo")[0], (512, 512))
     for frame, result in zip(frames, results, strict=True):
         assert np.array_equal(result[:, :SIZE], crop_image(astronaut, crop, SIZE))
@@ -179,9 +190,11 @@ def test_side_by_side_of_a_whole_photo_shows_the_whole_driver(
     animator: Animator, astronaut: np.ndarray
 ) -> None:
     frames = [np.ascontiguousarray(astronaut[:250, 20:320]) for _ in range(2)]  # 300 x 250
-    scene = Scene(animator, astronaut[:400], "auto", Rendering(paste_back=True, side_by_side=True))
-    result = play(scene, frames)[0]
-    assert scene.size == (512 + 480 + 512, 400)
+    animated = AnimatedPhoto(
+        animator, astronaut[:400], "auto", RenderSettings(paste_back=True, side_by_side=True)
+    )
+    result = play(animator, animated, frames)[0]
+    assert animated.size((300, 250)) == (512 + 480 + 512, 400)
     assert result.shape == (400, 1504, 3)
     assert np.array_equal(result[:, :512], astronaut[:400])
     middle = result[:, 512:992].astype(int)
@@ -199,8 +212,8 @@ class TestFiles:
         self, animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path
     ) -> None:
         driver, out = make_driver(frames=21), tmp_path / "frames"
-        rendering = Rendering(side_by_side=True)
-        animate_file(animator, photo, driver, out, rendering=rendering, driver_crop=(0, 0, 256, 256))
+        render = RenderSettings(side_by_side=True)
+        animate_file(animator, photo, driver, out, render=render, driver_crop=(0, 0, 256, 256))
         beside = [frame[:, SIZE : 2 * SIZE] for frame in open_video(out)]
         wanted = [crop_image(frame, Box(0, 0, 256, 256), SIZE) for frame in VideoReader(driver)]
         assert np.array_equal(beside, wanted)
@@ -209,7 +222,7 @@ class TestFiles:
         self, animator: Animator, photo: Path, make_driver: MakeDriver, tmp_path: Path
     ) -> None:
         out = tmp_path / "out.mp4"
-        animate_file(animator, photo, make_driver(frames=2), out, rendering=Rendering(paste_back=True))
+        animate_file(animator, photo, make_driver(frames=2), out, render=RenderSettings(paste_back=True))
         video = VideoReader(out)
         assert abs(video.width - 403) <= 1
         assert abs(video.height - 301) <= 1

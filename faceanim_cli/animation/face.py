@@ -1,0 +1,133 @@
+"""One face of a photo, encoded once and animated as often as you like."""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from faceanim_cli.animation.image_batches import Download
+from faceanim_cli.animation.inference import Inference, mean_difference
+from faceanim_cli.animation.networks import Networks, part_of
+from faceanim_cli.faces import Box
+from faceanim_cli.motion.best_frame import closest_frame
+from faceanim_cli.motion.retargeting import Retargeting
+from faceanim_cli.motion.settings import MotionSettings
+from faceanim_cli.pictures import Image
+from faceanim_models import FirstOrderModel, Keypoints, PhotoCode
+
+logger = logging.getLogger(__name__)
+
+
+class Face:
+    """A crop of a photo as the networks know it. The faces of a group share one ``Inference``.
+
+    Args:
+        inference: the networks at work.
+        motion: how much of the driver's motion it takes on.
+        crop: where it lies in its photo; None is the whole of it.
+        picture: the crop, (1, 3, S, S) in [0, 1].
+        boxes: of the face in it, (1, 4), as the keypoint detector's; or None.
+        reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        motion: MotionSettings,
+        crop: Box | None,
+        picture: Tensor,
+        boxes: Tensor | None,
+        reach: Tensor | None,
+    ) -> None:
+        self.crop = crop
+        self._inference, self._motion = inference, motion
+        self._picture, self._boxes, self._reach = picture, boxes, reach
+        self._networks, self._code = inference.networks, self._encoded(inference.networks)
+
+    def animate(
+        self, motion: Iterable[Keypoints], reference: Keypoints | None = None, first_frame: int = 0
+    ) -> Iterator[Image]:
+        """Animate the face with known keypoints, lazily; one frame for each frame of keypoints.
+
+        Args:
+            motion: batches of driving keypoints, points (B, K, 2), in order.
+            reference: see ``Retargeting``.
+            first_frame: number of the first frame, for messages.
+
+        Yields:
+            uint8 RGB (size, size, 3).
+        """
+        return self._inference.copies.arrived(self._batches(motion, reference, first_frame))
+
+    def closest_frame(self, candidates: Keypoints) -> int | None:
+        """Best-frame search: which frame's pose and expression are closest to this face's.
+
+        Args:
+            candidates: of a driver's frames, points (N, K, 2).
+
+        Returns:
+            The frame's place among them; None if no frame has finite keypoints.
+        """
+        own = self._code_of(self._inference.networks).keypoints[0]
+        anchors = anchors_of(self._inference.networks)
+        return closest_frame(own.float().cpu().numpy(), candidates.points.float().cpu().numpy(), anchors)
+
+    def _batches(
+        self, motion: Iterable[Keypoints], reference: Keypoints | None, first_frame: int
+    ) -> Iterator[list[Download]]:
+        inference = self._inference
+        retargeting = None
+        for driving in motion:
+            # Detecting the first batch may have changed the networks: the photo is asked for after it.
+            networks = inference.networks
+            code = self._code_of(networks)
+            if retargeting is None:
+                retargeting = self._retargeting(networks, reference, first_frame)
+            keypoints = _moved(retargeting, driving)
+            results = inference.paint(networks, code, keypoints)
+            if inference.must_compare("pictures"):
+                exact = networks.exact()
+                anew = self._retargeting(exact, reference, first_frame)
+                keypoints = _moved(anew, driving)
+                (wanted,) = inference.paint(exact, self._code_of(exact), part_of(keypoints, slice(-1, None)))
+                if not inference.keeps(
+                    "pictures", mean_difference(results[-1].array()[-1], wanted.array()[-1])
+                ):
+                    inference.networks, retargeting = exact, anew
+                    results = inference.paint(exact, self._code_of(exact), keypoints)
+            yield results
+        if retargeting is not None and (beyond := str(retargeting.beyond)):
+            logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
+
+    def _retargeting(self, networks: Networks, reference: Keypoints | None, first_frame: int) -> Retargeting:
+        code = self._code_of(networks)
+        return Retargeting(
+            Keypoints(code.keypoints, code.jacobians),
+            anchors_of(networks),
+            self._motion,
+            isinstance(networks.model, FirstOrderModel),
+            reference,
+            first_frame,
+        )
+
+    def _code_of(self, networks: Networks) -> PhotoCode:
+        """Encoded once, and anew when other networks are in use."""
+        if networks is not self._networks:
+            self._networks, self._code = networks, self._encoded(networks)
+        return self._code
+
+    def _encoded(self, networks: Networks) -> PhotoCode:
+        with networks.inference():
+            return networks.encode(self._picture, self._boxes)._replace(reach=self._reach)
+
+
+def anchors_of(networks: Networks) -> tuple[tuple[int, ...], ...]:
+    """Which facial landmarks (0-67) each keypoint is the mean of; empty for keypoints learned freely."""
+    return getattr(networks.model.settings, "anchors", ())
+
+
+def _moved(retargeting: Retargeting, driving: Keypoints) -> Keypoints:
+    # In half precision a point would be off by a quarter of a pixel, another in each frame.
+    with torch.inference_mode():
+        return Keypoints(*retargeting(driving))

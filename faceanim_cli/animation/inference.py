@@ -1,0 +1,121 @@
+"""The networks at work: in batches that fit into memory, in the fastest precision that keeps the picture."""
+
+import logging
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faceanim_cli.animation.image_batches import DeviceCopies, Download, to_frames
+from faceanim_cli.animation.networks import Networks, part_of
+from faceanim_cli.device import in_parts
+from faceanim_cli.pictures import Image
+from faceanim_models import Keypoints, PhotoCode
+
+Compared: TypeAlias = Literal["keypoints", "pictures"]
+
+logger = logging.getLogger(__name__)
+
+# What half precision may change at most in the first batch's last frame.
+LIMITS: dict[Compared, tuple[float, str]] = {
+    "keypoints": (2.0, "pixels"),  # of the networks' size, any keypoint
+    "pictures": (1.0, "levels of 255"),  # on average over the picture
+}
+
+
+class Inference:
+    """Runs the networks for all faces of an animator: they share its device, batch size and precision.
+
+    The first batch in half precision is compared with float32. Where they differ visibly, float32 it is from
+    then on, for every face, and a warning says so.
+
+    Args:
+        networks: to begin with.
+        weights: named in the warning.
+        batch: driving frames to work on at a time; halved when memory runs out.
+        size: side of the frames that ``paint`` gives, pixels.
+
+    Attributes:
+        networks: those in use; others once half precision was given up.
+        copies: to and from the device.
+    """
+
+    def __init__(self, networks: Networks, weights: Path, batch: int, size: int) -> None:
+        self.networks, self.batch, self.size = networks, batch, size
+        self.device = networks.device
+        self.copies = DeviceCopies(self.device)
+        self._weights = weights
+        self._unchecked: set[Compared] = set() if networks.dtype == torch.float32 else set(LIMITS)
+
+    def detect(self, frames: Tensor, boxes: Tensor | None) -> list[Keypoints]:
+        """Keypoints of frames (B, 3, H, W) in [0, 1], in as many pieces as memory asks for.
+
+        Args:
+            frames: of the networks' size.
+            boxes: of the faces in them, (B, 4) in [-1, 1], as ``KeypointDetector``; or None.
+        """
+
+        def detect(part: slice) -> list[Keypoints]:
+            with self.networks.inference():
+                return [self.networks.detect(frames[part], None if boxes is None else boxes[part])]
+
+        everything = slice(0, len(frames))
+        found = in_parts(detect, everything, self.device, self._use_batch)
+        if not self.must_compare("keypoints"):
+            return found
+        exact = self.networks.exact()
+        with exact.inference():
+            wanted = exact.detect(frames[-1:], None if boxes is None else boxes[-1:])
+        half_size = frames.shape[-1] / 2
+        if self.keeps("keypoints", float((found[-1].points[-1:] - wanted.points).abs().max() * half_size)):
+            return found
+        self.networks = exact
+        return in_parts(detect, everything, self.device, self._use_batch)
+
+    def paint(self, networks: Networks, code: PhotoCode, keypoints: Keypoints) -> list[Download]:
+        """Frames, uint8 (B, size, size, 3), of a photo with keypoints (B, K, 2); in pieces as ``detect``."""
+
+        def paint(part: slice) -> list[Download]:
+            with networks.inference():
+                pictures = networks.paint(code, part_of(keypoints, part))
+                return [to_frames(pictures, self.size, self.copies)]
+
+        return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
+
+    def must_compare(self, what: Compared) -> bool:
+        """Whether this has still to be compared with float32."""
+        return what in self._unchecked
+
+    def keeps(self, what: Compared, difference: float) -> bool:
+        """Whether half precision may stay; if not, it is said, and nothing needs to be compared any more.
+
+        Args:
+            what: has been compared.
+            difference: from float32, in the unit of ``LIMITS``; NaN is too much.
+        """
+        limit, unit = LIMITS[what]
+        precision = str(self.networks.dtype).removeprefix("torch.")
+        logger.info("%s in %s differ from float32 by %.2f %s", what, precision, difference, unit)
+        if difference <= limit:
+            self._unchecked.discard(what)
+            return True
+        self._unchecked.clear()
+        logger.warning(
+            "%s: %s in %s differ from float32 by %.1f %s; going on in float32",
+            self._weights,
+            what,
+            precision,
+            difference,
+            unit,
+        )
+        return False
+
+    def _use_batch(self, frames: int) -> None:
+        self.batch = min(self.batch, frames)
+
+
+def mean_difference(found: Image, wanted: Image) -> float:
+    """Of two pictures, in levels of 255."""
+    return float(np.abs(found.astype(np.float32) - wanted).mean())
