@@ -23,7 +23,7 @@ from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
-from faceanim_cli.console import debugging
+from faceanim_cli.console import debugging, escape_unprintable
 from faceanim_cli.errors import FaceanimError, UsageError
 
 # Newer typers bring a click of their own, which they export no more of.
@@ -75,7 +75,11 @@ def main() -> None:
     # Torch's threads spin while they wait for each other. Beside any other work on the machine that made
     # `animate` four times slower; asleep they cost nothing. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):  # the second: the terminal is closed; Windows has none
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminate)
+    escape_unprintable()
     try:
         code = app(prog_name="faceanim", standalone_mode=False)
     except _TyperUsageError as error:  # typer's own words would fill a box of five lines

@@ -1,15 +1,21 @@
 """What people see: progress and messages on stderr, results on stdout."""
 
+import io
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
+
+BATCH_GAP_S = 0.1  # frames that are told in less time than this are of one batch
 
 
 class ProgressCallback(Protocol):
@@ -55,6 +61,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def escape_unprintable() -> None:
+    """Let no name end a command because the encoding of stdout or stderr lacks a letter of it.
+
+    Names hold letters of any script, and bytes that are no letters at all; ``\\u753b`` stands for such.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def debugging() -> bool:
     """Whether ``--debug`` was given."""
     return _Reporting.debug
@@ -86,12 +102,38 @@ def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]
         if bar is None:
             yield None
             return
-        task = bar.add_task(title, total=None)
+        yield frame_task(bar, bar.add_task(title, total=None))
 
-        def update(done: int, expected: int | None) -> None:
-            bar.update(task, completed=done, total=None if expected is None else max(done, expected))
 
-        yield update
+def frame_task(bar: "Progress", task: "TaskID") -> ProgressCallback:
+    """What shows a task's frames, frames a second and time left, told as they are done."""
+    rate = FrameRate()
+
+    def update(done: int, expected: int | None) -> None:
+        total = None if expected is None else max(done, expected)
+        bar.update(task, completed=done, total=total, rate=rate.after(done))
+
+    return update
+
+
+class FrameRate:
+    """Frames a second of work that is done in batches.
+
+    The frames of a batch are told all at once, so that the time between two of them says nothing: what counts
+    is the time from one batch's first frame to the next's.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._marks: deque[tuple[float, int]] = deque(maxlen=64)
+
+    def after(self, done: int) -> float | None:
+        """The rate when ``done`` frames are done; None as long as there is no telling."""
+        now = self._clock()
+        if not self._marks or now - self._marks[-1][0] >= BATCH_GAP_S:
+            self._marks.append((now, done - 1))
+        (first, before), (last, after) = self._marks[0], self._marks[-1]
+        return (after - before) / (last - first) if last > first else None
 
 
 @contextmanager
@@ -101,7 +143,7 @@ def item_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
         if bar is None:
             yield None
             return
-        task = bar.add_task(title, total=None, frames=False)
+        task = bar.add_task(title, total=None)
         yield lambda done, expected: bar.update(task, completed=done, total=expected)
 
 
@@ -122,19 +164,26 @@ def progress_bar(quiet: bool) -> "Iterator[Progress | None]":
 
     class FramesPerSecond(ProgressColumn):
         def render(self, task: Task) -> Text:
-            counts_frames = task.speed is not None and task.fields.get("frames", True)
-            return Text(f"{task.speed:.1f} fps" if counts_frames else "")
+            rate = task.fields.get("rate")
+            return Text("" if rate is None else f"{rate:.1f} fps")
+
+    class TimeLeft(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            rate = task.fields.get("rate")
+            if rate is None or task.total is None or task.finished:
+                return super().render(task)
+            return Text(str(timedelta(seconds=round((task.total - task.completed) / rate))))
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield None
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a [ in a name is none
         BarColumn(),
         MofNCompleteColumn(),
         FramesPerSecond(),
-        TimeRemainingColumn(),
+        TimeLeft(),
     )
     # Results that are printed meanwhile go above the bar, but a pipe gets them as they are.
     with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as bar:

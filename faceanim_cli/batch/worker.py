@@ -1,10 +1,12 @@
 """What every worker of a batch does with an item, in whichever process or on whichever machine it runs."""
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.errors import FaceanimError
@@ -69,7 +71,8 @@ def animate_item(
     start = time.perf_counter()
     try:
         remove_leftovers(item.output)
-        result = job.animate(animator, item.photo, item.driver, item.output, progress)
+        with _log_lines_name(item):
+            result = job.animate(animator, item.photo, item.driver, item.output, progress)
     except FaceanimError as error:
         reason = str(error)
     except Exception as error:  # a fault of ours, or of this machine: the other items may do without
@@ -97,3 +100,21 @@ def check_device(device: "torch.device") -> None:
         torch.cuda.synchronize(device)
     except RuntimeError as error:
         raise WorkerLostError(str(error).partition("\n")[0]) from error
+
+
+@contextlib.contextmanager
+def _log_lines_name(item: BatchItem) -> Iterator[None]:
+    """Begin each line of our log with the pair, in all threads: a process is at one pair at a time."""
+    make = logging.getLogRecordFactory()
+
+    def named(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        if record.name.startswith("faceanim_cli"):
+            record.msg, record.args = f"{item.photo} + {item.driver}: {record.getMessage()}", ()
+        return record
+
+    logging.setLogRecordFactory(named)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from faceanim_cli.console import progress_bar
+from faceanim_cli.console import ProgressCallback, frame_task, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,8 +21,8 @@ class BatchProgress:
 
     def __init__(self, bar: Progress | None, total: int, print_paths: bool) -> None:
         self._bar, self._print_paths = bar, print_paths
-        self._items = None if bar is None else bar.add_task("items", total=total, frames=False)
-        self._at_work: dict[str, TaskID] = {}
+        self._items = None if bar is None else bar.add_task("items", total=total)
+        self._at_work: dict[str, tuple[TaskID, ProgressCallback]] = {}
 
     def frames(self, item: BatchItem, done: int, expected: int | None) -> None:
         """See ``BatchListener``."""
@@ -30,17 +30,16 @@ class BatchProgress:
             return
         name = str(item.output)
         if name not in self._at_work:
-            self._at_work[name] = self._bar.add_task(item.output.name, total=None)
-        total = None if expected is None else max(done, expected)
-        self._bar.update(self._at_work[name], completed=done, total=total)
+            task = self._bar.add_task(item.output.name, total=None)
+            self._at_work[name] = task, frame_task(self._bar, task)
+        self._at_work[name][1](done, expected)
 
     def item(self, report: ItemReport) -> None:
         """See ``BatchListener``."""
         if self._bar is not None and self._items is not None:
             self._bar.advance(self._items)
-            task = self._at_work.pop(report.output, None)
-            if task is not None:
-                self._bar.remove_task(task)
+            if report.output in self._at_work:
+                self._bar.remove_task(self._at_work.pop(report.output)[0])
         if report.status == "failed":
             typer.echo(f"{report.photo} + {report.driver}: {report.error}", err=True)
         elif self._print_paths:

@@ -136,8 +136,10 @@ def test_when_no_worker_can_begin_the_batch_ends_and_blames_no_item(tmp_path: Pa
 
 
 @posix
-def test_processes_do_every_item_though_some_die(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    names = ["a", "fragile", "faceless", "deadly", "mumbling"]
+def test_processes_do_every_item_though_some_die(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a", "fragile", "faceless", "deadly", "mumbling", "odd"]
     batch = items(tmp_path, *names, drivers=1)
     recorder, log = Recorder(), tmp_path / "log"
     with caplog.at_level(logging.WARNING):
@@ -156,6 +158,7 @@ def test_processes_do_every_item_though_some_die(tmp_path: Path, caplog: pytest.
     assert ("a-0.mp4", 2, 2) in recorder.seen  # frames are told
     assert "WorkerSlot(worker=1, workers=2)" in log.read_text()
     assert "fragile.jpg + 0.mp4: its worker died (signal 9); tried again" in caplog.text
+    assert capfd.readouterr().err.endswith("odd.jpg + 0.mp4: 0.mp4: frames 24: 100% odd\n")
     assert "mumbling.jpg + 0.mp4: its worker died (exit code 1); tried again" in caplog.text
 
 

@@ -1,6 +1,7 @@
 """A batch in one process: failures, reports, and going on where it stopped."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -78,6 +79,12 @@ def test_the_networks_are_loaded_once_and_the_listener_hears_of_everything() -> 
         ("a-x.mp4", "done"),
         ("faceless-x.mp4", "failed"),
     ]
+
+
+def test_what_is_logged_names_the_pair(caplog: pytest.LogCaptureFixture) -> None:
+    run_batch(TextJob(Path("log")), items("odd", "a"), Recorder())
+    logging.getLogger("faceanim_cli").warning("later")
+    assert caplog.messages == ["odd.jpg + x.mp4: x.mp4: frames 24: 100% odd", "later"]
 
 
 def test_resuming_does_what_is_left_and_keeps_one_line_an_item() -> None:

@@ -1,5 +1,6 @@
 """Jobs that need no networks: an item becomes a text file, and some items go wrong in a certain way."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,9 +22,10 @@ from faceanim_cli.pictures import Progress
 class TextJob:
     """Writes the names of photo and driver. What a photo is called says what happens to it:
 
-    faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each time; slow: takes 20 frames
-    of 0.1 s. Only the first time: fragile kills its process; mumbling lets it hang up in the middle of a
-    message; poisoned makes its GPU fail for good. leaving kills its process when it is done and idle.
+    odd: there is a warning; faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each
+    time; slow: takes 20 frames of 0.1 s. Only the first time: fragile kills its process; mumbling lets it
+    hang up in the middle of a message; poisoned makes its GPU fail for good. leaving kills its process when
+    it is done and idle.
 
     A device "none" has no weights, "broken" fails to load; "deadly" kills each process that loads, but for
     the worker 0.
@@ -57,6 +59,8 @@ class TextJob:
         with whole_file(output) as partial:
             partial.write_text(f"{photo.stem} {driver.stem}")
             self._note(f"begin {output.name}")
+            if photo.stem == "odd":
+                logging.getLogger("faceanim_cli.animation").warning("%s: frames %d: 100%% odd", driver, 24)
             if photo.stem == "faceless":
                 raise NoFaceError(f"{photo}: no face found")
             if photo.stem == "buggy":

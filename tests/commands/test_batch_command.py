@@ -1,5 +1,6 @@
 """``faceanim batch`` as a shell calls it: what it prints, its exit codes, and what interruptions leave."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanim_cli.app import main
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.media import VideoReader, write_photo
 from tests.batch.text_job import TextJob
@@ -113,6 +115,28 @@ def test_a_dry_run_does_not_import_torch(folders: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "shift-jis"])
+def test_names_that_the_terminal_cannot_show_are_escaped(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    name = os.fsdecode("Zoë 画 ".encode() + b"\xff")  # the last byte is no letter in any UTF-8
+    (folders / "photos" / f"{name}.png").touch()
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    err = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    for arguments in (("drivers", "-o", "out", "--dry-run"), (f"{name}.mp4", "-o", "out")):
+        monkeypatch.setattr(sys, "argv", ["faceanim", "batch", f"photos/{name}.png", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+    out.flush()
+    err.flush()
+    shown = name.encode(encoding, "backslashreplace").decode(encoding)
+    assert f"photos/{shown}.png\tdrivers/x.mp4\tout/{shown}-x.mp4" in out.buffer.getvalue().decode(encoding)
+    last = err.buffer.getvalue().decode(encoding).splitlines()[-1]
+    assert last.startswith(f"faceanim: cannot read the video {shown}.mp4: there is no such file")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -152,6 +176,7 @@ import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from faceanim_cli.app import main
 from faceanim_cli.app import main
 from faceanim_cli.commands.animation_options import AnimationOptions
 from tests.batch.text_job import TextJob
@@ -206,14 +231,32 @@ def test_a_killed_batch_goes_on_where_it_was(
 
 
 @posix
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_batch_leaves_nothing_half_written(
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_stopped_batch_leaves_nothing_half_written_and_nobody_at_work(
     slow_batch: list[str], number: int, code: int
 ) -> None:
     process = start([*slow_batch, "--workers", "2"])
+    (half_done,) = Path("out").glob(".slow-x.partial-*")
+    worker = int(half_done.name.split("-")[2])
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
+    deadline = time.monotonic() + 60
+    while is_at_work(worker) and time.monotonic() < deadline:  # a killed batch ends nobody: they see it
+        time.sleep(0.01)
+    assert not is_at_work(worker)
     assert [line["output"] for line in report(Path("r.jsonl"))] == ["out/a-x.mp4"]
     assert [path.name for path in Path("out").iterdir()] == ["a-x.mp4"]
+
+
+def is_at_work(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")  # one that has ended may still wait to be reaped
+    return not (status.exists() and ") Z " in status.read_text())
