@@ -1,6 +1,5 @@
 """Any program's results against the truth, aligned by name: the ``files`` protocol."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from faceanim_cli.evaluation.frames import Frame, open_clip, resized
 from faceanim_cli.evaluation.protocols import Comparison
 from faceanim_cli.image_metrics import Picture, as_unit
 from faceanim_cli.media import read_photo
-from faceanim_cli.media.find_files import FRAME_SUFFIXES
+from faceanim_cli.media.find_files import frame_files, holds_frames
 from faceanim_cli.pictures import Floats
 
 THUMBNAIL = 16  # pixels: enough to tell which frame is missing
@@ -61,7 +60,7 @@ class FilePair:
         return Comparison(self._frames(pairs, problems), expected=expected, problems=problems)
 
     def _by_name(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
-        ours, theirs = frame_files(predicted), frame_files(truth)
+        ours, theirs = frames_by_name(predicted), frames_by_name(truth)
         common = [key for key in theirs if key in ours]
         _tell(problems, "the prediction lacks frame", [theirs[k].stem for k in theirs if k not in ours])
         _tell(problems, "the truth lacks frame", [ours[k].stem for k in ours if k not in theirs])
@@ -158,18 +157,10 @@ def file_pairs(predicted: Path, truth: Path, size: int | None = None) -> list[Fi
     return [FilePair(name, ours.get(name), theirs.get(name), size) for name in names]
 
 
-def frame_files(folder: Path) -> dict[str, Path]:
+def frames_by_name(folder: Path) -> dict[str, Path]:
     """Frames of a folder by name, in natural order; 0007 and 7 are the same name."""
-    files = [f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and not f.name.startswith(".")]
-    named = {(f.stem.lstrip("0") or "0") if f.stem.isdecimal() else f.stem: f for f in files}
-    return dict(
-        sorted(
-            named.items(),
-            key=lambda item: [
-                (int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"(\d+)", item[0])
-            ],
-        )
-    )
+    files = frame_files(folder)
+    return {(f.stem.lstrip("0") or "0") if f.stem.isdecimal() else f.stem: f for f in files}
 
 
 def missing_frames(shorter: Floats, longer: Floats) -> list[int]:
@@ -225,7 +216,7 @@ def _only(frames: Iterator[Picture], kept: list[int]) -> Iterator[tuple[int, Pic
 def _is_clip(place: Path) -> bool:
     if place.is_file():
         return place.suffix.lower() in CLIP_SUFFIXES
-    return bool(frame_files(place))
+    return holds_frames(place)
 
 
 def _tell(problems: list[str], what: str, frames: list[str]) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from faceanim_cli.data.clip_files import ARRAY_SUFFIX, ClipFile
 from faceanim_cli.data.landmarks import read_landmarks
+from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
 from faceanim_cli.image_metrics import Picture, as_bytes
-from faceanim_cli.media import open_video
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
 from faceanim_cli.pictures import Image, Points
 
@@ -142,14 +142,14 @@ class ArrayClip:
 
 
 def open_clip(path: Path) -> Any:
-    """A video, a folder of frames, or an array: ``width``, ``height``, ``fps``, iteration, ``sample``.
+    """A video, frames in a folder or side by side, or an array: width, height, fps, iteration, ``sample``.
 
     Raises:
-        UnreadableInputError: as ``open_video`` and ``ArrayClip``.
+        UnreadableInputError: as ``open_frames`` and ``ArrayClip``.
     """
     if path.suffix.lower() == ARRAY_SUFFIX and path.is_file():
         return ArrayClip(path)
-    return open_video(path)
+    return open_frames(path)
 
 
 def resized(frame: Picture, size: tuple[int, int]) -> Any:

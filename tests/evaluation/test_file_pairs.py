@@ -9,7 +9,7 @@ import pytest
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.evaluation.batch import MetricNetworks
-from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs, frame_files, missing_frames
+from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs, frames_by_name, missing_frames
 from faceanim_cli.evaluation.metrics import choose_metrics
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
 from faceanim_cli.evaluation.subjects import Predicted
@@ -170,7 +170,7 @@ def test_frame_names_count_as_numbers(frame_folder: Folder, noise: Noise, tmp_pa
     ours.mkdir()
     for file in truth.iterdir():
         (ours / f"{int(file.stem)}.png").write_bytes(file.read_bytes())
-    assert list(frame_files(ours)) == [str(i) for i in range(12)]
+    assert list(frames_by_name(ours)) == [str(i) for i in range(12)]
     assert one(ours, truth)[1:] == (12, "")
 
 
