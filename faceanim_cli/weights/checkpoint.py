@@ -130,18 +130,18 @@ def settings_from_json(kind: type[Any], values: Mapping[str, Any]) -> Any:
         TypeError: a field that the dataclass does not have.
     """
     hints = typing.get_type_hints(kind)
-    arguments = {}
-    for key, value in values.items():
-        hint = hints.get(key)
-        if dataclasses.is_dataclass(hint):
-            arguments[key] = settings_from_json(typing.cast(type[Any], hint), value)
-        else:
-            arguments[key] = _as_tuples(value)
-    return kind(**arguments)
+    return kind(**{key: _as_hinted(hints.get(key), value) for key, value in values.items()})
 
 
-def _as_tuples(value: Any) -> Any:
-    return tuple(_as_tuples(v) for v in value) if isinstance(value, list) else value
+def _as_hinted(hint: Any, value: Any) -> Any:
+    """A value from JSON as the field's type has it: a dataclass, one that may be None, a tuple of them."""
+    kinds = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+    if kinds and isinstance(value, dict):
+        return settings_from_json(typing.cast(type[Any], kinds[0]), value)
+    if isinstance(value, list):
+        (item, *_) = typing.get_args(hint) or (None,)
+        return tuple(_as_hinted(item, element) for element in value)
+    return value
 
 
 def _some(keys: list[str]) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from faceanim_models.dense_motion import DenseMotion, DenseMotionNetwork, DenseMotionSettings
+from faceanim_models.detail_refiner import DetailRefiner, DetailRefinerSettings, PatchCode
 from faceanim_models.generator import Generated, Generator, GeneratorSettings
 from faceanim_models.geometry import limit_grid, resize
 from faceanim_models.keypoint_detector import KeypointDetector, KeypointDetectorSettings
@@ -15,8 +16,10 @@ from faceanim_models.keypoint_detector import KeypointDetector, KeypointDetector
 class AnimationSettings:
     """What rebuilds an :class:`AnimationModel`: the settings of its networks, and what its keypoints are.
 
-    ``anchors[k]`` lists the landmarks (0-67, the usual 68-point order) whose mean keypoint k was
-    trained to be; empty for keypoints learned freely.
+    Dense motion network and generator may know fewer keypoints than the detector finds: its first ones. The
+    others, pupils, are the detail refiner's.
+    ``anchors[k]`` lists the landmarks (0-67, the usual 68-point order; 68 and 69 are the pupils) whose mean
+    keypoint k was trained to be; empty for keypoints learned freely.
     """
 
     keypoints: KeypointDetectorSettings = field(default_factory=KeypointDetectorSettings)
@@ -24,6 +27,7 @@ class AnimationSettings:
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     anchors: tuple[tuple[int, ...], ...] = ()
     image_size: int = 256  # pixels: the size that the weights were trained for
+    details: DetailRefinerSettings | None = None  # eyes and mouth painted again at full resolution
 
 
 class Keypoints(NamedTuple):
@@ -38,10 +42,11 @@ class PhotoCode(NamedTuple):
 
     photo: Tensor  # (B, 3, H, W)
     thumbnail: Tensor  # (B, 3, size, size): what the dense motion network sees
-    keypoints: Tensor  # (B, K, 2)
+    keypoints: Tensor  # (B, K, 2), all that the detector finds
     features: list[Tensor]
     jacobians: Tensor | None = None  # (B, K, 2, 2), of first-order-model's keypoints
     maps: Tensor | None = None  # (B, C, 2 size, 2 size): the dense motion network's HeadSegmenter's
+    details: list[PatchCode] | None = None  # the detail refiner's
     reach: Tensor | None = None  # (B, 1, h, w) in [0, 1]: how much of the motion each place takes part in
 
     def expand(self, batch: int) -> "PhotoCode":
@@ -57,6 +62,7 @@ class PhotoCode(NamedTuple):
             [repeated(feature) for feature in self.features],
             None if self.jacobians is None else repeated(self.jacobians),
             None if self.maps is None else repeated(self.maps),
+            None if self.details is None else [PatchCode(*map(repeated, code)) for code in self.details],
             None if self.reach is None else repeated(self.reach),
         )
 
@@ -66,20 +72,19 @@ class AnimationModel(nn.Module):
 
     def __init__(self, settings: AnimationSettings, pretrained: bool = False) -> None:
         super().__init__()
-        counts = {
-            settings.keypoints.num_keypoints,
-            settings.motion.num_keypoints,
-            settings.generator.num_keypoints,
-            len(settings.anchors) or settings.keypoints.num_keypoints,
-        }
-        if len(counts) > 1:
+        found, moved = settings.keypoints.num_keypoints, settings.motion.num_keypoints
+        painted, anchored = settings.generator.num_keypoints, len(settings.anchors)
+        fits = anchored == found or (anchored == 0 and moved == found)
+        if not fits or moved != painted or moved > found:
             raise ValueError(
-                f"detector, motion, generator and anchors disagree on the keypoints: {sorted(counts)}"
+                f"detector, motion, generator and anchors disagree on the keypoints: {found} found, "
+                f"{moved} moved, {painted} painted, {anchored} anchored"
             )
         self.settings = settings
         self.keypoint_detector = KeypointDetector(settings.keypoints, pretrained)
         self.dense_motion = DenseMotionNetwork(settings.motion)
         self.generator = Generator(settings.generator)
+        self.details = None if settings.details is None else DetailRefiner(settings.details, found)
 
     def detect(self, images: Tensor, boxes: Tensor | None = None) -> Keypoints:
         """Keypoints of images (B, 3, H, W); ``boxes`` as in :class:`KeypointDetector`."""
@@ -97,13 +102,23 @@ class AnimationModel(nn.Module):
             resize(photo, size, size),
             keypoints,
             self.generator.encode(photo),
-            maps=self.dense_motion.encode(photo, keypoints),
+            maps=self.dense_motion.encode(photo, self._moving(keypoints)),
+            details=None if self.details is None else self.details.encode(photo, keypoints),
         )
 
     def forward(self, code: PhotoCode, keypoints: Tensor | Keypoints) -> tuple[Generated, DenseMotion]:
         """Frames that show the photo's person with the driving ``keypoints`` (B, K, 2)."""
         if isinstance(keypoints, Keypoints):
             keypoints = keypoints.points
-        motion = self.dense_motion(code.thumbnail, code.keypoints, keypoints, code.maps)
+        motion = self.dense_motion(
+            code.thumbnail, self._moving(code.keypoints), self._moving(keypoints), code.maps
+        )
         motion = motion._replace(grid=limit_grid(motion.grid, code.reach))
-        return self.generator(code.photo, code.features, motion), motion
+        generated: Generated = self.generator(code.photo, code.features, motion)
+        if self.details is not None and code.details is not None:
+            generated = generated._replace(image=self.details(generated.image, keypoints, code.details))
+        return generated, motion
+
+    def _moving(self, keypoints: Tensor) -> Tensor:
+        """Those that dense motion network and generator know."""
+        return keypoints[:, : self.settings.motion.num_keypoints]

@@ -205,3 +205,12 @@ def fit_similarity(source: Tensor, target: Tensor, weights: Tensor | None = None
     linear = torch.stack((cos, -sin, sin, cos), dim=-1).unflatten(-1, (2, 2))
     shift = target_mean - (linear @ source_mean[..., None])[..., 0]
     return linear, shift
+
+
+def soft_argmax(logits: Tensor) -> Tensor:
+    """Softmax over the spatial axes of (B, K, H, W), then the expected position: (B, K, 2)."""
+    height, width = logits.shape[-2:]
+    weights = logits.flatten(-2).softmax(-1).unflatten(-1, (height, width))
+    x = torch.linspace(-1, 1, width, device=logits.device)
+    y = torch.linspace(-1, 1, height, device=logits.device)
+    return torch.stack(((weights.sum(-2) * x).sum(-1), (weights.sum(-1) * y).sum(-1)), dim=-1)

@@ -7,7 +7,8 @@ import torchvision
 from torch import Tensor, nn
 
 from faceanim_models.blocks import UpBlock
-from faceanim_models.geometry import resize
+from faceanim_models.geometry import resize, soft_argmax
+from faceanim_models.keypoint_refiner import KeypointRefiner, KeypointRefinerSettings
 
 ENCODERS = ("resnet18", "resnet34", "resnet50")
 
@@ -24,6 +25,7 @@ class KeypointDetectorSettings:
     stages: int = 3
     widths: tuple[int, ...] = (128, 96, 48)  # decoder channels, deepest first, the last at 1/2 of input_size
     temperature: float = 0.1  # of the spatial softmax: lower is more pointed (FOMM: 0.1)
+    refiner: KeypointRefinerSettings | None = None  # the second step, on patches at the image's full size
 
 
 class KeypointDetector(nn.Module):
@@ -61,6 +63,9 @@ class KeypointDetector(nn.Module):
             UpBlock(i, s, o) for i, s, o in zip(inputs, reversed(channels[:-1]), settings.widths, strict=True)
         )
         self.heatmaps = nn.Conv2d(settings.widths[-1], settings.num_keypoints, 3, padding=1)
+        self.refiner = (
+            None if settings.refiner is None else KeypointRefiner(settings.refiner, settings.num_keypoints)
+        )
         self.prior_strength = nn.Parameter(torch.full((settings.num_keypoints,), 5.0))
         self.mean: Tensor
         self.std: Tensor
@@ -69,6 +74,14 @@ class KeypointDetector(nn.Module):
 
     def forward(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
         """Keypoints (B, K, 2). ``boxes``: (B, 4) as x0, y0, x1, y1 in [-1, 1]; rows of NaN have no prior."""
+        return self.steps(images, boxes)[-1]
+
+    def steps(self, images: Tensor, boxes: Tensor | None = None) -> list[Tensor]:
+        """The keypoints after each step, (B, K, 2): found on the whole image, and again on its patches."""
+        coarse = self._coarse(images, boxes)
+        return [coarse] if self.refiner is None else [coarse, self.refiner(images, coarse)]
+
+    def _coarse(self, images: Tensor, boxes: Tensor | None) -> Tensor:
         logits = self.logits(images)
         if boxes is not None:
             logits = logits - self.prior_strength.clamp_min(0)[:, None, None] * box_distance(boxes, logits)
@@ -89,15 +102,6 @@ class KeypointDetector(nn.Module):
             x = up(x, skips.pop())
         logits: Tensor = self.heatmaps(x)
         return logits.float()
-
-
-def soft_argmax(logits: Tensor) -> Tensor:
-    """Softmax over the spatial axes of (B, K, H, W), then the expected position: (B, K, 2)."""
-    height, width = logits.shape[-2:]
-    weights = logits.flatten(-2).softmax(-1).unflatten(-1, (height, width))
-    x = torch.linspace(-1, 1, width, device=logits.device)
-    y = torch.linspace(-1, 1, height, device=logits.device)
-    return torch.stack(((weights.sum(-2) * x).sum(-1), (weights.sum(-1) * y).sum(-1)), dim=-1)
 
 
 def box_distance(boxes: Tensor, like: Tensor) -> Tensor:

@@ -11,8 +11,16 @@ from faceanim_models import (
     GeneratorSettings,
     KeypointDetectorSettings,
 )
+from faceanim_models.face_patches import PatchSettings
 
 SIZE = 64  # pixels of the pictures that tiny networks work on
+
+# For five keypoints: two of each eye, and a mouth.
+TINY_PATCHES = (
+    PatchSettings(((0, 1), (3, 2)), ((0, 1), (3, 2)), (False, True), 0.125, 0.5, 0.25, (8, 16)),
+    PatchSettings(((4,),), ((4,),), (False,), 0.0, 0.5, 0.5, (16, 16)),
+)
+TINY_RIGID = (0, 1, 2, 3)
 
 
 def tiny_settings(keypoints: int = 4, photo_channels: int = 0) -> AnimationSettings:

@@ -11,7 +11,13 @@ from torch import nn
 
 from faceanim_cli.errors import FaceanimError, WeightsError
 from faceanim_cli.weights import checkpoint
-from faceanim_cli.weights.checkpoint import load_checkpoint, load_tensors, read_metadata, save_checkpoint
+from faceanim_cli.weights.checkpoint import (
+    load_checkpoint,
+    load_tensors,
+    read_metadata,
+    save_checkpoint,
+    settings_from_json,
+)
 from faceanim_cli.weights.file_kind import NETWORK_NAMES
 from faceanim_models import (
     AnimationModel,
@@ -22,6 +28,9 @@ from faceanim_models import (
     PatchDiscriminator,
     PatchDiscriminatorSettings,
 )
+from faceanim_models.detail_refiner import DetailRefinerSettings
+from faceanim_models.face_patches import PatchSettings
+from faceanim_models.keypoint_refiner import KeypointRefinerSettings
 
 SETTINGS = AnimationSettings(
     KeypointDetectorSettings(3, encoder="resnet34", input_size=32, stages=1, widths=(8,), temperature=0.2),
@@ -120,6 +129,17 @@ class TestRoundTrip:
         settings = json.loads(metadata["settings"])
         assert settings["keypoints"]["encoder"] == "resnet34"
         assert settings["anchors"] == [[0, 1], [30], [8, 9, 10]]
+
+    def test_settings_within_settings_come_back_as_they_were(self):
+        patch = PatchSettings(((0, 1),), ((0, 1, 2),), (True,), 0.5, 0.25, 0.125, (16, 8))
+        settings = AnimationSettings(
+            KeypointDetectorSettings(5, refiner=KeypointRefinerSettings((patch, patch), (0, 3))),
+            DenseMotionSettings(4),
+            details=DetailRefinerSettings((patch,), (0,)),
+        )
+        text = json.dumps(dataclasses.asdict(settings))
+        assert settings_from_json(AnimationSettings, json.loads(text)) == settings
+        assert settings_from_json(AnimationSettings, {"details": None}).details is None
 
     def test_settings_from_before_a_field_was_added_get_its_default(self, saved):
         rewrite(saved, settings="{}", change=lambda t: t.clear() or t.update(default_tensors()))

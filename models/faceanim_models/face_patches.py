@@ -1,0 +1,105 @@
+"""Patches around eyes and mouth, cut out of an image upright and of the face's own size, and put back.
+
+A crop of 256 pixels shows an iris with five. Where that counts, networks look at patches of the image as it
+is, turned and scaled by the head's similarity, so that an eye lies in its patch as every eye does.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from faceanim_models.geometry import fit_similarity, identity_grid, in_full_precision, sample_at
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """One kind of patch: where it lies on the face, and which keypoints lie in it.
+
+    Patches of one kind are seen by one network, so their points are listed in the same order. Lengths are in
+    units of the mean face, which is framed in [-1, 1].
+    """
+
+    centres: tuple[tuple[int, ...], ...]  # for each patch: the keypoints whose mean is its centre
+    points: tuple[tuple[int, ...], ...]  # for each patch: the keypoints in it
+    mirrored: tuple[bool, ...]  # for each patch: shown as in a mirror, as the other eye is
+    drop: float  # from that mean down to the patch's centre
+    width: float
+    height: float
+    pixels: tuple[int, int]  # height and width that it is seen at, multiples of 8
+
+
+class PatchFrames(NamedTuple):
+    """Where the N patches of one kind lie in each of B images."""
+
+    centres: Tensor  # (B, N, 2) in [-1, 1]
+    axes: Tensor  # (B, N, 2, 2): a place z in [-1, 1] of the patch lies at axes @ z + centre
+
+    def to_image(self, places: Tensor) -> Tensor:
+        """Places (B, N, P, 2) in [-1, 1] of the patches, in [-1, 1] of the image."""
+        return places @ self.axes.mT + self.centres[:, :, None]
+
+    def to_patch(self, places: Tensor) -> Tensor:
+        """Places (B, N, P, 2) or (P, 2) in [-1, 1] of the image, in [-1, 1] of the patches."""
+        return (places - self.centres[:, :, None]) @ inverse_transposed(self.axes)
+
+
+class FacePatches(nn.Module):
+    """Where the patches lie on a face whose keypoints are known.
+
+    Args:
+        kinds: of patches.
+        rigid: the keypoints that tell how the head lies.
+        num_keypoints: K.
+    """
+
+    def __init__(self, kinds: tuple[PatchSettings, ...], rigid: tuple[int, ...], num_keypoints: int) -> None:
+        super().__init__()
+        self.kinds, self.rigid = kinds, list(rigid)
+        # The keypoints of the mean face as framed, (K, 2) in [-1, 1]: patches are as large as they are on it.
+        self.mean_face: Tensor
+        self.register_buffer("mean_face", torch.zeros(num_keypoints, 2))
+
+    def forward(self, keypoints: Tensor) -> list[PatchFrames]:
+        """The patches of each kind for keypoints (B, K, 2)."""
+        with in_full_precision(keypoints):
+            points = keypoints.detach().float()
+            face = self.mean_face[self.rigid].float().expand(len(points), -1, -1)
+            linear, _ = fit_similarity(face, points[:, self.rigid])  # (B, 2, 2)
+            return [self._frames(kind, points, linear) for kind in self.kinds]
+
+    @staticmethod
+    def _frames(kind: PatchSettings, points: Tensor, linear: Tensor) -> PatchFrames:
+        means = torch.stack([points[:, list(group)].mean(1) for group in kind.centres], dim=1)
+        sides = [[-kind.width if mirrored else kind.width, kind.height] for mirrored in kind.mirrored]
+        halves = points.new_tensor(sides) / 2  # (N, 2)
+        down = linear[:, None, :, 1] * kind.drop
+        return PatchFrames(means + down, linear[:, None] * halves[:, None])
+
+
+def cut_patches(images: Tensor, frames: PatchFrames, pixels: tuple[int, int]) -> Tensor:
+    """The patches (B, N, 3, h, w) of images (B, 3, H, W); beyond the edge the edge pixel is repeated."""
+    height, width = pixels
+    with in_full_precision(images):
+        places = frames.to_image(identity_grid(height, width, images).reshape(1, 1, -1, 2))
+    batch, count = places.shape[:2]
+    # The patches of an image lie below one another in one tall grid.
+    cut = sample_at(images, places.reshape(batch, count * height, width, 2), "border")
+    return cut.view(batch, -1, count, height, width).transpose(1, 2)
+
+
+def paste_patches(patches: Tensor, frames: PatchFrames, height: int, width: int) -> Tensor:
+    """What patches (B, N, C, h, w) add up to in images of (height, width): (B, C, H, W), zero elsewhere."""
+    batch, count = patches.shape[:2]
+    with in_full_precision(patches):
+        places = frames.to_patch(identity_grid(height, width, patches).reshape(1, 1, -1, 2))
+    pasted = sample_at(patches.flatten(0, 1), places.reshape(batch * count, height, width, 2), "zeros")
+    return pasted.view(batch, count, -1, height, width).sum(1)
+
+
+def inverse_transposed(matrices: Tensor) -> Tensor:
+    """Of (..., 2, 2), in closed form: ``places @ inverse_transposed(a)`` is ``a^-1 @ place``."""
+    a, b, c, d = matrices.flatten(-2).unbind(-1)
+    adjugate = torch.stack((d, -c, -b, a), dim=-1).view(matrices.shape)
+    return adjugate / (a * d - b * c)[..., None, None]
