@@ -6,6 +6,7 @@ from faceanim_cli.media.frame_source import FrameSource, open_video
 from faceanim_cli.media.frame_writer import FrameWriter
 from faceanim_cli.media.output_checks import check_not_input, check_writable
 from faceanim_cli.media.output_formats import Encoding, check_output, open_output, playable_rate
+from faceanim_cli.media.own_files import is_ours
 from faceanim_cli.media.photo_reader import read_photo
 from faceanim_cli.media.photo_writer import check_photo_output, write_photo
 from faceanim_cli.media.video_reader import VideoReader
@@ -22,6 +23,7 @@ __all__ = [
     "check_output",
     "check_photo_output",
     "check_writable",
+    "is_ours",
     "open_output",
     "open_video",
     "playable_rate",

@@ -1,53 +1,119 @@
 """Outputs appear whole or not at all: a temporary name in the same folder, then one rename."""
 
 import contextlib
+import errno
+import itertools
 import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.output_checks import check_writable
 
+STEM_BYTES = 80
+"""Of a temporary name: file names end at 255 bytes, on some disks at 143, of any script."""
+NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors tells what the system said
 
-def partial_path(target: Path) -> Path:
-    """A hidden, unused name beside ``target`` with the same suffix, from which ffmpeg picks the container.
+
+def partial_path(target: Path, suffix: str = "") -> Path:
+    """A hidden, unused name beside ``target``.
 
     The process id tells whose leftover it is after a power cut; the random part keeps two writers of one
     process apart.
+
+    Args:
+        target: what will be written.
+        suffix: of a file on the way to it; it follows that of ``target``.
     """
-    stem = target.stem[:100]  # file names end at 255 bytes
-    return target.with_name(f".{stem}.partial-{os.getpid()}-{secrets.token_hex(3)}{target.suffix}")
+    mark = f"partial-{os.getpid()}-{secrets.token_hex(3)}"
+    return target.with_name(f".{_short(target.stem)}.{mark}{_short(target.suffix)}{suffix}")
+
+
+def keep(partial: Path, target: Path) -> Path:
+    """Give what is finished but cannot be called ``target`` a visible, free name beside it; tell which."""
+    for number in itertools.count(1):
+        kept = target.with_name(f"{_short(target.stem)}-{number}{_short(target.suffix)}")
+        if not os.path.lexists(kept):
+            break
+    try:
+        partial.rename(kept)
+    except OSError:  # a folder that takes no changes any more
+        return partial
+    return kept
 
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``path`` if the block succeeds, remove it if anything is raised.
 
-    Anything includes ``KeyboardInterrupt``. An older file at ``path`` stays as it was until the rename.
-    Through a symbolic link the file that it points to is replaced, not the link.
+    Anything includes ``KeyboardInterrupt``. An older file at ``path`` stays as it was until the rename, and
+    hands on its mode; a new one gets what the umask leaves. Through a symbolic link the file that it points
+    to is replaced, not the link.
 
     Raises:
         UsageError: as ``check_writable``.
-        FaceanimError: the block wrote nothing, or the rename failed.
+        FaceanimError: the block wrote nothing or found no space, or the rename failed; the file is then kept
+            under another name.
     """
     check_writable(path)
     target = Path(path).resolve()
     partial = partial_path(target)
+    mode = _mode(target)
+    remove = True
     try:
         yield partial
         if not partial.is_file():
             raise FaceanimError(f"cannot write {path}: nothing was written")
+        if stat.S_IMODE(partial.stat().st_mode) != mode:  # safetensors makes files that are its owner's alone
+            partial.chmod(mode)
         try:
             partial.replace(target)
         except OSError as error:
+            remove = False
+            kept = keep(partial, target)
             raise FaceanimError(
-                f"cannot write {path}: {error.strerror}; is it open in another program?"
+                f"cannot write {path}: {error.strerror}; is it open in another program? The finished file is "
+                f"kept as {kept}"
             ) from error
+    except Exception as error:
+        reason = _lack_of_space(error)
+        if reason is None:
+            raise
+        raise FaceanimError(f"cannot write {path}: {reason}") from error
     finally:
-        partial.unlink(missing_ok=True)  # gone already when the rename succeeded
+        if remove:
+            partial.unlink(missing_ok=True)  # gone already when the rename succeeded
+
+
+def _mode(target: Path) -> int:
+    """That of the file at ``target``, or else of a new one there: found by making one, since asking for the
+    umask means to set it, for other threads too, and folders may have rules of their own."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    trial = partial_path(target)
+    with trial.open("xb"):
+        mode = stat.S_IMODE(trial.stat().st_mode)
+    trial.unlink()
+    return mode
+
+
+def _lack_of_space(error: Exception) -> str | None:
+    """What the system said, if it was that no more can be written."""
+    told = RUST_ERROR.search(str(error))
+    number = error.errno if isinstance(error, OSError) else told and int(told[1])
+    return os.strerror(number) if number and number in NO_SPACE else None
+
+
+def _short(text: str) -> str:
+    """The beginning of ``text``, ``STEM_BYTES`` on disk; whole characters, for some systems refuse others."""
+    while len(os.fsencode(text)) > STEM_BYTES:
+        text = text[:-1]
+    return text
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
@@ -60,9 +126,8 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()
     if os.name != "posix" or not target.parent.is_dir():
         return
-    name = re.compile(
-        rf"\.{re.escape(target.stem[:100])}\.partial-(\d+)-[0-9a-f]{{6}}{re.escape(target.suffix)}"
-    )
+    stem, suffix = re.escape(_short(target.stem)), re.escape(_short(target.suffix))
+    name = re.compile(rf"\.{stem}\.partial-(\d+)-[0-9a-f]{{6}}{suffix}(\.[a-z]+)?")
     for file in target.parent.iterdir():
         match = name.fullmatch(file.name)
         if match is None or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from fractions import Fraction
@@ -10,22 +9,22 @@ from pathlib import Path
 
 from PIL import Image as PillowImage
 
-from faceanim_cli.errors import UsageError
-from faceanim_cli.media.atomic_file import partial_path
+from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.media.atomic_file import keep, partial_path
 from faceanim_cli.media.frame_writer import FrameWriter
 from faceanim_cli.media.metadata import png_text
 from faceanim_cli.media.output_checks import check_folder
+from faceanim_cli.media.own_files import first_foreign
 from faceanim_cli.pictures import Image
 
 COMPRESSION = 1  # of zlib's 9 levels: the others take several times as long for a few per cent
-OURS = re.compile(r"\d{6,}\.png")
 
 
 class FrameFolderWriter(FrameWriter):
     """Writes 000001.png, 000002.png, ...
 
     They go to a hidden folder beside ``path``, which is renamed when all are there. A folder that holds
-    nothing but such frames is replaced, as a file would be; any other one is refused, never emptied.
+    nothing but frames of ours is replaced, as a file would be; any other one is refused, never emptied.
     """
 
     def __init__(
@@ -54,13 +53,12 @@ class FrameFolderWriter(FrameWriter):
 
     @staticmethod
     def check(path: Path) -> None:
-        """Raises UsageError unless a folder of frames can be made there."""
+        """Raises UsageError unless a folder of frames can be made there, or replaced."""
         check_folder(path)
-        files = path.iterdir() if path.is_dir() else ()
-        others = [file.name for file in files if not OURS.fullmatch(file.name)]
-        if others:
+        foreign = first_foreign(path) if path.is_dir() else None
+        if foreign is not None:
             raise UsageError(
-                f"cannot write the frames to {path}: the folder holds other files ({min(others)}); name a "
+                f"cannot write the frames to {path}: the folder holds other files ({foreign}); name a "
                 f"new folder, or a file such as {path / 'out.mp4'}"
             )
 
@@ -75,16 +73,21 @@ class FrameFolderWriter(FrameWriter):
         PillowImage.fromarray(frame).save(file, "PNG", compress_level=COMPRESSION, pnginfo=self._text)
 
     def _finish(self, undo: contextlib.ExitStack) -> None:
-        del undo
-        self.check(self.path)  # hours may have passed
-        target = self.path.resolve()
-        older = partial_path(target)
+        target = self.path.absolute()
         try:
+            self.check(self.path)  # hours may have passed
+            target = self.path.resolve()
+            older = partial_path(target)
             if target.exists():
                 target.rename(older)
-            self._partial.rename(target)
-        except OSError:
-            if older.exists():
-                older.rename(target)
-            raise
+            try:
+                self._partial.rename(target)
+            except OSError:
+                if older.exists():
+                    older.rename(target)
+                raise
+        except (UsageError, OSError) as error:
+            undo.pop_all()
+            kept = keep(self._partial, target)
+            raise FaceanimError(f"{error}; the finished frames are kept as {kept}") from error
         shutil.rmtree(older, ignore_errors=True)

@@ -1,6 +1,9 @@
 """Raw frames into an ffmpeg that encodes them as they come."""
 
 import contextlib
+import errno
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -111,8 +114,16 @@ class FramePipe:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)  # a broken pipe comes before the reason is written down
         stop(self.process)
-        words = last_words(self._stderr, lines=3) or f"ffmpeg ended with code {self.process.returncode}"
-        return FaceanimError(f"cannot write {self.path}: {words}")
+        return FaceanimError(f"cannot write {self.path}: {why_ended(self.process.returncode, self._stderr)}")
+
+
+def why_ended(code: int, stderr: str | IO[bytes]) -> str:
+    """Why ffmpeg failed, in its own words; where a signal killed it, it had none."""
+    if code == -getattr(signal, "SIGXFSZ", 0):
+        return f"{os.strerror(errno.EFBIG)} (a limit, see ulimit -f)"
+    if code == -getattr(signal, "SIGKILL", 0):
+        return "ffmpeg was killed; did memory run out?"
+    return last_words(stderr, lines=3) or f"ffmpeg ended with code {code}"
 
 
 def check_frame(frame: Image, width: int, height: int) -> None:

@@ -145,7 +145,7 @@ class EncodedWriter(FrameWriter):
 
     def _temporary(self, undo: contextlib.ExitStack, suffix: str) -> Path:
         """An unused name beside the result, for a file that is gone in the end."""
-        path = partial_path(self.path.resolve().with_suffix(suffix))
+        path = partial_path(self.path.resolve(), suffix)
         undo.callback(path.unlink, missing_ok=True)
         return path
 

@@ -7,7 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.ffmpeg import file_url, last_words, run
+from faceanim_cli.media.ffmpeg import file_url, run
+from faceanim_cli.media.frame_pipe import why_ended
 from faceanim_cli.media.frame_writer import AnimatedPictureWriter
 from faceanim_cli.media.metadata import gif_with_comment
 
@@ -58,6 +59,5 @@ class GifWriter(AnimatedPictureWriter):
         palette = ["-filter_complex", PALETTE, "-f", "gif", file_url(untagged)]
         code, _, err = run(["-loglevel", "error", "-i", file_url(self._encoded), *palette], timeout_s=None)
         if code != 0:
-            words = last_words(err) or f"ffmpeg ended with code {code}"
-            raise FaceanimError(f"cannot write {self.path}: {words}")
+            raise FaceanimError(f"cannot write {self.path}: {why_ended(code, err)}")
         gif_with_comment(untagged, self._whole, self._tags)

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 from PIL.PngImagePlugin import PngInfo
 
+from faceanim_cli import __version__
 from faceanim_cli.media.codecs import MP4_FAMILY, MUXERS
 
 # What ffmpeg writes into MP4 as iTunes tags, which players, file managers and exiftool show.
@@ -18,6 +19,7 @@ STANDARD_TAGS = frozenset(
 # What programs that look for AI-generated media go by: a camera's picture, composed with generated parts.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 WEBP_XMP_FLAG = 0x04
+SOFTWARE = f"faceanim {__version__}"
 
 
 def container_arguments(path: Path, metadata: Mapping[str, str]) -> list[str]:
@@ -42,8 +44,9 @@ def container_arguments(path: Path, metadata: Mapping[str, str]) -> list[str]:
 
 
 def png_text(metadata: Mapping[str, str]) -> PngInfo:
-    """Text chunks with the tags, keywords capitalised as PNG's own are (Title, Comment, ...)."""
+    """The software and the tags, as text chunks, capitalised as PNG's own are (Title, Comment, ...)."""
     info = PngInfo()
+    info.add_text("Software", SOFTWARE)
     for key, value in metadata.items():
         info.add_itxt(key.capitalize(), value)
     return info

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,8 @@ from faceanim_cli.media.video_writer import VideoWriter
 from faceanim_cli.media.webp_writer import WebpWriter
 
 ANIMATED_PICTURES: dict[str, type[GifWriter | WebpWriter]] = {".gif": GifWriter, ".webp": WebpWriter}
+
+EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,5}")  # other ends of a name, such as ". ", are no format
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _silent_kind(path: Path) -> str:
     """What ``path`` is, for messages."""
     if path.suffix.lower() in ANIMATED_PICTURES:
         return f"a {path.suffix} file"
-    if path.suffix and not path.is_dir():
+    if EXTENSION.fullmatch(path.suffix.strip()) and not path.is_dir():
         raise UsageError(
             f"cannot write {path}: name it .mp4, .mov, .mkv, .webm, .gif or .webp, or give a folder's name "
             "(no dot) for PNGs"

@@ -1,13 +1,16 @@
 """A picture to a PNG or JPEG file, whole or not at all."""
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags
 from PIL import Image as PillowImage
 
-from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.errors import UsageError
 from faceanim_cli.media.atomic_file import whole_file
+from faceanim_cli.media.metadata import SOFTWARE
 from faceanim_cli.media.output_checks import check_not_input, check_writable
 from faceanim_cli.pictures import Image
 
@@ -27,12 +30,14 @@ def write_photo(path: str | os.PathLike[str], image: Image) -> None:
         raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
     check_photo_output(path)
     kind = FORMATS[Path(path).suffix.lower()]
+    exif = PillowImage.Exif()
+    exif[ExifTags.Base.Software] = SOFTWARE
+    encoded = io.BytesIO()  # Pillow does not notice when a full disk takes only half of a JPEG
+    # subsampling=0: halved chroma smears lips and eyes; PNG ignores both options
+    picture = PillowImage.fromarray(image)
+    picture.save(encoded, kind, quality=JPEG_QUALITY, subsampling=0, exif=exif)
     with whole_file(path) as partial:
-        try:
-            # subsampling=0: halved chroma smears lips and eyes; PNG ignores both options
-            PillowImage.fromarray(image).save(partial, kind, quality=JPEG_QUALITY, subsampling=0)
-        except OSError as error:
-            raise FaceanimError(f"cannot write {path}: {error.strerror or error}") from error
+        partial.write_bytes(encoded.getbuffer())
 
 
 def check_photo_output(path: str | os.PathLike[str], *inputs: Path) -> None:

@@ -3,7 +3,8 @@
 from fractions import Fraction
 from pathlib import Path
 
-from faceanim_cli.media.ffmpeg import file_url, input_arguments, last_words, run
+from faceanim_cli.media.ffmpeg import file_url, input_arguments, run
+from faceanim_cli.media.frame_pipe import why_ended
 from faceanim_cli.media.probe import AudioStream
 
 # Samples in the longest packet of each codec that is copied; others are re-encoded.
@@ -70,7 +71,7 @@ def add_sound(
         )
         if code == 0:
             return None
-        reason = last_words(err) or f"ffmpeg ended with code {code}"
+        reason = why_ended(code, err)
     return reason
 
 

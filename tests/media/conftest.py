@@ -1,7 +1,8 @@
 """Clips made with ffmpeg directly, so that reader and writer are not tested against each other alone."""
 
+import contextlib
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -40,6 +41,19 @@ def grey_ramp(count: int, height: int = 16, width: int = 24) -> np.ndarray:
     """Frames that tell their own number: frame n is grey 5 + 9 n (below 28 frames)."""
     levels = (5 + 9 * np.arange(count)).astype(np.uint8)
     return np.broadcast_to(levels[:, None, None, None], (count, height, width, 3)).copy()
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What a full disk is like for whoever writes, children too: ``size`` bytes a file, then no more."""
+    import resource
+
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What a result is written as: every format by its name, read back by other programs."""
 
+import shutil
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -9,11 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from faceanim_cli import __version__
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.media import Encoding, VideoReader, check_output, open_output, open_video, playable_rate
+from faceanim_cli.media import (
+    Encoding,
+    VideoReader,
+    check_output,
+    is_ours,
+    open_output,
+    open_video,
+    playable_rate,
+    write_photo,
+)
 from faceanim_cli.media import codecs as our_codecs
 from faceanim_cli.media.ffmpeg import run
-from tests.media.conftest import ffmpeg, grey_ramp, tone
+from faceanim_cli.motion.motion_file import Motion, write_motion
+from tests.media.conftest import ffmpeg, file_size_limit, grey_ramp, tone
 
 RATE = Fraction(25)
 TAGS = {"title": "A title", "comment": "AI-generated <by> a & test, ünï"}
@@ -114,7 +127,11 @@ def test_provenance_is_in_every_format(tmp_path: Path) -> None:
     assert "compositeWithTrainedAlgorithmicMedia" in xmp
     with Image.open(write(tmp_path / "frames", frames, metadata=TAGS) / "000002.png") as png:
         png.load()
-        assert png.text == {"Title": TAGS["title"], "Comment": TAGS["comment"]}
+        assert png.text == {
+            "Title": TAGS["title"],
+            "Comment": TAGS["comment"],
+            "Software": f"faceanim {__version__}",
+        }
 
 
 def test_a_long_gif_comment_is_whole(tmp_path: Path) -> None:
@@ -141,6 +158,58 @@ class TestFolder:
         assert len(list(folder.iterdir())) == 3
         (tmp_path / "empty.v1").mkdir()  # a dot is no suffix when the folder is there
         assert len(list(write(tmp_path / "empty.v1", grey_ramp(2)).iterdir())) == 2
+
+    def test_pictures_of_others_stay(self, tmp_path: Path) -> None:
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        for n in range(1, 4):  # as ffmpeg numbers, and most tools
+            Image.new("RGB", (24, 16)).save(folder / f"{n:06}.png")
+        before = {file: file.read_bytes() for file in folder.iterdir()}
+        with pytest.raises(UsageError, match=r"000001\.png"):
+            check_output(folder)
+        with pytest.raises(UsageError, match=r"000001\.png"):
+            write(folder, grey_ramp(2))
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+        write(tmp_path / "ours", grey_ramp(5))
+        (folder / "000003.png").replace(tmp_path / "ours" / "000005.png")  # one of five is enough
+        with pytest.raises(UsageError, match=r"000005\.png"):
+            write(tmp_path / "ours", grey_ramp(2))
+
+    @pytest.mark.parametrize("litter", [".DS_Store", "Thumbs.db", "desktop.ini", "._000001.png"])
+    @pytest.mark.parametrize("when", ["before", "meanwhile"])
+    def test_what_systems_leave_everywhere_is_in_nobodys_way(
+        self, tmp_path: Path, litter: str, when: str
+    ) -> None:
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        if when == "before":
+            (folder / litter).write_bytes(b"\0")
+        with open_output(folder, RATE, (24, 16)) as writer:
+            (folder / litter).write_bytes(b"\0")
+            for frame in grey_ramp(3):
+                writer.write(frame)
+        assert [file.name for file in sorted(folder.iterdir())] == ["000001.png", "000002.png", "000003.png"]
+        assert list(tmp_path.iterdir()) == [folder]
+
+    @pytest.mark.parametrize("conflict", ["a picture", "a file in its place", "a link to itself"])
+    def test_finished_frames_are_kept_on_a_conflict(self, tmp_path: Path, conflict: str) -> None:
+        folder = tmp_path / "frames"
+        with (
+            pytest.raises(FaceanimError, match=r"kept as .*frames-1") as caught,
+            open_output(folder, RATE, (24, 16)) as writer,
+        ):
+            for frame in grey_ramp(3):
+                writer.write(frame)
+            if conflict == "a picture":
+                folder.mkdir()
+                (folder / "000001.png").write_bytes(b"another's")
+            elif conflict == "a file in its place":
+                folder.write_bytes(b"another's")
+            else:
+                folder.symlink_to(folder)
+        assert "\n" not in str(caught.value)
+        assert np.array_equal(np.array(list(open_video(tmp_path / "frames-1"))), grey_ramp(3))
+        assert len(list(tmp_path.iterdir())) == 2
 
     @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
     def test_a_failure_leaves_the_old_one(self, tmp_path: Path, failure: type[BaseException]) -> None:
@@ -171,6 +240,85 @@ def test_a_failure_leaves_nothing_behind(
             writer.write(grey_ramp(1)[0])
             raise failure
     assert not list(tmp_path.iterdir())
+
+
+LONG = "x" * 200
+NAMES = [
+    "100% %d %03d %s",
+    "new\nline",
+    'it\'s "q"',
+    "-y",
+    "a:b=c;[d],{e}",
+    "画" * 80,
+    "🙂" * 60,
+    "ends. ",
+    LONG,
+    "\udcff",
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows takes few of these names")
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif", ".webp", ""])
+def test_any_name_will_do_in_any_format(tmp_path: Path, suffix: str) -> None:
+    ffmpeg(*tone(0.2), "-c:a", "flac", str(tmp_path / "song.mkv"))  # re-encoded: the second pass as well
+    for name in NAMES:
+        place = tmp_path / "in %02d 'x'\n"
+        place.mkdir()
+        song = tmp_path / "song.mkv" if suffix in our_codecs.CONTAINERS else None
+        path = write(place / (name + suffix), grey_ramp(2), metadata=TAGS, audio_from=song)
+        assert [file.name for file in place.iterdir()] == [name + suffix]
+        if suffix in (".gif", ".webp"):
+            with Image.open(path) as picture:
+                assert picture.n_frames == 2
+        else:
+            assert len(list(open_video(path))) == 2
+        shutil.rmtree(place)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of file sizes")
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o.webm", "o.gif", "o.webp", "frames", "o.png", "o.jpg"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), np.uint8)
+    with (
+        pytest.raises(FaceanimError, match=r"(?i)cannot write .*file too large") as caught,
+        file_size_limit(9000),
+    ):
+        if name in ("o.png", "o.jpg"):
+            write_photo(tmp_path / name, noise[0])
+        else:
+            write(tmp_path / name, noise)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_we_wrote_is_known_and_nothing_else(tmp_path: Path) -> None:
+    frames, comment = colourful(3), {"comment": "AI-generated: a photo animated by faceanim 0.0.1, weights w"}
+    for name in ("o.mp4", "o.mov", "o.mkv", "o.webm", "o.gif", "o.webp", "frames"):
+        assert is_ours(tmp_path / name)  # nothing is lost where nothing is
+        assert is_ours(write(tmp_path / name, frames, metadata=comment)), name
+        assert not is_ours(write(tmp_path / f"other-{name}", frames, metadata={"comment": "a holiday"})) or (
+            name == "frames"  # whose PNGs name the software
+        )
+    for name in ("o.png", "o.jpg"):
+        write_photo(tmp_path / name, frames[0])
+        assert is_ours(tmp_path / name)
+        Image.fromarray(frames[0]).save(tmp_path / name, comment="about faceanim 0.1")
+        assert not is_ours(tmp_path / name)
+    write_motion(tmp_path / "m.motion", Motion(np.zeros((3, 10, 2), np.float32), RATE))
+    assert is_ours(tmp_path / "m.motion")
+    for content in (
+        b"",
+        b"text",
+        b"\xff" * 100,
+        b"\x10" + bytes(7) + b"{" * 16,
+        b"\x89PNG\r\n\x1a\n" + bytes(50),
+    ):
+        (tmp_path / "other").write_bytes(content)
+        assert not is_ours(tmp_path / "other")
+    (tmp_path / "frames" / "notes.txt").write_text("mine")
+    assert not is_ours(tmp_path / "frames")
+    assert not is_ours(tmp_path)
+    assert is_ours(tmp_path / ("x" * 300)) is False
 
 
 @pytest.mark.parametrize("name", ["o.gif", "o.mp4", "frames"])
