@@ -9,7 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, landmark_box, read_landmarks
+from faceanim_cli.data.landmarks import (
+    LANDMARKS_FOLDER,
+    NUM_LANDMARKS,
+    landmark_box,
+    load_points,
+    not_a_face,
+    read_landmarks,
+)
 from faceanim_cli.data.manifest import MANIFEST, ManifestRow, on_both_sides, read_manifest
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
@@ -92,15 +99,14 @@ def _groups(keys: Iterable[tuple[str, str | None]]) -> Iterator[list[str]]:
 
 
 def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
-    file, path, stated = row.file, row.path, row.cells.get("frames")
-    frames: int | None = None
+    file, path = row.file, row.path
     try:
-        if path.is_file() and row.cells.get("sha256") == file_sha256(path):
-            frames = int(stated) if stated else None
-        else:
+        stated, width, height = (_number(row, column) for column in ("frames", "width", "height"))
+        frames, size = stated, (width, height) if width and height else None
+        if not (path.is_file() and row.cells.get("sha256") == file_sha256(path)):
             with open_frames(path) as video:
-                frames = sum(1 for _ in video)
-            if stated and int(stated) != frames:
+                frames, size = sum(1 for _ in video), (video.width, video.height)
+            if stated is not None and stated != frames:
                 yield Trouble(file, f"has {frames} frames where the manifest says {stated}")
     except (UnreadableInputError, ValueError) as error:
         yield Trouble(file, str(error))
@@ -110,13 +116,20 @@ def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
         yield Trouble(file, f"{LANDMARKS_FOLDER}/{landmarks.name} is missing: it is not trained on")
         return
     try:
-        points = read_landmarks(landmarks)
+        given = load_points(landmarks)
+        points = read_landmarks(landmarks, size)
     except UnreadableInputError as error:
         yield Trouble(file, str(error))
         return
     if frames is not None and len(points) != frames:
         yield Trouble(file, f"has {frames} frames, and landmarks for {len(points)}")
-    yield from (Trouble(file, what) for what in _of_landmarks(points))
+    if wrong := int(not_a_face(given, size).sum()):
+        yield Trouble(file, f"{wrong} rows of landmarks are no face: they count as missing")
+    yield from (Trouble(file, what) for what in _of_landmarks(points[:, :NUM_LANDMARKS]))
+
+
+def _number(row: ManifestRow, column: str) -> int | None:
+    return int(text) if (text := row.cells.get(column)) else None
 
 
 def _of_landmarks(points: Landmarks) -> Iterator[str]:
@@ -130,5 +143,5 @@ def _of_landmarks(points: Landmarks) -> Iterator[str]:
     side = landmark_box(middle)[2]
     if side < TINY_FACE:
         yield f"a tiny face of {side:.0f} pixels, {TINY_FACE} are few"
-    if side > 0 and np.linalg.norm(seen - middle, axis=-1).mean() < STILL * side:
+    if np.linalg.norm(seen - middle, axis=-1).mean() < STILL * side:
         yield "too little motion: there is nothing to learn from it"

@@ -2,8 +2,8 @@
 
 A data folder holds ``manifest.csv`` with the columns ``file``, ``split`` (train or val) and ``identity``
 (one person), the clips it names, and ``landmarks/<clip>.npy``: float (frames, 68, 2), x and y in
-pixels of the clip's frame, rows of NaN where no face was found. ``faceanim prepare`` makes one. A clip is a
-video, a folder of frames, or a picture of frames side by side.
+pixels of the clip's frame, rows of NaN where no face was found (more that it may hold: ``landmarks``).
+``faceanim prepare`` makes one. A clip is a video, a folder of frames, or a picture of frames side by side.
 """
 
 import json
@@ -19,8 +19,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceanim_cli.data.cached_array import CachedArray
 from faceanim_cli.data.clip_files import ClipFile
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, read_landmarks
+from faceanim_cli.data.landmarks import (
+    NUM_LANDMARKS,
+    NUM_POINTS,
+    landmark_files,
+    read_aperture,
+    read_landmarks,
+)
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.files import file_stamp
@@ -35,12 +42,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clip:
-    """A decoded clip: frames (N, H, W, 3) uint8 RGB, memory-mapped; landmarks (N, 68, 2) in their pixels."""
+    """A decoded clip; every frame has a face.
+
+    Attributes:
+        name: of its file, without suffix.
+        identity: whose face it is.
+        frames: (N, H, W, 3) uint8 RGB.
+        landmarks: (N, 80, 2) float32, pixels of the frames; 68 are finite, the others NaN if unknown.
+        aperture: (N, 2) float32, how far the eyes are open, NaN where nobody measured it.
+    """
 
     name: str
     identity: str
-    frames: Frames
-    landmarks: Floats
+    frames: Frames | CachedArray
+    landmarks: Landmarks | CachedArray
+    aperture: Floats | CachedArray | None = None
 
 
 def open_clips(files: Sequence[ClipFile], cache: Path, progress: Progress | None = None) -> Iterator[Clip]:
@@ -78,15 +94,14 @@ def cache_bytes(width: int, height: int, frames: int, fps: float) -> int:
 
 
 def _open_clip(file: ClipFile, cache: Path) -> Clip | None:
-    name = file.path.stem
-    frames_file, points_file = cache / f"{name}.frames.npy", cache / f"{name}.landmarks.npy"
-    stamp_file = cache / f"{name}.json"
-    cached = _cached(file, frames_file, points_file, stamp_file)
+    files = [cache / f"{file.path.stem}.{what}.npy" for what in ("frames", "landmarks", "aperture")]
+    stamp_file = cache / f"{file.path.stem}.json"
+    cached = _cached(file, files, stamp_file)
     if cached is None:
         stamp_file.unlink(missing_ok=True)
         stamp = _stamp(file)  # before decoding: should the clip change meanwhile, that will be noticed
         try:
-            _decode(file, frames_file, points_file)
+            _decode(file, *files)
             with whole_file(stamp_file) as partial:  # last: it means done
                 partial.write_text(json.dumps(stamp))
         except UnreadableInputError as error:
@@ -94,50 +109,49 @@ def _open_clip(file: ClipFile, cache: Path) -> Clip | None:
             return None
         except OSError as error:
             raise FaceanimError(
-                f"cannot write {frames_file}: {error.strerror}; give --cache a folder with more room"
+                f"cannot write {files[0]}: {error.strerror}; give --cache a folder with more room"
             ) from error
-        cached = np.load(frames_file, mmap_mode="r"), np.load(points_file)
-    frames, landmarks = cached
+        cached = [CachedArray.open(path) for path in files]
+    frames, landmarks, aperture = cached
     if len(landmarks) < 2:
         log.warning("skipped: %s has fewer than two frames with a face", file.path)
         return None
-    return Clip(name, file.identity, frames[: len(landmarks)], landmarks)
+    return Clip(file.path.stem, file.identity, frames.first(len(landmarks)), landmarks, aperture)
 
 
-def _cached(
-    file: ClipFile, frames_file: Path, points_file: Path, stamp_file: Path
-) -> tuple[Frames, Landmarks] | None:
+def _cached(file: ClipFile, files: Sequence[Path], stamp_file: Path) -> list[CachedArray] | None:
     """What the cache has of a clip, if it is whole and the clip has not changed since, or is gone."""
     try:
         stamp = json.loads(stamp_file.read_text())
         if file.path.exists() and stamp != _stamp(file):
             return None
-        frames, landmarks = np.load(frames_file, mmap_mode="r"), np.load(points_file)
+        frames, landmarks, aperture = arrays = [CachedArray.open(path) for path in files]
     except (OSError, ValueError, EOFError):  # not there, or cut off
         return None
-    whole = frames.ndim == 4 and landmarks.shape[1:] == (NUM_LANDMARKS, 2) and len(frames) >= len(landmarks)
-    return (frames, landmarks) if whole else None
+    whole = len(frames) >= len(landmarks) == len(aperture)
+    shapes = (frames.shape[3:], landmarks.shape[1:], aperture.shape[1:])
+    return arrays if whole and shapes == ((3,), (NUM_POINTS, 2), (2,)) else None
 
 
 def _stamp(file: ClipFile) -> dict[str, Any]:
     """What the cache of a clip depends on."""
-    stamp: dict[str, Any] = {"side": CACHED_SIDE, "fps": CACHED_FPS}
-    for name, path in (("clip", file.path), ("landmarks", file.landmarks)):
-        if path is not None and path.exists():
-            stamp[name] = file_stamp(path)
+    stamp: dict[str, Any] = {"side": CACHED_SIDE, "fps": CACHED_FPS, "points": NUM_POINTS}
+    if file.path.exists():
+        stamp["clip"] = file_stamp(file.path)
+    if file.landmarks is not None and file.landmarks.exists():
+        stamp["landmarks"] = [file_stamp(path) for path in landmark_files(file.landmarks)]
     return stamp
 
 
-def _decode(file: ClipFile, frames_file: Path, points_file: Path) -> None:
-    """Write frames and landmarks; frames go to the file one by one, so memory does not grow with the clip."""
+def _decode(file: ClipFile, frames_file: Path, points_file: Path, aperture_file: Path) -> None:
+    """Write the arrays; frames go to the file one by one, so memory does not grow with the clip."""
     assert file.landmarks is not None
-    points = read_landmarks(file.landmarks)
-    kept: list[Floats] = []
+    kept: list[int] = []
     with open_frames(file.path) as reader:
+        points = read_landmarks(file.landmarks, (reader.width, reader.height))
         step, scale = _step(float(reader.fps)), _scale(reader.width, reader.height)
         size = (round(reader.width * scale), round(reader.height * scale))
-        factors = np.array([size[0] / reader.width, size[1] / reader.height], np.float32)
-        wanted = np.isfinite(points[::step].reshape(-1, 2 * NUM_LANDMARKS).sum(1))
+        wanted = np.asarray(np.isfinite(points[::step, :NUM_LANDMARKS]).all((1, 2)))
         shape = (int(wanted.sum()), size[1], size[0], 3)
         with whole_file(frames_file) as partial, partial.open("wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -150,11 +164,16 @@ def _decode(file: ClipFile, frames_file: Path, points_file: Path) -> None:
                     continue
                 small = frame if scale == 1 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
                 stream.write(np.ascontiguousarray(small, np.uint8).data)
-                kept.append((points[index] + 0.5) * factors - 0.5)  # pixel centres, as cv2.resize has them
+                kept.append(index)
             stream.truncate(start + math.prod(shape))  # a video shorter than its landmarks leaves some unused
-    landmarks = np.stack(kept) if kept else np.zeros((0, NUM_LANDMARKS, 2), np.float32)
+    factors = np.array([size[0] / reader.width, size[1] / reader.height], np.float32)
     with whole_file(points_file) as partial:
-        np.save(partial, landmarks.astype(np.float32))
+        np.save(partial, (points[kept] + 0.5) * factors - 0.5)  # pixel centres, as cv2.resize has them
+    aperture = np.full((len(points), 2), np.nan, np.float32)
+    if (measured := read_aperture(file.landmarks)) is not None:
+        aperture[: len(measured)] = measured[: len(aperture)]
+    with whole_file(aperture_file) as partial:
+        np.save(partial, aperture[kept])
 
 
 def _step(fps: float) -> int:

@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors, landmark_box
+from faceanim_cli.data.landmarks import (
+    NUM_LANDMARKS,
+    NUM_POINTS,
+    PUPILS,
+    Anchors,
+    landmark_box,
+    lid_distances,
+)
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.faces.framing import (
     crop_image,
@@ -29,6 +36,7 @@ from faceanim_models.blocks import fold_batch_norms
 BATCH = 16  # frames
 FARTHEST = 0.5  # face box sides: keypoints whose own box lies farther from the tracked one are not its face's
 LARGEST = 1.6  # and so are those whose box is that much larger or smaller
+CLOSED = 0.15  # distance of the lids over the eye's width: below, a pupil is hidden
 
 # An average face: x right, y down, the outer eye corners 1 apart around (0, 0). Median of 1560 frames of 153
 # people, aligned by similarities; made symmetric.
@@ -68,7 +76,7 @@ class LandmarkModel:
     def __init__(self, weights: Path, device: torch.device) -> None:
         model = load_weights(weights)
         self.anchors: tuple[tuple[int, ...], ...] = getattr(model.settings, "anchors", ())
-        if len(self.anchors) < FEWEST_KEYPOINTS:
+        if len(among_the_68(self.anchors)) < FEWEST_KEYPOINTS:
             raise WeightsError(
                 f"{weights}: its keypoints are not anchored to facial landmarks; take weights of ours for "
                 "--landmark-model, or give the landmarks with --landmarks"
@@ -79,7 +87,9 @@ class LandmarkModel:
 
     @torch.inference_mode()
     def __call__(self, frames: Iterable[Image], track: FaceTrack) -> Floats:
-        """Landmarks (N, 68, 2), pixels of the frames; rows of NaN where they are not on the tracked face.
+        """Landmarks (N, 80, 2), pixels of the frames; rows of NaN where they are not on the tracked face.
+
+        Of landmarks 68-79 those are there that the model knows; pupils only of open eyes.
 
         Args:
             frames: uint8 RGB (H, W, 3), all of one size.
@@ -100,7 +110,10 @@ class LandmarkModel:
                 near = np.hypot(x + 0.5 - face.cx, y + 0.5 - face.cy) <= FARTHEST * face.side
                 on_face = near and 1 / LARGEST < side / face.side < LARGEST
                 rows.append(np.where(on_face, points, np.nan).astype(np.float32))
-        return np.stack(rows) if rows else np.zeros((0, NUM_LANDMARKS, 2), np.float32)
+        landmarks = np.stack(rows) if rows else np.zeros((0, NUM_POINTS, 2), np.float32)
+        closed = ~(lid_distances(landmarks) >= CLOSED)
+        landmarks[:, list(PUPILS)] = np.where(closed[..., None], np.nan, landmarks[:, list(PUPILS)])
+        return landmarks
 
 
 def _batches(frames: Iterable[Image]) -> Iterator[tuple[int, list[Image]]]:
@@ -111,7 +124,7 @@ def _batches(frames: Iterable[Image]) -> Iterator[tuple[int, list[Image]]]:
 
 
 def lift_keypoints(keypoints: Points, anchors: Anchors) -> Points:
-    """Landmarks (..., 68, 2) whose ``anchored_keypoints`` are ``keypoints`` (..., K, 2), in any unit.
+    """Landmarks (..., 80, 2) whose ``anchored_keypoints`` are ``keypoints`` (..., K, 2), in any unit.
 
     The average face is laid through the keypoints by the affine map with the least squared error: a turned
     head is narrower. What is left between its keypoints and the true ones is spread to the landmarks around
@@ -119,13 +132,26 @@ def lift_keypoints(keypoints: Points, anchors: Anchors) -> Points:
     part in the average the landmarks are 0.6 % of the outer eye distance off with the shipped model's 29
     anchors, were its keypoints perfect, and 2.8 % with the paper's ten.
 
+    Of landmarks 68-79 those are known that have a keypoint of their own; the others are NaN.
+
     Raises:
-        ValueError: fewer than three anchors.
+        ValueError: fewer than three anchors among the 68.
     """
-    if len(anchors) < FEWEST_KEYPOINTS:
-        raise ValueError(f"{len(anchors)} anchors cannot place a face: give {FEWEST_KEYPOINTS} or more")
-    from_keypoints = _lifting(anchors)
-    return np.asarray(from_keypoints @ keypoints.astype(np.float64))
+    usual = among_the_68(anchors)
+    if len(usual) < FEWEST_KEYPOINTS:
+        raise ValueError(f"{len(usual)} anchors cannot place a face: give {FEWEST_KEYPOINTS} or more")
+    landmarks = np.full((*keypoints.shape[:-2], NUM_POINTS, 2), np.nan)
+    from_keypoints = _lifting(tuple(anchors[k] for k in usual))
+    landmarks[..., :NUM_LANDMARKS, :] = from_keypoints @ keypoints[..., usual, :].astype(np.float64)
+    for k, group in enumerate(anchors):
+        if len(group) == 1 and group[0] >= NUM_LANDMARKS:
+            landmarks[..., group[0], :] = keypoints[..., k, :]
+    return landmarks
+
+
+def among_the_68(anchors: Anchors) -> list[int]:
+    """The keypoints that are anchored to the usual 68 landmarks."""
+    return [k for k, group in enumerate(anchors) if max(group) < NUM_LANDMARKS]
 
 
 @lru_cache(maxsize=8)

@@ -1,22 +1,39 @@
-"""What the 68 facial landmarks mean, and the keypoints anchored to them.
+"""What the facial landmarks mean, the files they lie in, and the keypoints anchored to them.
 
-Order of the 68 points (indices 0-67): 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth; 36 and
-48 on the picture's left.
+The usual 68 (indices 0-67): 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth; 36 and 48 on the
+picture's left. Data may know 12 more: 68, 69 pupils, 70-74 forehead from the picture's left to its right, 75,
+76 cheeks, 77 between the brows, 78, 79 temples. What nobody knows is NaN.
 """
 
+import logging
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.media import whole_file
 from faceanim_cli.motion import head_model
-from faceanim_cli.pictures import Floats, Points
+from faceanim_cli.pictures import Flags, Floats, Landmarks, Points
 
 Anchors: TypeAlias = head_model.Anchors
 
 NUM_LANDMARKS = 68
-LANDMARKS_FOLDER = "landmarks"  # in a data folder, with <clip>.npy
+NUM_POINTS = 80  # with the 12 that only some data have
+PUPILS = (68, 69)
+
+# Folders of a data folder, with <clip>.npy each.
+LANDMARKS_FOLDER = "landmarks"  # (frames, 68, 2), pixels as the file stores them
+EXTRA_FOLDER = "landmarks_extra"  # (frames, 12, 2): landmarks 68-79
+PUPILS_SEEN_FOLDER = "iris_ok"  # (frames, 2) bool: whether a pupil's place can be trusted
+APERTURE_FOLDER = "aperture"  # (frames, 2): distance of the lids over the eye's width
+
+LARGEST_COORDINATE = 1e6  # pixels
+SMALLEST_FACE = 0.1  # pixels: width and height of landmarks that all lie in one place
+SHARE_INSIDE = 0.25  # of the 68 lie inside the frame, where they are a face in it
+FARTHEST_EXTRA = 1.0  # sides of the face box from its centre; foreheads and temples lie within 0.6
+
+log = logging.getLogger(__name__)
 
 # The paper's ten (§3.1): eyes, brows, nose tip, mouth corners, lips, chin.
 PAPER_ANCHORS: Anchors = (
@@ -44,45 +61,172 @@ MIRROR: tuple[int, ...] = (
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,
     64, 63, 62, 61, 60, 67, 66, 65,
+    69, 68, 74, 73, 72, 71, 70, 76, 75, 77, 79, 78,
 )  # fmt: skip
 
 EYES = head_model.EYES
 MOUTH = head_model.MOUTH
 
 
-def read_landmarks(path: Path) -> Floats:
-    """Landmarks (N, 68, 2) of a video.
+def read_landmarks(path: Path, size: tuple[int, int] | None = None) -> Landmarks:
+    """The landmarks (N, 80, 2) of a video; rows of NaN where no face was found, single points where unknown.
+
+    Points 68-79 come from the same file if it has 80, else from ``landmarks_extra`` beside its folder where
+    that is ``landmarks``; pupils that ``iris_ok`` does not trust are unknown. Rows that are no face (see
+    :func:`not_a_face`) are taken for missing, and the log says how many.
+
+    Args:
+        path: (frames, 68, 2) or (frames, 80, 2).
+        size: (width, height) of the frames, pixels as the file stores them; None if nobody knows.
 
     Raises:
         UnreadableInputError: not such an array.
     """
+    given = load_points(path)
+    points = np.full((len(given), NUM_POINTS, 2), np.nan, np.float32)
+    points[:, : given.shape[1]] = given
+    extra = _sibling(path, EXTRA_FOLDER)
+    if given.shape[1] == NUM_LANDMARKS and extra is not None:
+        known = _load(extra, (NUM_POINTS - NUM_LANDMARKS, 2))[: len(points)]
+        points[: len(known), NUM_LANDMARKS:] = known
+    seen = _sibling(path, PUPILS_SEEN_FOLDER)
+    if seen is not None:
+        trusted = _load(seen, (2,))[: len(points)] != 0
+        points[: len(trusted), list(PUPILS)] = np.where(
+            trusted[..., None], points[: len(trusted), list(PUPILS)], np.nan
+        )
+    wrong = not_a_face(given, size)
+    if wrong.any():
+        log.warning(
+            "%s: %d of %d rows are no face (all zero, one point, or outside the frame); taken for missing",
+            *(path, wrong.sum(), len(wrong)),
+        )
+    points[wrong | ~np.isfinite(given[:, :NUM_LANDMARKS]).all((1, 2))] = np.nan
+    x, y, side = landmark_box(points)
+    centre, reach = np.stack((x, y), axis=-1)[:, None], FARTHEST_EXTRA * side[:, None]
+    more = points[:, NUM_LANDMARKS:]
+    more[~(np.abs(more - centre).max(-1) <= reach)] = np.nan
+    more[np.ptp(more, axis=1).max(-1) < SMALLEST_FACE] = np.nan  # zeros, near a face in the frame's corner
+    return points
+
+
+def read_aperture(landmarks: Path) -> Floats | None:
+    """How far eyes are open, (N, 2), beside the file of landmarks; None where nobody measured it.
+
+    Raises:
+        UnreadableInputError: not such an array.
+    """
+    path = _sibling(landmarks, APERTURE_FOLDER)
+    return None if path is None else _load(path, (2,))
+
+
+def landmark_files(path: Path) -> list[Path]:
+    """All files that ``read_landmarks`` and ``read_aperture`` read for this one."""
+    folders = (EXTRA_FOLDER, PUPILS_SEEN_FOLDER, APERTURE_FOLDER)
+    more = [_sibling(path, folder) for folder in folders]
+    return [path, *(file for file in more if file is not None)]
+
+
+def write_landmarks(data: Path, name: str, landmarks: Landmarks) -> None:
+    """Write the landmarks (N, 80, 2) of a data folder's clip; points 68-79 only if any of them is known."""
+    extra = data / EXTRA_FOLDER / f"{name}.npy"
+    parts = {data / LANDMARKS_FOLDER / extra.name: landmarks[:, :NUM_LANDMARKS]}
+    if np.isfinite(landmarks[:, NUM_LANDMARKS:]).any():
+        parts[extra] = landmarks[:, NUM_LANDMARKS:]
+    else:
+        extra.unlink(missing_ok=True)
+    for path, points in parts.items():
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as partial:
+            np.save(partial, points.astype(np.float32))
+
+
+def load_points(path: Path) -> Landmarks:
+    """Landmarks (N, 68, 2) or (N, 80, 2) as a file has them.
+
+    Raises:
+        UnreadableInputError: not such an array.
+    """
+    return _load(path, (NUM_LANDMARKS, 2), (NUM_POINTS, 2))
+
+
+def not_a_face(points: Landmarks, size: tuple[int, int] | None = None) -> Flags:
+    """Rows (N,) with numbers that cannot be a face's: all in one place, such as zeros, or outside the frame.
+
+    Rows of NaN are none of them: they say themselves that nothing was found.
+
+    Args:
+        points: (N, 68 or more, 2), pixels.
+        size: (width, height) of the frames; None if nobody knows.
+    """
+    face = points[:, :NUM_LANDMARKS]
+    told = np.asarray(~np.isnan(face).any((1, 2)))
+    safe = np.where(told[:, None, None], face, 0)
+    wild = np.abs(safe).max((1, 2)) > LARGEST_COORDINATE  # infinite ones among them
+    safe = np.where(wild[:, None, None], 0, safe)
+    wrong = np.asarray(np.ptp(safe, axis=1).min(-1) < SMALLEST_FACE)
+    if size is not None:
+        inside = ((safe >= -0.5) & (safe < np.array(size) - 0.5)).all(-1)
+        wrong |= inside.mean(-1) < SHARE_INSIDE
+    return np.asarray(told & (wild | wrong))
+
+
+def _load(path: Path, *shapes: tuple[int, ...]) -> Floats:
     try:
-        points = np.load(path, mmap_mode="r")  # a header alone cannot make us allocate
-        if points.ndim != 3 or points.shape[1:] != (NUM_LANDMARKS, 2):
-            raise UnreadableInputError(f"{path}: {points.shape} is not (frames, {NUM_LANDMARKS}, 2)")
-        return np.asarray(points, np.float32)
+        array = np.load(path, mmap_mode="r")  # a header alone cannot make us allocate
     except (OSError, ValueError, EOFError) as error:
         raise UnreadableInputError(f"{path}: not an array of landmarks ({error})") from error
+    if array.shape[1:] not in shapes or array.dtype.kind not in "fiub":
+        wanted = " or ".join(f"(frames, {', '.join(map(str, shape))})" for shape in shapes)
+        raise UnreadableInputError(f"{path}: {array.shape} is not {wanted} of numbers ({array.dtype})")
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and no face
+        return np.asarray(array, np.float32)
+
+
+def _sibling(path: Path, folder: str) -> Path | None:
+    """The file of the same clip in another of a data folder's folders."""
+    file = path.parent.parent / folder / path.name
+    return file if path.parent.name == LANDMARKS_FOLDER and file.is_file() else None
 
 
 def anchored_keypoints(landmarks: Points, anchors: Anchors) -> Points:
-    """Keypoints (..., K, 2): the mean of each anchor's landmarks (..., 68, 2), in their unit."""
+    """Keypoints (..., K, 2): the mean of each anchor's landmarks (..., 80, 2), in their unit."""
     return head_model.anchor_means(landmarks, anchors)
+
+
+def mirrored(landmarks: Points) -> Points:
+    """Landmarks (..., 68 or 80, 2) renamed as those of the same face in a mirror; places stay."""
+    return np.asarray(landmarks[..., list(MIRROR[: landmarks.shape[-2]]), :])
 
 
 def expressive(anchors: Anchors) -> tuple[int, ...]:
     """The keypoints that belong to eyes or mouth, where expression shows."""
-    return tuple(k for k, group in enumerate(anchors) if set(group) <= EYES | MOUTH)
+    return tuple(k for k, group in enumerate(anchors) if set(group) <= EYES | MOUTH | set(PUPILS))
 
 
-def landmark_box(landmarks: Points) -> tuple[float, float, float]:
+def lid_distances(landmarks: Points) -> Points:
+    """How far the eyes are open, (..., 2), the picture's left one first: the lids' distance over the width."""
+    found = []
+    for outer, upper, inner, lower in (
+        ((36,), (37, 38), (39,), (40, 41)),
+        ((42,), (43, 44), (45,), (46, 47)),
+    ):
+        a, b, c, d = (landmarks[..., list(group), :].mean(-2) for group in (outer, upper, inner, lower))
+        found.append(np.linalg.norm(b - d, axis=-1) / np.maximum(np.linalg.norm(a - c, axis=-1), 1e-6))
+    return np.stack(found, axis=-1)
+
+
+def landmark_box(landmarks: Points) -> tuple[Any, Any, Any]:
     """The face box that Viola-Jones would give: centre x, centre y and side, in the landmarks' unit.
 
-    The cascade's square relates to the landmarks by constants, which are medians over real clips
+    The cascade's square relates to the 68 landmarks by constants, which are medians over real clips
     (OpenCV's frontal default cascade): training fakes its boxes with them.
+
+    Args:
+        landmarks: (..., 68 or more, 2).
     """
-    left, top = landmarks.min(axis=-2)
-    right, bottom = landmarks.max(axis=-2)
+    face = landmarks[..., :NUM_LANDMARKS, :]
+    (left, top), (right, bottom) = np.moveaxis(face.min(-2), -1, 0), np.moveaxis(face.max(-2), -1, 0)
     height = bottom - top
     return (left + right) / 2, (top + bottom) / 2 + CENTRE_DOWN * height, SIDE_PER_HEIGHT * height
 

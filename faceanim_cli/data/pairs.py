@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import MIRROR, Anchors, anchored_keypoints, landmark_box
+from faceanim_cli.data.landmarks import Anchors, anchored_keypoints, landmark_box, mirrored
 from faceanim_cli.faces.framing import FRAME_SCALE
 from faceanim_cli.pictures import Points
 
@@ -82,7 +82,7 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
             points = clip.landmarks[frame] @ matrix[:, :2].T + matrix[:, 2]
             if flipped:
                 image = image[:, ::-1]
-                points = np.stack((self.size - 1 - points[:, 0], points[:, 1]), axis=-1)[list(MIRROR)]
+                points = mirrored(np.stack((self.size - 1 - points[:, 0], points[:, 1]), axis=-1))
             image = np.stack([colours[c][image[..., c]] for c in range(3)])
             item[role] = torch.from_numpy(image)
             normal = 2 * points / (self.size - 1) - 1

@@ -20,7 +20,7 @@ from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.journal import Journal
 from faceanim_cli.data.landmark_model import LandmarkModel
 from faceanim_cli.data.manifest import MANIFEST, has_manifest, read_manifest, write_manifest, write_table
-from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, Workshop, prepare_video
+from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart
 from faceanim_cli.data.splits import split_people
@@ -187,17 +187,11 @@ def _work(
     def work(source: Source) -> PreparedVideo:
         if not hasattr(of_thread, "detector"):
             of_thread.detector = FaceDetector()
-        workshop = Workshop(
-            out,
-            settings.size,
-            settings.crop,
-            settings.sequences,
-            of_thread.detector,
-            model,
-            stop.is_set,
+        preparer = VideoPreparer(
+            out, settings.size, settings.crop, settings.sequences, of_thread.detector, model, stop.is_set
         )
         try:
-            return prepare_video(source, workshop, listed[source.path.stem] if listed else None)
+            return preparer.prepare(source, listed[source.path.stem] if listed else None)
         except UnreadableInputError as error:
             return PreparedVideo(dropped=[Dropped(0, 0, UNREADABLE, str(error))])
 

@@ -31,9 +31,9 @@ def sound(tmp_path_factory):
         (root / folder).mkdir()
     for number, (name, split) in enumerate((("a", "train"), ("b", "train"), ("c", "val"))):
         path = root / "clips" / f"{name}.mp4"
-        with VideoWriter(path, Fraction(25), (64, 64)) as writer:
+        with VideoWriter(path, Fraction(25), (128, 128)) as writer:
             for n in range(FRAMES):
-                writer.write(np.full((64, 64, 3), 40 * number + 5 * n, np.uint8))
+                writer.write(np.full((128, 128, 3), 40 * number + 5 * n, np.uint8))
         np.save(root / "landmarks" / f"{name}.npy", moving_landmarks())
         row = {"file": f"clips/{name}.mp4", "split": split, "identity": name.upper(), "frames": str(FRAMES)}
         rows.append(row | {"sha256": file_sha256(path)})
@@ -121,6 +121,12 @@ class TestLandmarks:
     def test_found_in_none(self, data):
         np.save(landmarks(data), np.full((FRAMES, 68, 2), np.nan))
         assert "fewer than two frames" in the_one(data)
+
+    def test_rows_that_are_no_face(self, data):
+        points = moving_landmarks()
+        points[2] = 0
+        np.save(landmarks(data), points)
+        assert the_one(data) == "clips/a.mp4: 1 rows of landmarks are no face: they count as missing"
 
     def test_a_tiny_face(self, data):
         np.save(landmarks(data), moving_landmarks(scale=20))

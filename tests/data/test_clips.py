@@ -1,16 +1,24 @@
 """Clips on disk: the manifest, what is kept of a video, and the cache."""
 
 import logging
+import pickle
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
-from faceanim_cli.data.clip_files import ClipFile, clips_with_landmarks
+from faceanim_cli.data.cached_array import CachedArray
+from faceanim_cli.data.check import check_data
+from faceanim_cli.data.clip_files import ClipFile, clips_with_landmarks, find_clips
 from faceanim_cli.data.clips import open_clips
+from faceanim_cli.data.landmarks import PAPER_ANCHORS
+from faceanim_cli.data.pairs import PairDataset
+from faceanim_cli.data.portraits import load_portraits
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media import VideoWriter
+from faceanim_cli.media import VideoWriter, write_photo
 from tests.data.conftest import centroids, draw_dots, face_landmarks
 
 COLUMNS = "file,split,identity\n"
@@ -45,7 +53,7 @@ def make_record(tmp_path):
 
 
 def greys(clip):
-    return np.rint((clip.frames.mean((1, 2, 3)) - 20) / 10).astype(int).tolist()
+    return np.rint((np.asarray(clip.frames).mean((1, 2, 3)) - 20) / 10).astype(int).tolist()
 
 
 class TestManifest:
@@ -82,11 +90,34 @@ class TestManifest:
             clips_with_landmarks(tmp_path)
         assert "column" not in str(error.value)
 
+    def test_a_person_in_both_splits(self, tmp_path):
+        (tmp_path / "landmarks").mkdir()
+        for name in ("a", "b", "c"):
+            np.save(tmp_path / "landmarks" / f"{name}.npy", np.zeros((1, 68, 2)))
+        rows = "a.mp4,train,Anna\nb.mp4,val,Anna\nc.mp4,val,Ben\n"
+        (tmp_path / "manifest.csv").write_text(COLUMNS + rows)
+        with pytest.raises(UnreadableInputError, match="Anna in train and in val"):
+            clips_with_landmarks(tmp_path)
+
     def test_a_table_that_excel_saved(self, tmp_path):
         (tmp_path / "landmarks").mkdir()
         np.save(tmp_path / "landmarks" / "a.npy", np.zeros((1, 68, 2)))
         (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + (COLUMNS + "a.mp4,train,Zoë\n").encode())
         assert clips_with_landmarks(tmp_path)[0].identity == "Zoë"
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    def test_a_table_from_windows_reads_the_same_everywhere(self, tmp_path, encoding):
+        for folder in ("landmarks", "clips", "photos"):
+            (tmp_path / folder).mkdir()
+        np.save(tmp_path / "landmarks" / "a.npy", np.zeros((1, 68, 2)))
+        write_photo(tmp_path / "photos" / "p.png", np.zeros((40, 30, 3), np.uint8))
+        rows = "File ;IDENTITY; Split\r\n\r\n clips\\a.mp4;Zoë;Train\r\nphotos\\p.png;Zoë;train\r\n;;\r\n"
+        (tmp_path / "manifest.csv").write_bytes(rows.encode(encoding))
+        (clip,) = clips_with_landmarks(tmp_path)
+        assert (clip.path, clip.identity, clip.split) == (tmp_path / "clips" / "a.mp4", "Zoë", "train")
+        assert [scored.name for scored in find_clips(tmp_path, "train")] == ["a"]
+        assert [portrait.name for portrait in load_portraits(tmp_path, "train")] == ["p"]
+        assert check_data(tmp_path).people == {"train": 1, "val": 0}
 
 
 class TestDecoding:
@@ -97,7 +128,9 @@ class TestDecoding:
         points[5] = np.nan  # an odd frame is not looked at
         (clip,) = open_clips([make_record("clip", grey_frames(12), points)], tmp_path / "cache")
         assert greys(clip) == [0, 2, 6, 10]
-        np.testing.assert_allclose(clip.landmarks, points[[0, 2, 6, 10]], atol=1e-4)
+        np.testing.assert_allclose(clip.landmarks[:, :68], points[[0, 2, 6, 10]], atol=1e-4)
+        assert np.isnan(clip.landmarks[:, 68:]).all()
+        assert np.isnan(clip.aperture).all()
         assert clip.frames.dtype == np.uint8
         assert clip.frames.shape == (4, 48, 64, 3)
         assert (clip.name, clip.identity) == ("clip", "someone")
@@ -129,7 +162,7 @@ class TestDecoding:
         red[..., 0] = 255
         record = make_record("red", [red] * 2, numbered_landmarks(2), Fraction(15))
         (clip,) = open_clips([record], tmp_path / "cache")
-        np.testing.assert_allclose(clip.frames.mean((0, 1, 2)), [255, 0, 0], atol=6)
+        np.testing.assert_allclose(np.asarray(clip.frames).mean((0, 1, 2)), [255, 0, 0], atol=6)
 
 
 class TestCache:
@@ -139,18 +172,80 @@ class TestCache:
         record.path.unlink()
         (second,) = open_clips([record], tmp_path / "cache")
         assert np.array_equal(first.frames, second.frames)
-        assert np.array_equal(first.landmarks, second.landmarks)
-        assert isinstance(second.frames, np.memmap)
+        assert np.array_equal(first.landmarks, second.landmarks, equal_nan=True)
         assert not [file for file in (tmp_path / "cache").iterdir() if "partial" in file.name]
 
     def test_a_decode_that_was_broken_off_is_done_again(self, tmp_path, make_record):
         record = make_record("clip", grey_frames(6), numbered_landmarks(6))
         (first,) = open_clips([record], tmp_path / "cache")
-        expected = first.frames.copy()
+        expected = np.array(first.frames)
         (tmp_path / "cache" / "clip.landmarks.npy").unlink()  # written last
         (tmp_path / "cache" / "clip.frames.npy").write_bytes(b"half")
         (again,) = open_clips([record], tmp_path / "cache")
         assert np.array_equal(again.frames, expected)
+
+    @pytest.mark.parametrize("folder", ["landmarks", "landmarks_extra", "iris_ok", "aperture"])
+    def test_what_changed_is_read_again(self, tmp_path, make_record, folder):
+        record = make_record("clip", grey_frames(6), numbered_landmarks(6))
+        list(open_clips([record], tmp_path / "cache"))
+        (tmp_path / folder).mkdir(exist_ok=True)
+        changed = {
+            "landmarks": numbered_landmarks(6) + 3,
+            "landmarks_extra": numbered_landmarks(6)[:, :12],
+            "iris_ok": np.zeros((6, 2), bool),
+            "aperture": np.full((6, 2), 0.3, np.float16),
+        }[folder]
+        np.save(tmp_path / folder / "clip.npy", changed)
+        (clip,) = open_clips([record], tmp_path / "cache")
+        if folder == "landmarks":
+            np.testing.assert_allclose(clip.landmarks[:, :68], changed[::2], atol=1e-4)
+        elif folder == "landmarks_extra":
+            np.testing.assert_allclose(clip.landmarks[:, 68:], changed[::2], atol=1e-4)
+        elif folder == "aperture":
+            np.testing.assert_allclose(clip.aperture, changed[::2])
+        else:
+            assert np.isnan(clip.landmarks[:, 68:70]).all()
+
+
+class TestOtherProcesses:
+    """What loader workers get where processes are spawned: on macOS, on Windows, and from Python 3.14 on."""
+
+    @pytest.fixture
+    def clips(self, tmp_path, make_record):
+        points = np.stack([20 * face_landmarks() + 40] * 6).astype(np.float32)
+        record = make_record("clip", grey_frames(6, 90, 90), points, Fraction(15))
+        return list(open_clips([record], tmp_path / "cache"))
+
+    def test_are_told_paths_and_no_pixels(self, clips):
+        assert len(pickle.dumps(clips)) < 2000
+        (clip,) = pickle.loads(pickle.dumps(clips))
+        assert np.array_equal(clip.frames, clips[0].frames)
+        assert clip.landmarks.shape == (6, 80, 2)
+
+    def test_a_spawned_loader_gives_the_same_pairs(self, clips):
+        pairs = PairDataset(clips, PAPER_ANCHORS, 32, 4)
+        loader = DataLoader(pairs, batch_size=2, num_workers=1, multiprocessing_context="spawn")
+        loaded = torch.cat([batch["driving"] for batch in loader])
+        assert torch.equal(loaded, torch.stack([pairs[index]["driving"] for index in range(4)]))
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted on Linux")
+    def test_no_file_stays_open(self, clips):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        kept = [pickle.loads(pickle.dumps(clips)) for _ in range(20)]
+        shown = [(copy[0].frames[1], copy[0].landmarks[2:4]) for copy in kept]
+        assert len(shown) == 20
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    def test_entries_are_those_of_the_array(self, tmp_path):
+        whole = np.arange(60, dtype=np.float32).reshape(10, 3, 2)
+        np.save(tmp_path / "a.npy", whole)
+        some, array = CachedArray.open(tmp_path / "a.npy").first(7), whole[:7]
+        assert len(some) == 7
+        for key in (3, -1, np.int64(0), slice(1, None, 2), [2, 2, 0], (slice(None), 1), (4, slice(None), 0)):
+            assert np.array_equal(some[key], array[key])
+        assert np.array_equal(list(some), array)
+        with pytest.raises(IndexError):
+            some[7]
 
 
 class TestSkipping:

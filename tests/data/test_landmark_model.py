@@ -25,9 +25,19 @@ def test_it_comes_near_landmarks_that_it_never_saw():
     truth = face_landmarks()  # drawn by hand, so a face unlike the average
     lifted = lift_keypoints(anchored_keypoints(truth, DENSE_ANCHORS), DENSE_ANCHORS)
     outer_eyes = np.linalg.norm(truth[36] - truth[45])
-    assert np.linalg.norm(lifted - truth, axis=1).mean() < 0.05 * outer_eyes
+    assert np.linalg.norm(lifted[:68] - truth, axis=1).mean() < 0.05 * outer_eyes
 
 
 def test_two_keypoints_place_no_face():
     with pytest.raises(ValueError, match="2 anchors"):
         lift_keypoints(np.zeros((2, 2)), ((0,), (1,)))
+
+
+def test_landmarks_beyond_the_68_are_known_where_the_model_has_them_and_change_nothing():
+    keypoints = np.random.default_rng(0).normal(size=(4, 31, 2))
+    lifted = lift_keypoints(keypoints, (*DENSE_ANCHORS[:5], (69,), (68,), *DENSE_ANCHORS[5:]))
+    usual = lift_keypoints(np.delete(keypoints, (5, 6), axis=1), DENSE_ANCHORS)
+    np.testing.assert_allclose(lifted[:, :68], usual[:, :68])
+    np.testing.assert_allclose(lifted[:, [69, 68]], keypoints[:, 5:7])
+    assert np.isnan(lifted[:, 70:]).all()
+    assert np.isnan(usual[:, 68:]).all()

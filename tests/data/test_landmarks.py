@@ -9,12 +9,15 @@ import pytest
 from faceanim_cli.data.landmarks import (
     DENSE_ANCHORS,
     MIRROR,
-    NUM_LANDMARKS,
+    NUM_POINTS,
     PAPER_ANCHORS,
     anchored_keypoints,
     expressive,
     landmark_box,
+    mirrored,
+    read_landmarks,
 )
+from faceanim_cli.errors import UnreadableInputError
 from tests.data.conftest import face_landmarks
 
 FACEDATA = Path(__file__).parents[3] / "shared" / "facedata"
@@ -22,12 +25,12 @@ FACEDATA = Path(__file__).parents[3] / "shared" / "facedata"
 
 def test_a_mirrored_face_is_the_face_with_its_landmarks_swapped():
     face = face_landmarks()
-    np.testing.assert_allclose(face[list(MIRROR)], face * [-1, 1], atol=1e-12)
+    np.testing.assert_allclose(mirrored(face), face * [-1, 1], atol=1e-12)
 
 
 def test_mirroring_twice_changes_nothing():
-    assert sorted(MIRROR) == list(range(NUM_LANDMARKS))
-    assert [MIRROR[MIRROR[i]] for i in range(NUM_LANDMARKS)] == list(range(NUM_LANDMARKS))
+    assert sorted(MIRROR) == list(range(NUM_POINTS))
+    assert [MIRROR[MIRROR[i]] for i in range(NUM_POINTS)] == list(range(NUM_POINTS))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,110 @@ def test_the_box_holds_brows_eyes_nose_and_mouth():
     assert (np.abs(face[17:] - [x, y]) <= side / 2).all()
 
 
+def test_pupils_are_expressive_and_keypoints_nobody_knows_are_nan():
+    anchors = (*PAPER_ANCHORS, (68,), (69,))
+    assert expressive(anchors) == (0, 1, 5, 6, 7, 8, 10, 11)
+    points = np.full((80, 2), np.nan)
+    points[:68], points[69] = face_landmarks(), (0.4, -0.25)
+    found = anchored_keypoints(points, anchors)
+    np.testing.assert_allclose(found[:10], anchored_keypoints(face_landmarks(), PAPER_ANCHORS))
+    assert np.isnan(found[10]).all()
+    np.testing.assert_allclose(found[11], (0.4, -0.25))
+    assert landmark_box(points) == landmark_box(face_landmarks())
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [(68, 69), (70, 74), (71, 73), (72, 72), (75, 76), (77, 77), (78, 79)]
+)
+def test_mirror_of_the_landmarks_that_only_some_data_have(left, right):
+    assert (MIRROR[left], MIRROR[right]) == (right, left)
+
+
+class TestFiles:
+    """Of a face 40 pixels wide in the middle of frames of 100x80."""
+
+    FRAME = (100, 80)
+
+    @pytest.fixture
+    def faces(self):
+        return np.stack([20 * face_landmarks() + (50, 35 + n) for n in range(6)])
+
+    def read(self, tmp_path, points, size=FRAME, **others):
+        for folder, array in {"landmarks": points, **others}.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            np.save(tmp_path / folder / "a.npy", array)
+        return read_landmarks(tmp_path / "landmarks" / "a.npy", size)
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32])
+    def test_the_68_alone(self, tmp_path, faces, dtype):
+        points = self.read(tmp_path, faces.astype(dtype))
+        assert (points.shape, points.dtype) == ((6, 80, 2), np.float32)
+        np.testing.assert_allclose(points[:, :68], faces.astype(dtype), rtol=1e-6)
+        assert np.isnan(points[:, 68:]).all()
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            np.zeros((68, 2)),
+            np.full((68, 2), 40.0),
+            20 * face_landmarks() + (500, 35),
+            20 * face_landmarks() + (50, -300),
+            np.full((68, 2), np.inf),
+            1e30 * face_landmarks(),
+            np.stack((np.arange(68.0), np.full(68, 9.0)), axis=1),
+        ],
+        ids=["zeros", "one point", "right of the frame", "above", "infinite", "huge", "a line"],
+    )
+    def test_rows_that_are_no_face_are_missing_and_counted(self, tmp_path, faces, row, caplog):
+        faces[2] = faces[4] = row
+        points = self.read(tmp_path, faces)
+        assert np.isnan(points[[2, 4]]).all()
+        np.testing.assert_allclose(points[[0, 1, 3, 5], :68], faces[[0, 1, 3, 5]], rtol=1e-6)
+        assert "2 of 6 rows are no face" in caplog.text
+
+    def test_rows_of_nan_are_missing_without_a_word(self, tmp_path, faces, caplog):
+        faces[1], faces[2, 30, 0] = np.nan, np.nan
+        points = self.read(tmp_path, faces)
+        assert np.isnan(points[[1, 2]]).all()
+        assert not caplog.text
+
+    def test_a_face_that_leaves_the_frame_counts(self, tmp_path, faces):
+        points = self.read(tmp_path, faces + np.array((40, 0)))
+        assert np.isfinite(points[:, :68]).all()
+
+    def test_the_12_more_and_which_pupils_are_trusted(self, tmp_path, faces):
+        extra = faces[:, [37, 43, 18, 19, 27, 24, 25, 3, 13, 27, 0, 16]].copy()
+        extra[3, 5] = np.nan
+        extra[4] = 0
+        seen = np.ones((6, 2), bool)
+        seen[1, 0] = False
+        points = self.read(tmp_path, faces, landmarks_extra=extra, iris_ok=seen)
+        np.testing.assert_allclose(points[0, 68:], extra[0], rtol=1e-6)
+        assert np.isnan(points[1, 68]).all()
+        assert np.isfinite(points[1, 69:]).all()
+        assert np.isnan(points[3, 73]).all()
+        assert np.isfinite(points[:, :68]).all()
+        assert np.isnan(points[4, 68:]).all()
+
+    def test_one_file_may_have_all_80(self, tmp_path, faces):
+        every = np.concatenate((faces, faces[:, :12]), axis=1)
+        np.testing.assert_allclose(self.read(tmp_path, every), every, rtol=1e-6)
+
+    def test_fewer_rows_in_the_other_files(self, tmp_path, faces):
+        points = self.read(tmp_path, faces, landmarks_extra=faces[:4, :12], iris_ok=np.ones((2, 2), bool))
+        assert np.isfinite(points[:4]).all()
+        assert np.isnan(points[4:, 68:]).all()
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [np.zeros((4, 5, 2)), np.zeros((4, 68)), np.zeros((4, 68, 2), complex), np.full((4, 68, 2), "x")],
+        ids=["five points", "no places", "complex", "text"],
+    )
+    def test_what_is_no_array_of_landmarks(self, tmp_path, wrong):
+        with pytest.raises(UnreadableInputError, match=r"a\.npy.*\(frames, 68, 2\)"):
+            self.read(tmp_path, wrong)
+
+
 @pytest.mark.skipif(not FACEDATA.is_dir(), reason="no face data beside this checkout")
 def test_real_landmarks_have_the_order_that_mirror_and_anchors_assume():
     with (FACEDATA / "manifest.csv").open(newline="") as file:
@@ -115,7 +222,7 @@ def test_real_landmarks_have_the_order_that_mirror_and_anchors_assume():
             size = np.ptp(points, axis=1).max(-1)[:, None, None]
             means.append(((points - points.mean(1, keepdims=True)) / size).mean(0))
     mean = np.mean(means, axis=0)  # turned heads to both sides cancel out
-    assert np.abs(mean[list(MIRROR)] - mean * [-1, 1]).max() < 0.05
+    assert np.abs(mirrored(mean) - mean * [-1, 1]).max() < 0.05
     face = face_landmarks()
     correlation = [np.corrcoef(mean[:, axis], face[:, axis])[0, 1] for axis in (0, 1)]
     assert min(correlation) > 0.97

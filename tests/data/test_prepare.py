@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from faceanim_cli.data import prepare as prepare_module
 from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import open_clips
+from faceanim_cli.data.one_video import VideoPreparer
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sequences import SequenceSettings
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
@@ -177,7 +177,7 @@ class TestGoingOn:
         make_video("b.mp4", tint=1)
         prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
         before = contents(tmp_path / "out")
-        monkeypatch.setattr(prepare_module, "prepare_video", None)  # calling it would raise
+        monkeypatch.setattr(VideoPreparer, "prepare", None)  # calling it would raise
         reports = []
         prepare([tmp_path / "in"], tmp_path / "out", SETTINGS, reports.append)
         assert contents(tmp_path / "out") == before
@@ -189,24 +189,24 @@ class TestGoingOn:
         whole = tmp_path / "whole"
         prepare([tmp_path / "in"], whole, SETTINGS)
         begun = []
-        real = prepare_module.prepare_video
+        real = VideoPreparer.prepare
         out = tmp_path / "out"
 
-        def killed_at_the_second(source, *rest):
+        def killed_at_the_second(preparer, source, *rest):
             begun.append(source.name)
             if len(begun) == 2:
                 (out / "clips" / ".b.mp4.partial-99").write_bytes(b"half")
                 raise KeyboardInterrupt
-            return real(source, *rest)
+            return real(preparer, source, *rest)
 
-        monkeypatch.setattr(prepare_module, "prepare_video", killed_at_the_second)
+        monkeypatch.setattr(VideoPreparer, "prepare", killed_at_the_second)
         one_by_one = PreparationSettings(**{**vars(SETTINGS), "jobs": 1})
         with pytest.raises(KeyboardInterrupt):
             prepare([tmp_path / "in"], out, one_by_one)
         assert not (out / "manifest.csv").exists()
         with (out / "prepared.jsonl").open("a") as journal:
             journal.write('{"source": "half a li')  # as a power cut leaves it
-        monkeypatch.setattr(prepare_module, "prepare_video", real)
+        monkeypatch.setattr(VideoPreparer, "prepare", real)
         prepare([tmp_path / "in"], out, SETTINGS)
         assert (out / "manifest.csv").read_bytes() == (whole / "manifest.csv").read_bytes()
         assert contents(out).keys() == contents(whole).keys()
