@@ -101,7 +101,7 @@ def read_landmarks(path: Path, size: tuple[int, int] | None = None) -> Landmarks
             "%s: %d of %d rows are no face (all zero, one point, or outside the frame); taken for missing",
             *(path, wrong.sum(), len(wrong)),
         )
-    points[wrong | ~np.isfinite(given[:, :NUM_LANDMARKS]).all((1, 2))] = np.nan
+    points[wrong] = np.nan
     x, y, side = landmark_box(points)
     centre, reach = np.stack((x, y), axis=-1)[:, None], FARTHEST_EXTRA * side[:, None]
     more = points[:, NUM_LANDMARKS:]
@@ -205,7 +205,7 @@ def expressive(anchors: Anchors) -> tuple[int, ...]:
 
 
 def lid_distances(landmarks: Points) -> Points:
-    """How far the eyes are open, (..., 2), the picture's left one first: the lids' distance over the width."""
+    """How far the eyes are open, (..., 2), picture left first: distance of the lids over the eye's width."""
     found = []
     for outer, upper, inner, lower in (
         ((36,), (37, 38), (39,), (40, 41)),

@@ -133,7 +133,7 @@ class ClipScorer:
     def _run(self, photo: Picture | None, frames: Iterator[Frame]) -> None:
         first, compared = reference_and_compared(frames)
         landmarks = first.landmarks
-        if landmarks is not None and not np.isfinite(landmarks).all():
+        if landmarks is not None and not np.isfinite(landmarks[:NUM_LANDMARKS]).all():
             landmarks = None  # better detected
         reference = FrameFeatures(
             [first.image], self._networks, landmarks=None if landmarks is None else landmarks[None]

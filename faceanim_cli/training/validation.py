@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import anchored_keypoints
+from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_cli.weights.load import Model
 from faceanim_models import AnimationModel
@@ -50,8 +50,8 @@ class ValidationScores:
 
 
 def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Frames (N, 3, S, S) in [0, 1], landmarks (N, 68, 2) in [-1, 1], framed by the median landmarks."""
-    middle = np.median(clip.landmarks, axis=0)
+    """Frames (N, 3, S, S) in [0, 1], landmarks (N, 80, 2) in [-1, 1], framed by the median landmarks."""
+    middle = np.median(clip.landmarks[:, :NUM_LANDMARKS], axis=0)
     rng = np.random.default_rng(0)  # no augmentation: nothing is drawn from it
     matrix = jittered_framing(middle, clip.frames.shape[1:3], size, Augmentation.none(), rng)
     frames = np.stack([warp_frame(frame, matrix, size) for frame in clip.frames[::every]])
@@ -82,7 +82,7 @@ def validate(
             l1 = [(pictures - driving).abs().mean((1, 2, 3)) for pictures in (generated.image, static)]
             error = torch.full((len(driving),), torch.nan)
             if truth is not None:
-                error = (keypoints.points.cpu() - truth[start : start + batch]).norm(dim=-1).mean(-1)
+                error = (keypoints.points.cpu() - truth[start : start + batch]).norm(dim=-1).nanmean(-1)
             scores.append(torch.stack([column.cpu().float() for column in (*psnr, *ssim, *l1, error)], dim=1))
         if scores:
             rows.append(torch.cat(scores).mean(0).tolist())
@@ -117,7 +117,7 @@ def sample_grid(model: Model, clips: Sequence[Clip], size: int, rows: int = 6) -
     lines = []
     for clip in clips[:rows]:
         frames, landmarks = framed_clip(clip, size, EVERY)
-        farthest = int(np.abs(landmarks - landmarks[0]).mean((1, 2)).argmax())
+        farthest = int(np.abs(landmarks - landmarks[0])[:, :NUM_LANDMARKS].mean((1, 2)).argmax())
         source, driving = frames[:1].to(device), frames[farthest : farthest + 1].to(device)
         generated, motion = model(model.encode_photo(source), model.detect(driving))
         mask = generated.mask if isinstance(model, AnimationModel) else _painted(motion, like=source)
