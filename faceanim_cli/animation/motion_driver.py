@@ -11,7 +11,7 @@ from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver import Panel
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UsageError
-from faceanim_cli.motion.library import LIBRARY, library_motion
+from faceanim_cli.motion.library import is_library_motion, library_motion
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, read_motion
 from faceanim_cli.pictures import Image
 from faceanim_models import Keypoints
@@ -19,11 +19,7 @@ from faceanim_models import Keypoints
 
 def is_motion(driver: Path) -> bool:
     """Whether a driver is a motion file or, if there is no file of that name, a motion of the library."""
-    return (driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir()) or _of_library(driver)
-
-
-def _of_library(driver: Path) -> bool:
-    return str(driver) in LIBRARY and not driver.exists()
+    return (driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir()) or is_library_motion(driver)
 
 
 class MotionDriver:
@@ -39,7 +35,7 @@ class MotionDriver:
     """
 
     def __init__(self, path: Path, animator: Animator, rate: Callable[[Fraction], Fraction]) -> None:
-        motion = library_motion(str(path), animator.anchors) if _of_library(path) else read_motion(path)
+        motion = library_motion(str(path), animator.anchors) if is_library_motion(path) else read_motion(path)
         motion.check_fit(animator.anchors, animator.weights_sha256, str(path))
         self._motion = motion.resampled(rate(motion.fps))
         self._animator = animator

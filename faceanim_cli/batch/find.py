@@ -1,14 +1,18 @@
 """Which photos and drivers a person means: a file, a folder, or a glob such as ``'photos/*.jpg'``."""
 
 import glob
-from collections.abc import Callable, Iterable
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.find_files import PHOTO_SUFFIXES, VIDEO_SUFFIXES, holds_frames
+from faceanim_cli.media.find_files import PHOTO_SUFFIXES, VIDEO_SUFFIXES, expand, holds_frames
+from faceanim_cli.motion.library import is_library_motion
+from faceanim_cli.motion.motion_file import MOTION_SUFFIX
 
-MOTION_SUFFIX = ".motion"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Found:
     """Inputs of one kind, sorted by path."""
 
     files: tuple[Path, ...]
-    ignored: int = 0
+    ignored: tuple[Path, ...] = ()
     """Hidden files and files of other kinds that were passed over."""
     searched: Path | None = None
     """The folder that was searched, or in which a glob starts; None if files were named."""
@@ -48,13 +52,15 @@ def find_drivers(where: str, results: Path) -> Found:
     """Drivers: videos, motion files, and folders of frames.
 
     Args:
-        where: a file, a folder, or a glob. A folder stands for the drivers in it, folders of frames among
-            them; one that holds frames and no driver is a driver itself.
+        where: a file, a folder, a glob, or a motion of the library. A folder stands for the drivers in it,
+            folders of frames among them; one that holds frames and no driver is a driver itself.
         results: as for :func:`find_photos`.
 
     Raises:
         UnreadableInputError: there is none.
     """
+    if is_library_motion(Path(where)):
+        return Found((Path(where),))
     found = _find(where, results, "video", VIDEO_SUFFIXES | {MOTION_SUFFIX}, holds_frames)
     if not found.files and holds_frames(Path(where)):
         return Found((Path(where),))
@@ -67,18 +73,20 @@ def _find(
     where: str, results: Path, what: str, suffixes: frozenset[str], wanted_folder: Callable[[Path], bool]
 ) -> Found:
     path = Path(where)
-    if path.is_dir():
-        root, candidates = path, iter(sorted(path.iterdir()))
-    elif not path.exists() and glob.has_magic(where):
-        plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
-        root = Path(*path.parts[:plain])
-        # Path.glob() takes no absolute pattern
-        candidates = map(Path, sorted(glob.glob(where, recursive=True)))  # noqa: PTH207
-    elif path.exists():
-        return Found((path,))
-    else:
+    try:
+        if path.is_dir():
+            return _sift(path, sorted(path.iterdir()), results, suffixes, wanted_folder)
+        if path.exists():
+            return Found((path,))
+    except OSError as error:
+        raise UnreadableInputError(
+            f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
+        ) from error
+    if not glob.has_magic(where):
         raise UnreadableInputError(f"cannot read the {what} {path}: there is no such file; check the path")
-    return _sift(root, candidates, results, suffixes, wanted_folder)
+    plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+    matches = [match for match in expand(where) if match != path]  # the pattern itself, if there are none
+    return _sift(Path(*path.parts[:plain]), matches, results, suffixes, wanted_folder)
 
 
 def _sift(
@@ -88,18 +96,33 @@ def _sift(
     suffixes: frozenset[str],
     wanted_folder: Callable[[Path], bool],
 ) -> Found:
-    kept, ignored = [], 0
+    kept, ignored = [], []
     inside = root.resolve() in results.resolve().parents
     for path in candidates:
         if inside and path.resolve().is_relative_to(results.resolve()):
             continue  # what an earlier run made
+        try:
+            is_folder = path.is_dir()
+        except OSError as error:
+            logger.warning("cannot read %s: %s; passed over", path, error.strerror)
+            continue
         hidden = path.name.startswith(".")
-        if not hidden and (wanted_folder(path) if path.is_dir() else path.suffix.lower() in suffixes):
+        if not hidden and (wanted_folder(path) if is_folder else path.suffix.lower() in suffixes):
             kept.append(path)
-        elif not path.is_dir():
-            ignored += 1
-    return Found(tuple(kept), ignored, root, suffixes)
+        elif not is_folder:
+            ignored.append(path)
+            logger.info("%s: ignored", path)
+    return Found(tuple(kept), tuple(ignored), root, suffixes)
+
+
+def ignored_by_kind(files: Sequence[Path]) -> str:
+    """Such as ``4 files: 2 hidden, 1 .srt, 1 without suffix``."""
+    kinds = Counter(
+        "hidden" if file.name.startswith(".") else file.suffix.lower() or "without suffix" for file in files
+    )
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return f"{len(files)} {'file' if len(files) == 1 else 'files'}: {told}"
 
 
 def _passed_over(found: Found) -> str:
-    return f" ({found.ignored} files of other kinds)" if found.ignored else ""
+    return f" ({ignored_by_kind(found.ignored)})" if found.ignored else ""

@@ -1,25 +1,19 @@
 """Which photo goes with which driver, and what each result is called."""
 
-import csv
 import itertools
 import os
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from string import Formatter
+from pathlib import Path
 from typing import Literal, TypeAlias
 
-from faceanim_cli.batch.find import Found, find_drivers, find_photos
+from faceanim_cli.batch.find import Found, find_drivers, find_photos, ignored_by_kind
 from faceanim_cli.batch.items import BatchItem
+from faceanim_cli.batch.naming import DEFAULT_NAME, check_template, fill_template
 from faceanim_cli.errors import UnreadableInputError, UsageError
 
 Match: TypeAlias = Literal["all", "name"]
-
-FIELDS = ("photo", "driver", "index")
-DEFAULT_NAME = "{photo}-{driver}.mp4"
-INDEX_FORMAT = re.compile(r"(0?[1-9])?d?")  # at most nine digits: a name has 255 bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ def plan_batch(
     check_template(name)
     found = find_photos(photos, output), find_drivers(drivers, output)
     notes = [
-        f"{where}: {kind.ignored} hidden or other files ignored"
+        f"{where}: ignored {ignored_by_kind(kind.ignored)}"
         for where, kind in zip((photos, drivers), found, strict=True)
         if kind.ignored
     ]
@@ -68,91 +62,18 @@ def plan_batch(
         BatchItem(photo, driver, output / fill_template(name, photo, driver, index))
         for index, (photo, driver) in enumerate(pairs, start=1)
     ]
-    _check_outputs(items)
+    check_outputs(items)
     for side in found:
         _check_feedback(items, side, output)
     return BatchPlan(tuple(items), tuple(notes))
 
 
-def plan_pairs(table: Path, output: Path, *, name: str = DEFAULT_NAME) -> BatchPlan:
-    """The pairs of a CSV file with the columns photo, driver, and optionally output.
-
-    Paths count from the CSV file's folder; output is the result's name in the folder ``output``, and where it
-    is empty ``name`` applies. Pairs of one photo are worked on together, otherwise in the file's order.
+def check_outputs(items: Sequence[BatchItem]) -> None:
+    """Refuse two results of one name, and one that would replace an input.
 
     Raises:
-        UsageError: as :func:`plan_batch`, or a column that is missing or unknown.
-        UnreadableInputError: the file, or a row of it.
+        UsageError: there is such.
     """
-    check_template(name)
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:  # Excel begins with a byte order mark
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UnreadableInputError(f"cannot read the pairs {table}: {reason}; give a CSV file") from error
-    if not {"photo", "driver"} <= set(columns) <= {"photo", "driver", "output"}:
-        raise UsageError(
-            f"{table}: its columns are {', '.join(columns) or 'none'}; they must be photo, driver and, "
-            "if you like, output"
-        )
-    items = []
-    for index, (line, row) in enumerate(rows, start=1):
-        if None in row or not row["photo"] or not row["driver"]:
-            raise UnreadableInputError(f"{table}, line {line}: needs a photo and a driver, and no more")
-        photo, driver = table.parent / row["photo"], table.parent / row["driver"]
-        wanted = row.get("output")
-        if wanted:
-            _check_inside(wanted, f"{table}, line {line}: output {wanted}")
-        items.append(BatchItem(photo, driver, output / (wanted or fill_template(name, photo, driver, index))))
-    if not items:
-        raise UnreadableInputError(f"{table}: holds no pairs")
-    _check_outputs(items)
-    order = {photo: number for number, photo in reversed(list(enumerate(item.photo for item in items)))}
-    return BatchPlan(tuple(sorted(items, key=lambda item: order[item.photo])))
-
-
-def check_template(name: str) -> None:
-    """Refuse a template that names no file inside the output folder.
-
-    Raises:
-        UsageError: an unknown field, a format that does not fit, an absolute path or one with "..".
-    """
-    known = ", ".join(f"{{{field}}}" for field in FIELDS)
-    try:
-        for _, field, spec, conversion in Formatter().parse(name):
-            if field is None:
-                continue
-            if field not in FIELDS:
-                raise UsageError(f"--name {name}: unknown {{{field}}}; known are {known}")
-            if conversion or (spec and not (field == "index" and INDEX_FORMAT.fullmatch(spec))):
-                raise UsageError(f"--name {name}: only the index takes a format, such as {{index:03d}}")
-    except ValueError as error:
-        raise UsageError(f"--name {name}: {error}; fields are {known}") from error
-    _check_inside(name, f"--name {name}")
-
-
-def fill_template(name: str, photo: Path, driver: Path, index: int) -> str:
-    """The result's name; ``name`` has passed :func:`check_template`."""
-    return name.format(photo=photo.stem, driver=driver.stem, index=index)
-
-
-def _check_inside(name: str, said: str) -> None:
-    path = PurePath(name)
-    if (
-        not path.name
-        or path.is_absolute()
-        or path.drive
-        or ".." in path.parts
-        or name.endswith(("/", os.sep))
-    ):
-        raise UsageError(f"{said} does not name a file inside the output folder")
-
-
-def _check_outputs(items: Sequence[BatchItem]) -> None:
-    """Two results of one name, or one that would replace an input."""
     taken: dict[str, BatchItem] = {}
     for item in items:
         other = taken.setdefault(os.path.normcase(item.output), item)

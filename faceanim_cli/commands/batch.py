@@ -82,7 +82,8 @@ def batch(
     Prints each result's path as soon as it is whole. Exit code 1 if an item failed. After an interruption the
     same command with --resume does what is left.
     """
-    from faceanim_cli.batch.plan import plan_batch, plan_pairs  # noqa: PLC0415
+    from faceanim_cli.batch.pairs import plan_pairs  # noqa: PLC0415
+    from faceanim_cli.batch.plan import plan_batch  # noqa: PLC0415
     from faceanim_cli.batch.run import BatchSettings, left_to_do, run_batch  # noqa: PLC0415 (OpenCV)
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 

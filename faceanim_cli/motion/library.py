@@ -5,6 +5,7 @@ They are nobody's, start and end at rest, and suit all weights whose keypoints a
 
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -80,3 +81,8 @@ LIBRARY: dict[str, Callable[[Points], Points]] = {
     "shake": _shake,
     "smile-and-blink": _smile_and_blink,
 }
+
+
+def is_library_motion(driver: Path) -> bool:
+    """Whether a driver is a motion of the library: one of its names, and no file is called so."""
+    return str(driver) in LIBRARY and not driver.exists()

@@ -1,11 +1,14 @@
 """Which files are taken, who goes with whom, and what results are called."""
 
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from faceanim_cli.batch.plan import BatchPlan, plan_batch, plan_pairs
+from faceanim_cli.batch.pairs import plan_pairs
+from faceanim_cli.batch.plan import BatchPlan, plan_batch
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 
 Touch = Callable[..., Path]
@@ -44,11 +47,15 @@ def test_all_combinations_photo_by_photo(touch: Touch) -> None:
     ]
 
 
-def test_hidden_and_other_files_are_ignored_and_counted(touch: Touch) -> None:
+def test_hidden_and_other_files_are_ignored_counted_and_named(
+    touch: Touch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "faceanim_cli")
     touch("p/a.jpg", "p/._a.jpg", "p/.DS_Store", "p/notes.txt", "p/older/b.jpg", "d/x.mp4", "d/x.srt")
     plan = plan_batch("p", "d", Path("out"))
     assert names(plan) == ["a-x.mp4"]
-    assert plan.notes == ("p: 3 hidden or other files ignored", "d: 1 hidden or other files ignored")
+    assert plan.notes == ("p: ignored 3 files: 2 hidden, 1 .txt", "d: ignored 1 file: 1 .srt")
+    assert [message for message in caplog.messages if "notes" in message] == ["p/notes.txt: ignored"]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +86,47 @@ def test_folders_of_frames_and_motion_files_are_drivers(touch: Touch) -> None:
     touch("a.jpg", "d/x.mp4", "d/nod.motion", "d/walk/0001.png", "d/walk/0002.png", "d/notes/readme.txt")
     assert names(plan_batch("a.jpg", "d", Path("out"))) == ["a-nod.mp4", "a-walk.mp4", "a-x.mp4"]
     assert names(plan_batch("a.jpg", "d/walk", Path("out"))) == ["a-walk.mp4"]
+
+
+def test_motions_of_the_library_are_drivers(touch: Touch) -> None:
+    touch("a.jpg")
+    assert triples(plan_batch("a.jpg", "nod", Path("out"))) == [("a.jpg", "nod", "out/a-nod.mp4")]
+    touch("nod/x.mp4")  # what is there goes before
+    assert triples(plan_batch("a.jpg", "nod", Path("out"))) == [("a.jpg", "nod/x.mp4", "out/a-x.mp4")]
+
+
+@pytest.mark.parametrize("method", ["iterdir", "is_dir"])
+def test_a_subfolder_that_cannot_be_read_is_passed_over(
+    touch: Touch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    touch("a.jpg", "d/secret/1.png", "d/x.mp4")
+    real = getattr(Path, method)
+
+    def refuse(path: Path) -> object:  # root, as whom tests may run, is refused nothing
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, method, refuse)
+    assert names(plan_batch("a.jpg", "d", Path("out"))) == ["a-x.mp4"]
+    assert "d/secret: Permission denied" in caplog.text
+    with pytest.raises(UnreadableInputError, match="secret: Permission denied; check the path"):
+        plan_batch("a.jpg", "d/secret", Path("out"))
+
+
+@pytest.mark.parametrize("letter", ["画", "é", "a", "👩‍🚀", "\udcff"])
+def test_long_names_are_cut_to_what_file_systems_bear(touch: Touch, letter: str) -> None:
+    photo = letter * (240 // len(os.fsencode(letter)))
+    root = touch(f"p/{photo}.jpg", f"p/{photo[:-1]}b.jpg", "nodding for a while.mp4")
+    plan = plan_batch("p", "nodding for a while.mp4", Path("out"))
+    for name in names(plan):
+        assert 230 < len(os.fsencode(name)) <= 255
+        assert name.endswith(".mp4")
+        (root / name).touch()
+    assert len(set(names(plan))) == 2
+    assert names(plan_batch("p", "nodding for a while.mp4", Path("out"))) == names(plan)  # for --resume
+    short = plan_batch("p", "nodding for a while.mp4", Path("out"), name="{index}/{photo}.webp")
+    assert set(names(short)) == {f"{photo[:-1]}b.webp", f"{photo}.webp"}
 
 
 def test_pairs_of_equal_names(touch: Touch) -> None:
@@ -165,7 +213,7 @@ def test_a_result_never_replaces_an_input(touch: Touch) -> None:
     [
         ("none", "x.mp4", "none: there is no such file"),
         ("a.jpg", "none/*.mp4", r"no videos in none/\*\.mp4"),
-        ("empty", "x.mp4", r"no photos in empty \(1 files of other kinds\)"),
+        ("empty", "x.mp4", r"no photos in empty \(1 file: 1 \.txt\)"),
         ("a.jpg", "empty", "no videos in empty"),
     ],
 )
@@ -195,6 +243,39 @@ def test_a_table_of_pairs(touch: Touch) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "Photo;Driver;Output\r\n a.jpg ; x.mp4 ;\r\n\r\n;;\r\nb, c.jpg;nod;b.mp4\r\n".encode("utf-8-sig"),
+        b"photo\tDRIVER\toutput\na.jpg\tx.mp4\n\nb, c.jpg\tnod\tb.mp4",
+        'photo, driver, output\na.jpg, x.mp4\n"b, c.jpg", nod, b.mp4\n'.encode("utf-16"),
+        b'sep=,\noutput,driver,photo\n,x.mp4,a.jpg\nb.mp4,nod,"b, c.jpg"\n',
+    ],
+)
+def test_tables_as_people_write_them(touch: Touch, content: bytes) -> None:
+    touch("t/a.jpg", "t/b, c.jpg", "t/x.mp4")
+    Path("t/pairs.csv").write_bytes(content)
+    plan = plan_pairs(Path("t/pairs.csv"), Path("out"))
+    assert triples(plan) == [
+        ("t/a.jpg", "t/x.mp4", "out/a-x.mp4"),
+        ("t/b, c.jpg", "nod", "out/b.mp4"),
+    ]
+    assert plan.notes == ()
+
+
+def test_paths_in_a_table(touch: Touch, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = touch("t/deep/a.jpg", "home/b.jpg", "x.mp4", "t/nod")
+    monkeypatch.setenv("HOME", str(root / "home"))
+    monkeypatch.setenv("USERPROFILE", str(root / "home"))
+    Path("t/pairs.csv").write_text(
+        f"photo,driver\ndeep\\a.jpg,../x.mp4\n~/b.jpg,{root / 'x.mp4'}\nc.jpg,nod\n"
+    )
+    plan = plan_pairs(Path("t/pairs.csv"), Path("out"))
+    assert [item.photo for item in plan.items] == [Path("t/deep/a.jpg"), root / "home/b.jpg", Path("t/c.jpg")]
+    assert [item.driver for item in plan.items] == [Path("t/../x.mp4"), root / "x.mp4", Path("t/nod")]
+    assert plan.notes == ("1 of 6 files are not there, t/c.jpg first",)
+
+
+@pytest.mark.parametrize(
     ("text", "kind", "said"),
     [
         ("photo,video\na,b\n", UsageError, "its columns are photo, video; they must be photo, driver"),
@@ -204,7 +285,7 @@ def test_a_table_of_pairs(touch: Touch) -> None:
         ("photo,driver\na.jpg,x.mp4,more\n", UnreadableInputError, "line 2"),
         ("photo,driver,output\na.jpg,x.mp4,../x.mp4\n", UsageError, "inside the output folder"),
         ("photo,driver,output\na,b,c.mp4\nd,e,c.mp4\n", UsageError, "would both be written to"),
-        (b"\xff\xfe\x00p", UnreadableInputError, "cannot read the pairs"),
+        (b"photo,driver\na.jpg,\xff.mp4\n", UnreadableInputError, "cannot read the table"),
         (None, UnreadableInputError, "No such file"),
     ],
 )

@@ -51,7 +51,7 @@ def test_all_pairs_are_animated_though_some_fail(faceanim: Run, folders: Path, t
     assert code == 1
     assert out.splitlines() == ["out/a-x.mp4", "out/a-y.mp4"]
     lines = err.splitlines()
-    assert lines[0] == "photos: 1 hidden or other files ignored"
+    assert lines[0] == "photos: ignored 1 file: 1 .txt"
     assert [line.split(":")[0] for line in lines[1:3]] == [
         "photos/wall.png + drivers/x.mp4",
         "photos/wall.png + drivers/y.mp4",
@@ -90,8 +90,9 @@ def test_a_dry_run_lists_and_touches_nothing(faceanim: Run, folders: Path) -> No
         "photo,driver\nphotos/a.png,drivers/x.mp4\nphotos/b.png,drivers/y.mp4\n"
     )
     arguments = ("batch", "--pairs", "pairs.csv", "-o", "out", "--name", "{index}.gif", "--dry-run")
+    missing = "1 of 4 files are not there, photos/b.png first\n"
     code, out, err = faceanim(*arguments, "--weights", "none.safetensors")
-    assert (code, err) == (0, "2 to do, 0 there already\n")
+    assert (code, err) == (0, f"{missing}2 to do, 0 there already\n")
     assert out.splitlines() == [
         "photos/a.png\tdrivers/x.mp4\tout/1.gif",
         "photos/b.png\tdrivers/y.mp4\tout/2.gif",
@@ -101,7 +102,7 @@ def test_a_dry_run_lists_and_touches_nothing(faceanim: Run, folders: Path) -> No
     (folders / "out" / "1.gif").write_bytes(b"GIF89a")
     assert faceanim(*arguments, "--resume")[1:] == (
         "photos/b.png\tdrivers/y.mp4\tout/2.gif\n",
-        "1 to do, 1 there already\n",
+        f"{missing}1 to do, 1 there already\n",
     )
 
 

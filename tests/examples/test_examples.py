@@ -232,7 +232,7 @@ def test_shell_batch_leaves_what_is_there_and_hands_options_on(
     result = run_batch(tmp_path, *folders, "--dry-run")
     assert (result.returncode, result.stderr) == (
         0,
-        f"{photos}: 1 hidden or other files ignored\n2 to do, 1 there already\n",
+        f"{photos}: ignored 1 file: 1 .txt\n2 to do, 1 there already\n",
     )
     assert result.stdout.splitlines() == [
         f"{photos / name}\t{drivers / 'nod.mp4'}\t{output / name.split('.')[0]}_nod.mp4"
