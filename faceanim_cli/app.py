@@ -19,6 +19,7 @@ from faceanim_cli.commands.common import add_common_options
 from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.faces import faces
+from faceanim_cli.commands.help import HELP
 from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
@@ -34,19 +35,16 @@ app = typer.Typer(
     help="Animate a face photo with the motion of a driving video.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": []},  # common.py's has two levels
 )
-app.command()(animate)
-app.command()(batch)
-app.command()(motion)
-app.command()(faces)
-app.command()(prepare)
-app.command()(train)
-app.command("eval")(eval_)
-app.command()(benchmark)
-app.add_typer(weights, name="weights")
-app.command()(doctor)
-add_common_options(app)
+for command in (animate, batch, motion, faces):
+    app.command(rich_help_panel="Animate")(command)
+for command in (prepare, train):
+    app.command(rich_help_panel="Train and measure")(command)
+app.command("eval", rich_help_panel="Train and measure")(eval_)
+app.command(rich_help_panel="Train and measure")(benchmark)
+app.add_typer(weights, name="weights", rich_help_panel="Look after")
+app.command(rich_help_panel="Look after")(doctor)
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,10 +57,19 @@ def _print_version(wanted: bool) -> None:
 def faceanim(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, and exit",
+            rich_help_panel=HELP,
+        ),
     ] = False,
 ) -> None:
     """Animate a face photo with the motion of a driving video."""
+
+
+add_common_options(app)
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

@@ -8,57 +8,56 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from faceanim_cli.pictures import Progress as ProgressCallback
+
 BATCH_GAP_S = 0.1  # frames that are told in less time than this are of one batch
-
-
-class ProgressCallback(Protocol):
-    """Told how many frames are done and how many are expected, if known."""
-
-    def __call__(self, done: int, expected: int | None) -> None: ...
 
 
 class _Reporting:
     """How much to say; one per process, like stderr itself."""
 
+    quiet = False
     verbose = False
     debug = False
 
 
-def _set_verbose(value: bool) -> bool:
-    _Reporting.verbose = _Reporting.verbose or value
-    _set_levels()
-    return value
+def set_quiet(value: bool) -> bool:
+    """Whether to say nothing but errors; the callback of an option."""
+    return _set("quiet", value)
 
 
-def _set_debug(value: bool) -> bool:
-    _Reporting.debug = _Reporting.debug or value
-    _set_levels()
-    return value
+def set_verbose(value: bool) -> bool:
+    """Whether to tell what is found and chosen; the callback of an option."""
+    return _set("verbose", value)
 
 
-def _set_levels() -> None:
-    """With -v faceanim tells what it does; with --debug the libraries below it do as well."""
+def set_debug(value: bool) -> bool:
+    """Whether to tell everything, libraries too; the callback of an option."""
+    return _set("debug", value)
+
+
+def _set(name: str, value: bool) -> bool:
+    setattr(_Reporting, name, value)
     logging.basicConfig(format="%(message)s")
-    logging.getLogger().setLevel(logging.DEBUG if _Reporting.debug else logging.WARNING)
-    ours = logging.DEBUG if _Reporting.debug else logging.INFO if _Reporting.verbose else logging.NOTSET
-    logging.getLogger("faceanim_cli").setLevel(ours)
-
-
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", callback=_set_verbose, help="Tell what is found and chosen.")
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks and debug messages.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+    level = (
+        logging.DEBUG
+        if _Reporting.debug
+        else logging.INFO
+        if _Reporting.verbose
+        else logging.ERROR
+        if _Reporting.quiet
+        else logging.WARNING
+    )
+    logging.getLogger().setLevel(max(level, logging.WARNING) if level == logging.INFO else level)
+    logging.getLogger("faceanim_cli").setLevel(level)
+    return value
 
 
 def escape_unprintable() -> None:
@@ -96,7 +95,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
+def frame_progress(title: str, quiet: bool) -> "Iterator[ProgressCallback | None]":
     """A progress bar with frames, frames a second and time left, on stderr; nothing when quiet or piped."""
     with progress_bar(quiet) as bar:
         if bar is None:
@@ -105,7 +104,7 @@ def frame_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]
         yield frame_task(bar, bar.add_task(title, total=None))
 
 
-def frame_task(bar: "Progress", task: "TaskID") -> ProgressCallback:
+def frame_task(bar: "Progress", task: "TaskID") -> "ProgressCallback":
     """What shows a task's frames, frames a second and time left, told as they are done."""
     rate = FrameRate()
 
@@ -137,7 +136,7 @@ class FrameRate:
 
 
 @contextmanager
-def item_progress(title: str, quiet: bool) -> Iterator[ProgressCallback | None]:
+def item_progress(title: str, quiet: bool) -> "Iterator[ProgressCallback | None]":
     """A progress bar over items, with the time left, on stderr; nothing when quiet or piped."""
     with progress_bar(quiet) as bar:
         if bar is None:

@@ -70,6 +70,12 @@ def can_graph(device: torch.device) -> bool:
     return True
 
 
+def limit_threads(threads: int) -> None:
+    """Let the networks and the detector use no more than so many CPU threads of this process."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
 def share_machine(device: str, worker: int, workers: int) -> str:
     """Keep this process out of the way of its fellow workers: a GPU each where there are several, else cores.
 
@@ -81,9 +87,7 @@ def share_machine(device: str, worker: int, workers: int) -> str:
     Returns:
         The device for this worker.
     """
-    threads = max(1, torch.get_num_threads() // workers)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+    limit_threads(max(1, torch.get_num_threads() // workers))
     gpus = torch.cuda.device_count()
     return f"cuda:{worker % gpus}" if device in ("auto", "cuda") and gpus > 1 else device
 

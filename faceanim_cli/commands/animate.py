@@ -9,52 +9,52 @@ from typing import Annotated
 import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
-from faceanim_cli.commands.options import unfold
-from faceanim_cli.console import Debug, Json, Quiet, frame_progress
+from faceanim_cli.commands.completion import drivers
+from faceanim_cli.commands.help import BASICS, FACE
+from faceanim_cli.commands.options import Json, Quiet, option, unfold
+from faceanim_cli.commands.results import default_output
+from faceanim_cli.console import frame_progress
 
 
 @unfold
 def animate(
-    photo: Annotated[Path, typer.Argument(help="The photo to animate.", show_default=False)],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo to animate")],
     driver: Annotated[
         Path,
         typer.Argument(
-            help="The driving video, a folder of frames, a motion file, or nod, shake, smile-and-blink.",
-            show_default=False,
+            metavar="DRIVER",
+            autocompletion=drivers,
+            help="The driving video, a folder of frames, a motion file, or nod, shake, smile-and-blink",
         ),
     ],
     output: Annotated[
-        Path,
-        typer.Option(
+        Path | None,
+        option(
+            BASICS,
+            "The result; its name says its kind [PHOTO-DRIVER.mp4]\n"
+            ".mp4, .mov, .mkv, .webm, .gif, .webp, or a folder's name (no dot) for PNGs. The default "
+            "appears in the current folder.",
             "--output",
             "-o",
-            help="What to write: .mp4, .mov, .mkv, .webm, .gif, .webp, or a folder's name for PNGs.",
-            show_default=False,
-        ),
-    ],
-    options: AnimationOptions,
-    show_crop: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also write what the networks see of photo and driver: .png or .jpg.", show_default=False
         ),
     ] = None,
+    *,
+    options: AnimationOptions,
+    show_crop: Annotated[Path | None, option(FACE, "Also write what the networks see, .png or .jpg")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
-    """Animate PHOTO as the face in DRIVER moves.
+    """Animate a photo as the face in a driving video moves.
 
     Frame rate, length and sound are the driver's unless you say otherwise. The file's metadata says that it
-    is AI-generated.
-
-    The shipped weights are licensed CC BY-NC 4.0 (not for commercial use); the code is Apache-2.0. Animate
-    people who have agreed to it.
+    is AI-generated. The shipped weights are not for commercial use (CC BY-NC 4.0). Animate people who have
+    agreed to it.
     """
     from faceanim_cli.media import check_photo_output  # noqa: PLC0415
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     start = time.perf_counter()
+    output = output or default_output(photo, driver, suffix=".mp4")
     options.check_output(output, photo, driver)
     if show_crop is not None:
         check_photo_output(show_crop, photo, driver)

@@ -2,18 +2,34 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceanim_cli.commands.options import parse_audio, parse_crop, parse_fps
-from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import ProgressCallback
+from faceanim_cli.commands.help import BASICS, DEVICE, FACE, MORE, MOTION, OUTPUT
+from faceanim_cli.commands.options import (
+    AcceptLicense,
+    Device,
+    Offline,
+    Overwrite,
+    Precision,
+    Weights,
+    choice,
+    confirm_on_terminal,
+    option,
+)
+from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
     from faceanim_cli.animation.result import AnimationResult, RenderSettings
     from faceanim_cli.batch.worker import WorkerSlot
+    from faceanim_cli.pictures import Progress
+
+
+def how_much(text: str) -> Any:
+    """An option for how much of a motion is taken on."""
+    return option(MOTION, text, min=0, max=2)
 
 
 @dataclass(frozen=True)
@@ -23,129 +39,120 @@ class AnimationOptions:
     Plain values only: a batch sends it to its workers.
     """
 
+    sr: Annotated[bool, option(BASICS, "No super-resolution: 256 x 256, twice as fast", "--sr/--no-sr")] = (
+        True
+    )
+    size: Annotated[
+        int | None,
+        option(
+            BASICS,
+            "Side in pixels, 16 to 8192 [512; 256 with --no-sr]\n"
+            "Of a whole photo its longer side (default: the photo's own, up to 2560).",
+            min=16,
+            max=8192,
+        ),
+    ] = None
+    pose: Annotated[float, how_much("The head's motion: 0 none, 1 all, 2 twice as much")] = 1.0
+    expression: Annotated[float, how_much("The motion of mouth, lids and brows, 0 to 2")] = 1.0
+    mouth: Annotated[float, how_much("The mouth's alone, times --expression, 0 to 2")] = 1.0
+    eyes: Annotated[float, how_much("The lids' alone, times --expression, 0 to 2")] = 1.0
+    smooth: Annotated[
+        float,
+        option(MOTION, "Steady a jittery driver: 0 off, 1 the most\nWithout visible lag.", min=0, max=1),
+    ] = 0.0
     absolute: Annotated[
         bool,
-        typer.Option(
+        option(
+            MOTION,
+            "Photo and driver show the same person\n"
+            "Takes the driver's keypoints as they are; the default moves the photo's own, which keeps its "
+            "face shape.",
             "--absolute",
-            help="Take the driver's keypoints as they are; for photo and driver of one person. The default "
-            "moves the photo's own keypoints, which keeps its face shape.",
         ),
     ] = False
     adapt_scale: Annotated[
-        bool, typer.Option(help="Measure motion in face sizes rather than in frame sizes.")
+        bool,
+        option(MOTION + MORE, "Motion in frame sizes, not in face sizes", "--adapt-scale/--no-adapt-scale"),
     ] = True
-    pose: Annotated[
-        float,
-        typer.Option(min=0, max=2, help="How much of the head's motion: 0 none, 1 all, 2 twice as much."),
-    ] = 1.0
-    expression: Annotated[
-        float, typer.Option(min=0, max=2, help="How much of the face's motion: mouth, lids and brows.")
-    ] = 1.0
-    mouth: Annotated[
-        float, typer.Option(min=0, max=2, help="How much of the mouth's motion, times --expression.")
-    ] = 1.0
-    eyes: Annotated[
-        float, typer.Option(min=0, max=2, help="How much of the lids' motion, times --expression.")
-    ] = 1.0
-    smooth: Annotated[
-        float, typer.Option(min=0, max=1, help="Steady a jittery driver; 1 is the most, without visible lag.")
-    ] = 0.0
     start_frame: Annotated[
         int | None,
-        typer.Option(
+        option(
+            MOTION + MORE,
+            "The driver's frame that motion counts from, from 0\n"
+            "Its pose and expression stand for the photo's (default: the closest one is searched for).",
             min=0,
-            help="The driver's frame, counted from 0, whose pose and expression stand for the photo's "
-            "(default: the closest one is searched for).",
         ),
     ] = None
-    sr: Annotated[bool, typer.Option("--sr/--no-sr", help="Super-resolution: twice the size.")] = True
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=16,
-            max=8192,
-            help="Side of the result in pixels (default: 512, or 256 with --no-sr); of a whole photo the "
-            "longer side (default: the photo's own, up to 2560).",
-        ),
-    ] = None
-    paste_back: Annotated[
-        bool, typer.Option("--paste-back", help="Give the whole photo with the animated face in it.")
-    ] = False
     face: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Which face of the photo, counted from the left; `faceanim faces` shows them (default: the "
-            "largest).",
-        ),
+        option(FACE, "Which face of the photo, from the left [largest]\n`faceanim faces` lists them.", min=1),
     ] = None
     all_faces: Annotated[
-        bool, typer.Option("--all-faces", help="Animate every face of the photo, pasted back into it.")
+        bool, option(FACE, "Every face of the photo, pasted back into it", "--all-faces")
     ] = False
-    side_by_side: Annotated[
-        bool, typer.Option("--side-by-side", help="Show photo and driver left of the result.")
-    ] = False
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="A name of `faceanim weights list`, a file, or user/repo[@revision] on the Hub "
-            "(default: the shipped weights).",
-        ),
-    ] = None
     crop: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="The photo's frame in pixels, instead of detection.")
+        str | None, option(FACE, "The photo's frame, x,y,w,h in pixels [found]", metavar="BOX")
     ] = None
-    driver_crop: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y,W,H", help="The driver's frame in pixels, instead of detection."),
-    ] = None
+    driver_crop: Annotated[str | None, option(FACE, "The driver's frame [found]", metavar="BOX")] = None
+    paste_back: Annotated[
+        bool, option(OUTPUT, "The whole photo with the animated face in it", "--paste-back")
+    ] = False
+    side_by_side: Annotated[bool, option(OUTPUT, "Photo and driver left of the result", "--side-by-side")] = (
+        False
+    )
+    audio: Annotated[str, option(OUTPUT, "Whose sound: driver, none, or a file's", metavar="FILE")] = "driver"
     fps: Annotated[
         str | None,
-        typer.Option(
+        option(
+            OUTPUT,
+            "Frames per second [the driver's]\n"
+            "25 or exactly 30000/1001; for a folder of frames its rate [25].",
             metavar="RATE",
-            help="Frames per second, 25 or exactly 30000/1001 (default: the driver's; for a folder of frames "
-            "25).",
         ),
     ] = None
-    audio: Annotated[str, typer.Option(metavar="driver|none|FILE", help="Whose sound the result has.")] = (
-        "driver"
-    )
     codec: Annotated[
         str | None,
-        typer.Option(help="h264, hevc, vp9, av1, prores or ffv1 (default: h264, in .webm vp9)."),
+        choice(
+            OUTPUT,
+            "h264, hevc, vp9, av1, prores or ffv1\nDefault: h264, in .webm vp9.",
+            ("h264", "hevc", "vp9", "av1", "prores", "ffv1"),
+        ),
     ] = None
     crf: Annotated[
         int | None,
-        typer.Option(
+        option(
+            OUTPUT,
+            "Quality, 0 (lossless) to 63 (worst)\nDefault: visually lossless, 18 for h264.",
             min=0,
             max=63,
-            help="Quality of the encoding, 0 is lossless (default: visually lossless, 18 for h264).",
         ),
     ] = None
     encoder: Annotated[
         str,
-        typer.Option(
-            help="auto, software or nvenc; auto is the NVIDIA GPU's for h264 and hevc, where that works."
+        choice(
+            OUTPUT + MORE,
+            "auto, software or nvenc\nauto is the NVIDIA GPU's for h264 and hevc, where that works.",
+            ("auto", "software", "nvenc"),
         ),
     ] = "auto"
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    precision: Annotated[
-        str, typer.Option(help="auto, fp32, bf16 or fp16; a half that shows falls back to fp32.")
-    ] = "auto"
+    overwrite: Overwrite = False
+    weights: Weights = None
+    device: Device = "auto"
+    precision: Precision = "auto"
     batch_size: Annotated[
         int | None,
-        typer.Option(
+        option(
+            DEVICE + MORE,
+            "Frames worked on at a time [by the device]\nHalved when memory runs out.",
             min=1,
             max=1024,
-            help="Frames worked on at a time (default: what suits the device; halved if need be).",
         ),
     ] = None
+    threads: Annotated[
+        int | None, option(DEVICE + MORE, "CPU threads for the networks [all]", min=1, max=1024)
+    ] = None
     compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile", help="Run whole batches as CUDA graphs, made by torch.compile: for long videos."
-        ),
+        bool, option(DEVICE + MORE, "CUDA graphs by torch.compile, for long videos", "--compile")
     ] = False
     offline: Offline = False
     accept_license: AcceptLicense = False
@@ -191,9 +198,11 @@ class AnimationOptions:
     def animator(self, slot: "WorkerSlot | None" = None) -> "Animator":
         """Load the networks, into a part of the machine if it has several workers."""
         from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
-        from faceanim_cli.device import share_machine  # noqa: PLC0415
+        from faceanim_cli.device import limit_threads, share_machine  # noqa: PLC0415
         from faceanim_cli.motion.settings import MotionSettings  # noqa: PLC0415
 
+        if self.threads is not None:
+            limit_threads(self.threads)
         return Animator(
             self.weights_file(),
             self.device if slot is None else share_machine(self.device, slot.worker, slot.workers),
@@ -233,7 +242,7 @@ class AnimationOptions:
         photo: Path,
         driver: Path,
         output: Path,
-        progress: ProgressCallback | None = None,
+        progress: "Progress | None" = None,
         show_crop: Path | None = None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file."""

@@ -2,80 +2,77 @@
 
 import json
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.batch_progress import batch_progress
-from faceanim_cli.commands.options import unfold
-from faceanim_cli.console import Debug, Json, Quiet
+from faceanim_cli.commands.help import BASICS, MACHINES
+from faceanim_cli.commands.options import Json, Quiet, choice, option, unfold
 from faceanim_cli.errors import FaceanimError, UsageError
-
-
-class MatchChoice(str, Enum):
-    """Which photos go with which drivers."""
-
-    all = "all"
-    name = "name"
 
 
 @unfold
 def batch(
     *,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="DIR", help="The folder for results.", show_default=False),
-    ],
     photos: Annotated[
         str | None,
-        typer.Argument(help="A photo, a folder, or a glob in quotes: 'photos/*.jpg'.", show_default=False),
+        typer.Argument(metavar="PHOTOS", help="A photo, a folder, or a pattern in quotes: 'photos/*.jpg'"),
     ] = None,
     drivers: Annotated[
         str | None,
         typer.Argument(
-            help="A driving video, a folder, a glob in quotes, or a folder of frames.", show_default=False
+            metavar="DRIVERS", help="The same of drivers: videos, motion files, folders of frames, nod, shake"
         ),
     ] = None,
+    output: Annotated[Path, option(BASICS, "The folder for results", "--output", "-o", metavar="DIR")],
     pairs: Annotated[
         Path | None,
-        typer.Option(
-            metavar="CSV", help="Columns photo, driver and, if you like, output; paths count from its folder."
+        option(
+            BASICS,
+            "A table of pairs, instead of PHOTOS and DRIVERS\n"
+            "Its columns are photo, driver and, if you like, output; paths count from its folder.",
+            metavar="CSV",
         ),
     ] = None,
     match: Annotated[
-        MatchChoice, typer.Option(help="all: each photo with each driver; name: a.jpg with a.mp4.")
-    ] = MatchChoice.all,
+        Literal["all", "name"],
+        choice(BASICS, "all: each with each; name: a.jpg with a.mp4", ("all", "name"), metavar="HOW"),
+    ] = "all",
     name: Annotated[
-        str, typer.Option(metavar="TEMPLATE", help="Of results; {photo}, {driver}, {index} or {index:03d}.")
+        str,
+        option(
+            BASICS,
+            "Of results\nPlaces: {photo}, {driver}, {index} or {index:03d}.",
+            metavar="TEXT",
+        ),
     ] = "{photo}-{driver}.mp4",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out results that are there: they are whole.")
+        bool, option(BASICS, "Leave out results that are there: they are whole", "--resume")
     ] = False,
-    report: Annotated[
-        Path | None, typer.Option(metavar="JSONL", help="Write a line of JSON for each item.")
-    ] = None,
+    report: Annotated[Path | None, option(BASICS, "Write a line of JSON for each item")] = None,
+    dry_run: Annotated[bool, option(BASICS, "List what would be done, and exit", "--dry-run")] = False,
     workers: Annotated[
         int | None,
-        typer.Option(
+        option(
+            MACHINES,
+            "Processes, each with a GPU of its own [1]\nOn a cluster the default is one for each GPU.",
             min=1,
-            help="Processes, each with a GPU of its own where there are several (default: 1; on a cluster "
-            "one for each GPU).",
         ),
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT, or local to try it here."
+        option(
+            MACHINES,
+            "A Ray cluster: auto or HOST:PORT\nOr local, to try it on this machine.",
+            metavar="WHERE",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done, and exit.")] = False,
     options: AnimationOptions,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Animate many photos with many drivers. A failure does not stop the rest.
 
@@ -88,7 +85,7 @@ def batch(
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     if pairs is None and photos is not None and drivers is not None:
-        plan = plan_batch(photos, drivers, output, match=match.value, name=name)
+        plan = plan_batch(photos, drivers, output, match=match, name=name)
     elif pairs is not None and photos is None:
         plan = plan_pairs(pairs, output, name=name)
     else:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from faceanim_cli.console import ProgressCallback, frame_task, progress_bar
+from faceanim_cli.console import frame_task, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from faceanim_cli.batch.items import BatchItem, ItemReport
+    from faceanim_cli.pictures import Progress as ProgressCallback
 
 
 class BatchProgress:

@@ -6,50 +6,57 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug, Json, Quiet, frame_progress
+from faceanim_cli.commands.completion import weights_names
+from faceanim_cli.commands.help import BASICS
+from faceanim_cli.commands.options import (
+    PRECISIONS,
+    AcceptLicense,
+    Device,
+    Json,
+    Offline,
+    Quiet,
+    choice,
+    confirm_on_terminal,
+    option,
+)
+from faceanim_cli.console import frame_progress
+
+MEASURING = "How it is measured"
 
 
 def benchmark(
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="As animate --weights; several are compared; animation is what ships (default: animation).",
+        option(
+            BASICS,
+            "As animate's; several are compared [animation]\nThe name animation is what ships.",
+            autocompletion=weights_names,
         ),
     ] = None,
     sr: Annotated[
-        bool | None, typer.Option("--sr/--no-sr", help="Only with, or only without super-resolution.")
+        bool | None, option(BASICS, "Only with, only without super-resolution", "--sr/--no-sr")
     ] = None,
     size: Annotated[
-        list[int] | None,
-        typer.Option(min=16, max=4096, help="Sides of the result, pixels (default: the networks' own)."),
+        list[int] | None, option(BASICS, "Sides of the result [the networks' own]", min=16, max=4096)
     ] = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Frames worked on at a time (default: 1 and 8).")
+    batch_size: Annotated[
+        list[int] | None,
+        option(BASICS, "Frames worked on at a time [1 and 8]", "--batch-size", "--batch", min=1),
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="auto, fp32, bf16 or fp16 (default: fp32 and what auto chooses)."),
+        choice(BASICS, "auto, fp32, bf16 or fp16 [fp32 and auto]", PRECISIONS),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    rounds: Annotated[
-        int, typer.Option(min=1, help="How often each case is measured, in turn with the others.")
-    ] = 5,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of a round.")] = 16,
-    seconds: Annotated[
-        float,
-        typer.Option(min=0, help="Length of the clip that is animated from file to file; 0: no such run."),
-    ] = 10.0,
-    against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare with what --json printed earlier.")
-    ] = None,
+    device: Device = "auto",
+    against: Annotated[Path | None, option(BASICS, "Compare with what --json printed earlier")] = None,
+    markdown: Annotated[bool, option(BASICS, "Print tables as Markdown", "--markdown")] = False,
+    rounds: Annotated[int, option(MEASURING, "How often each case is measured, in turn", min=1)] = 5,
+    frames: Annotated[int, option(MEASURING, "Frames of a round", min=1)] = 16,
+    seconds: Annotated[float, option(MEASURING, "Length of a run from file to file; 0: none", min=0)] = 10.0,
     as_json: Json = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")] = False,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Measure how fast this machine animates.
 
@@ -73,7 +80,7 @@ def benchmark(
         precisions=tuple(precision or CaseOptions.precisions),
         sr=CaseOptions.sr if sr is None else (sr,),
         sizes=tuple(size or CaseOptions.sizes),
-        batches=tuple(batch or CaseOptions.batches),
+        batches=tuple(batch_size or CaseOptions.batches),
         device=device,
         rounds=rounds,
         frames=frames,

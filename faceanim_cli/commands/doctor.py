@@ -5,12 +5,15 @@ from dataclasses import asdict
 
 import typer
 
-from faceanim_cli.console import Debug, Json, print_table
+from faceanim_cli.commands.options import Json
+from faceanim_cli.console import print_table
 from faceanim_cli.errors import FaceanimError
 
 
-def doctor(as_json: Json = False, debug: Debug = False) -> None:
-    """Check versions, device, ffmpeg, encoders, cascades and weights, and animate two frames.
+def doctor(as_json: Json = False) -> None:
+    """Check that everything is there and works.
+
+    Versions, device, ffmpeg, encoders, cascades and weights; and two frames are animated.
 
     Exit code 1 if something is broken. What is missing only keeps some options from working.
     """

@@ -1,127 +1,134 @@
 """``faceanim eval``: scores of weights, baselines, or any program's files."""
 
 import json
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug, Json, Quiet, frame_progress
+from faceanim_cli.commands.completion import metrics as metric_names
+from faceanim_cli.commands.completion import weights_names
+from faceanim_cli.commands.help import BASICS, MORE
+from faceanim_cli.commands.options import (
+    AcceptLicense,
+    Device,
+    Json,
+    Offline,
+    Precision,
+    Quiet,
+    choice,
+    confirm_on_terminal,
+    option,
+)
+from faceanim_cli.console import frame_progress
 from faceanim_cli.errors import FaceanimError
 
-
-class ProtocolChoice(str, Enum):
-    """How results are made and compared."""
-
-    reconstruction = "reconstruction"
-    cross = "cross"
-    files = "files"
-
-
-class CropChoice(str, Enum):
-    """How frames are framed."""
-
-    auto = "auto"
-    none = "none"
+WHAT, HOW = "What is scored", "How it is compared"
 
 
 def eval_(
     metrics: Annotated[
         str | None,
-        typer.Option(
+        option(
+            BASICS,
+            "With commas: psnr,ssim,l1 [psnr,ssim]\npsnr, ssim, ms-ssim, l1, lpips, fid, akd, flicker, csim, "
+            "pose, expression. With cross the default is pose,expression.",
             metavar="NAMES",
-            help="psnr, ssim, ms-ssim, l1, lpips, fid, akd, flicker, csim, pose, expression; with commas "
-            "(default: psnr,ssim; with cross: pose,expression).",
+            autocompletion=metric_names,
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="Our layout (manifest.csv), a folder of clips, or of folders of frames (default: examples)."
-        ),
-    ] = None,
-    protocol: Annotated[
-        ProtocolChoice | None,
-        typer.Option(
-            help="reconstruction: each clip from its first frame; cross: photos moved by other people; "
-            "files: --predicted against --truth (default: what the other options ask for).",
+        option(
+            BASICS,
+            "A folder of clips [small examples]\n"
+            "Of `faceanim prepare` (manifest.csv), of clips, or of folders of frames.",
+            metavar="DIR",
         ),
     ] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(help="Weights to score; several are compared (default: shipped).")
+        list[str] | None,
+        option(BASICS, "Weights to score; several are compared [shipped]", autocompletion=weights_names),
     ] = None,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Score beside them: static (the photo), similarity (moved as a whole), truth (perfection)."
-        ),
-    ] = None,
-    predicted: Annotated[
-        Path | None, typer.Option(help="Any program's clips: a folder, or one clip.")
-    ] = None,
-    truth: Annotated[Path | None, typer.Option(help="The true clips of the same names.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Compare every n-th frame; 10 is FSRT's protocol.")] = 1,
-    count_source: Annotated[
-        bool, typer.Option("--count-source", help="Compare the first frame too, though it is the source.")
-    ] = False,
-    size: Annotated[
-        int | None, typer.Option(min=16, max=4096, help="Pixels a side (default: 256; files as they are).")
-    ] = None,
-    crop: Annotated[
-        CropChoice, typer.Option(help="auto: around the face; none: whole frames.")
-    ] = CropChoice.auto,
-    split: Annotated[str, typer.Option(help="Whose clips of the manifest; all for everybody.")] = "val",
-    limit: Annotated[int | None, typer.Option(min=1, help="Score so many clips, or pairs, at most.")] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="CSV with the columns source and driving, for cross.")
-    ] = None,
-    num_pairs: Annotated[int, typer.Option(min=1, help="Pairs to draw where no CSV says.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of pairs and intervals.")] = 0,
-    landmark_model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Finds landmarks for akd, pose and expression: weights of ours, or TorchScript "
-            "(.pt: frames in [0, 1] to (B, 68, 2) in [-1, 1]) (default: shipped weights).",
-        ),
-    ] = None,
-    identity_model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="For csim: TorchScript, (B, 3, 112, 112) in [-1, 1] to embeddings."
+        choice(
+            BASICS,
+            "Score beside them: static, similarity or truth\nstatic is the photo, similarity moves it as a "
+            "whole, truth is perfection.",
+            ("static", "similarity", "truth"),
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Write a report; the same command goes on where it stopped."
+        option(
+            BASICS,
+            "Write a report\nThe same command goes on where it stopped.",
+            "--output",
+            "-o",
+            metavar="DIR",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start the report anew.")] = False,
+    overwrite: Annotated[bool, option(BASICS, "Start the report anew", "--overwrite")] = False,
+    list_metrics: Annotated[
+        bool, option(BASICS, "Say what each metric is, and exit", "--list-metrics")
+    ] = False,
+    predicted: Annotated[Path | None, option(WHAT, "Any program's clips: a folder, or one clip")] = None,
+    truth: Annotated[Path | None, option(WHAT, "The true clips of the same names")] = None,
+    split: Annotated[str, option(WHAT, "Whose clips of the manifest: train, val or all")] = "val",
+    limit: Annotated[int | None, option(WHAT, "Score so many clips, or pairs, at most", min=1)] = None,
+    pairs: Annotated[
+        Path | None,
+        option(WHAT, "For cross: columns source and driving", metavar="CSV"),
+    ] = None,
+    num_pairs: Annotated[int, option(WHAT + MORE, "Pairs to draw where no CSV says", min=1)] = 50,
     grid: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Only draw a figure: photos down, driver frames across (.png, .jpg)."
+        option(WHAT, "Only draw a figure, .png or .jpg\nPhotos down, driver frames across."),
+    ] = None,
+    photo: Annotated[list[Path] | None, option(WHAT, "A photo for --grid [people of the data]")] = None,
+    driver: Annotated[Path | None, option(WHAT, "The driver for --grid [one of the data]")] = None,
+    protocol: Annotated[
+        Literal["reconstruction", "cross", "files"] | None,
+        choice(
+            HOW,
+            "reconstruction, cross or files\n"
+            "reconstruction: each clip from its first frame; cross: photos moved by other people; files: "
+            "--predicted against --truth. Default: what the other options ask for.",
+            ("reconstruction", "cross", "files"),
         ),
     ] = None,
-    photo: Annotated[
-        list[Path] | None, typer.Option(help="A photo for --grid (default: people of the data).")
-    ] = None,
-    driver: Annotated[
-        Path | None, typer.Option(help="The driver for --grid (default: one of the data).")
-    ] = None,
-    list_metrics: Annotated[
-        bool, typer.Option("--list-metrics", help="Say what each metric is, and exit.")
+    every: Annotated[int, option(HOW, "Compare every n-th frame; 10 is FSRT's protocol", min=1)] = 1,
+    count_source: Annotated[
+        bool, option(HOW + MORE, "Compare the first frame too, which is the source", "--count-source")
     ] = False,
+    size: Annotated[
+        int | None, option(HOW, "Pixels a side [256; files as they are]", min=16, max=4096)
+    ] = None,
+    crop: Annotated[
+        Literal["auto", "none"],
+        choice(HOW, "auto: around the face; none: whole frames", ("auto", "none"), metavar="HOW"),
+    ] = "auto",
+    seed: Annotated[int, option(HOW + MORE, "Of pairs and intervals")] = 0,
+    landmark_model: Annotated[
+        str | None,
+        option(
+            HOW + MORE,
+            "For akd, pose, expression [shipped]\nWeights of ours, or TorchScript (.pt: frames in [0, 1] to "
+            "(B, 68, 2) in [-1, 1]).",
+            metavar="FILE",
+        ),
+    ] = None,
+    identity_model: Annotated[
+        Path | None,
+        option(HOW + MORE, "For csim: TorchScript\n(B, 3, 112, 112) in [-1, 1] to embeddings."),
+    ] = None,
     as_json: Json = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     offline: Offline = False,
     accept_license: AcceptLicense = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Score how well weights animate faces.
 
@@ -147,16 +154,12 @@ def eval_(
         return
     by_files = predicted is not None or truth is not None
     by_pairs = pairs is not None
-    guess = (
-        ProtocolChoice.files
-        if by_files
-        else ProtocolChoice.cross
-        if by_pairs
-        else ProtocolChoice.reconstruction
+    guess: Literal["reconstruction", "cross", "files"] = (
+        "files" if by_files else "cross" if by_pairs else "reconstruction"
     )
     options = EvaluationOptions(
         metrics=metrics,
-        protocol=(protocol or guess).value,
+        protocol=protocol or guess,
         data=data,
         split=split,
         weights=tuple(weights or ()),
@@ -168,7 +171,7 @@ def eval_(
         every=every,
         count_source=count_source,
         size=size,
-        crop=crop.value,
+        crop=crop,
         limit=limit,
         seed=seed,
         landmark_model=landmark_model,

@@ -6,41 +6,52 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.commands.options import parse_crop, parse_fps
-from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug, Json, Quiet, frame_progress
+from faceanim_cli.commands.help import BASICS
+from faceanim_cli.commands.options import (
+    AcceptLicense,
+    Device,
+    Json,
+    Offline,
+    Overwrite,
+    Precision,
+    Quiet,
+    Weights,
+    confirm_on_terminal,
+    option,
+)
+from faceanim_cli.commands.results import default_output
+from faceanim_cli.commands.values import parse_crop, parse_fps
+from faceanim_cli.console import frame_progress
 
 
 def motion(
     driver: Annotated[
-        Path, typer.Argument(help="The driving video, or a folder of frames.", show_default=False)
+        Path, typer.Argument(metavar="DRIVER", help="The driving video, or a folder of frames")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="What to write: NAME.motion.", show_default=False)
-    ],
+    output: Annotated[Path | None, option(BASICS, "What to write [DRIVER.motion]", "--output", "-o")] = None,
     driver_crop: Annotated[
-        str | None, typer.Option(help="Where the face is, x,y,w,h in pixels (default: found).")
+        str | None, option(BASICS, "Where the face is, x,y,w,h in pixels [found]", metavar="BOX")
     ] = None,
-    fps: Annotated[str | None, typer.Option(help="Frames per second (default: the driver's).")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="A name, a file or a repository (default: the shipped ones).")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    fps: Annotated[str | None, option(BASICS, "Frames per second [the driver's]", metavar="RATE")] = None,
+    overwrite: Overwrite = False,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
     offline: Offline = False,
     accept_license: AcceptLicense = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
-    """Save the keypoint motion of DRIVER, to be used in its place by `animate` and `batch`.
+    """Save a driver's motion as a small file.
 
-    The file holds no picture. `animate` also knows motions by name: nod, shake, smile-and-blink.
+    `animate` and `batch` take it in the driver's place. It holds keypoints and no picture. `animate` also
+    knows motions by name: nod, shake, smile-and-blink.
     """
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
     from faceanim_cli.animation.job import save_motion  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
+    output = output or default_output(driver, suffix=".motion")
     crop, rate = parse_crop(driver_crop), parse_fps(fps)
     found = resolve_weights(
         weights or "animation",

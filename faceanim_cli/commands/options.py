@@ -1,17 +1,110 @@
-"""Options that several commands share, each declared once."""
+"""Options that several commands share, each declared once, and what declares them."""
 
 import inspect
-import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from fractions import Fraction
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
+from faceanim_cli.commands.completion import devices, weights_names
+from faceanim_cli.commands.help import DEVICE, HELP, MORE, OUTPUT
+from faceanim_cli.commands.values import parse_device
+from faceanim_cli.console import set_debug, set_quiet, set_verbose
+
+if TYPE_CHECKING:
+    from faceanim_cli.weights.resolve import Confirm
+
 Result = TypeVar("Result")
+METAVARS = {Path: "FILE", int: "N", float: "X", str: "NAME"}
+
+
+def option(panel: str, text: str, *names: str, **how: Any) -> Any:
+    """An option in a panel of the help.
+
+    Args:
+        panel: its title.
+        text: a line for ``-h``; the lines that follow are for ``-hh``.
+        names: none for that of the parameter.
+        how: as ``typer.Option``'s.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel, **how)
+
+
+def choice(
+    panel: str,
+    text: str,
+    values: Sequence[str],
+    *names: str,
+    old: Mapping[str, str] | None = None,
+    **how: Any,
+) -> Any:
+    """An option that takes one of a few words. The shell's Tab and errors tell them; ``text`` should, too.
+
+    Args:
+        panel, text, names, how: as ``option``'s.
+        values: the words; capitals are as good.
+        old: spellings of earlier versions that are still taken, and what they mean now.
+    """
+
+    def parse(given: str) -> str:
+        word = (old or {}).get(given.lower(), given.lower())
+        if word not in values:
+            raise typer.BadParameter(f"{given!r} is not one of {', '.join(values)}")
+        return word
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return option(panel, text, *names, parser=parse, autocompletion=complete, **how)
+
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+FASTEST = "auto is the fastest; a half that shows falls back to fp32."
+
+Device = Annotated[
+    str,
+    option(DEVICE, "auto, cpu, cuda, cuda:1 or mps", parser=parse_device, autocompletion=devices),
+]
+Precision = Annotated[str, choice(DEVICE, f"auto, fp32, bf16 or fp16\n{FASTEST}", PRECISIONS)]
+Weights = Annotated[
+    str | None,
+    option(
+        DEVICE,
+        "A listed name, a file, or user/repo [shipped]\n"
+        "`faceanim weights list` lists them; user/repo[@revision] is on the Hub.",
+        autocompletion=weights_names,
+    ),
+]
+Offline = Annotated[bool, option(DEVICE + MORE, "Fetch nothing: use what is on this machine", "--offline")]
+AcceptLicense = Annotated[
+    bool,
+    option(DEVICE + MORE, "Agree to the terms of fetched weights\nThey are told once.", "--accept-license"),
+]
+Overwrite = Annotated[bool, option(OUTPUT, "Replace also what faceanim did not make", "--overwrite")]
+Json = Annotated[bool, option(HELP, "Print JSON on stdout, and nothing else", "--json")]
+Quiet = Annotated[
+    bool, option(HELP, "No progress, no warnings: errors only", "--quiet", "-q", callback=set_quiet)
+]
+Verbose = Annotated[
+    bool, option(HELP, "Tell what is found and chosen", "--verbose", "-v", callback=set_verbose)
+]
+Debug = Annotated[bool, option(HELP, "Show tracebacks and debug messages", "--debug", callback=set_debug)]
+
+
+def confirm_on_terminal() -> "Confirm | None":
+    """Asks a person on the terminal about terms; None where nobody would answer."""
+    if not on_terminal():
+        return None
+    return lambda terms: typer.confirm(f"{terms}\nDo you agree?", err=True)
+
+
+def on_terminal() -> bool:
+    """Whether somebody can be asked; standard streams may be closed, and are None then."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
@@ -47,60 +140,24 @@ def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
         made = {name: kind(**{key: given.pop(key) for key in keys}) for name, (kind, keys) in inside.items()}
         return command(**given, **made)
 
-    del call.__wrapped__  # typer shall see the options, not the dataclass
+    return with_parameters(call, parameters)
+
+
+def with_parameters(
+    call: Callable[..., Result], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., Result]:
+    """``call``, which wraps a command, shown to typer as a function of ``parameters``.
+
+    What stands for an option's value in the help is a short word by its type, unless the option says other.
+    """
+    for parameter in parameters:
+        kind, *about = get_args(parameter.annotation) or (parameter.annotation,)
+        kinds = {kind, *get_args(kind), *(inner for part in get_args(kind) for inner in get_args(part))}
+        words = (word for type_, word in METAVARS.items() if type_ in kinds)
+        for info in about:
+            if isinstance(info, typer.models.OptionInfo) and info.metavar is None and bool not in kinds:
+                info.metavar = None if info.count else next(words, "NAME")
+    call.__dict__.pop("__wrapped__", None)
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return call
-
-
-def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:
-    """``x,y,w,h`` in pixels; None stays None.
-
-    Raises:
-        typer.BadParameter: not four numbers, or w or h not above 0.
-    """
-    if text is None:
-        return None
-    try:
-        x, y, w, h = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not x,y,w,h in pixels, such as 120,80,400,400") from error
-    if not (w > 0 and h > 0):
-        raise typer.BadParameter(f"{text!r}: w and h must be above 0")
-    return x, y, w, h
-
-
-# What people call television's rates, and what they are.
-TELEVISION = {
-    text: Fraction(n * 1000, 1001)
-    for n, texts in {
-        24: ("23.976", "23.98"),
-        30: ("29.97",),
-        48: ("47.952", "47.95"),
-        60: ("59.94",),
-        120: ("119.88",),
-    }.items()
-    for text in texts
-}
-
-
-def parse_fps(text: str | None) -> Fraction | None:
-    """Frames per second: ``25``, ``12.5``, ``30000/1001``; ``29.97`` means 30000/1001. None stays None.
-
-    Raises:
-        typer.BadParameter: no number, or not from 1 to 240.
-    """
-    if text is None:
-        return None
-    if text in TELEVISION:
-        return TELEVISION[text]
-    valid = re.fullmatch(r"\d{1,7}(\.\d{1,6}|/\d{1,7})?", text)
-    fps = Fraction(text) if valid and not re.search(r"/0+$", text) else Fraction(0)
-    if not 1 <= fps <= 240:
-        raise typer.BadParameter(f"{text!r} is no frame rate from 1 to 240, such as 25 or 30000/1001")
-    return fps
-
-
-def parse_audio(text: str) -> Literal["driver", "none"] | Path:
-    """``driver``, ``none``, or a file; one that is called none is ./none."""
-    return "driver" if text == "driver" else "none" if text == "none" else Path(text)

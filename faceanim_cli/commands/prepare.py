@@ -2,97 +2,107 @@
 
 import json
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from faceanim_cli.commands.weights import AcceptLicense, Offline, confirm_on_terminal
-from faceanim_cli.console import Debug, Json, Quiet, item_progress
+from faceanim_cli.commands.help import BASICS
+from faceanim_cli.commands.options import (
+    AcceptLicense,
+    Device,
+    Json,
+    Offline,
+    Quiet,
+    choice,
+    confirm_on_terminal,
+    option,
+)
+from faceanim_cli.console import item_progress
 from faceanim_cli.errors import FaceanimError, UsageError
 
-
-class CropChoice(str, Enum):
-    """How clips are framed."""
-
-    auto = "auto"
-    face = "face"
-    none = "none"
+WHAT, PEOPLE = "What is cut", "People and landmarks"
 
 
 def prepare(
     videos: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Videos, folders of them or of frames, patterns; or first-order-model's train/ and test/.",
-            show_default=False,
+            metavar="VIDEOS",
+            help="Videos, folders of them or of frames, patterns; or first-order-model's train/ and test/",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="DATA", help="The data folder to make, go on with, or add to."
-        ),
+        option(BASICS, "The data folder to make, go on with, or add to", "--output", "-o", metavar="DIR"),
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option(metavar="DATA", help="Only look for trouble in a data folder; exit code 1 if there is."),
+        option(BASICS, "Only look for trouble in a data folder\nExit code 1 if there is.", metavar="DIR"),
     ] = None,
-    size: Annotated[int, typer.Option(help="Shorter side of the clips, pixels.")] = 256,
-    min_size: Annotated[int, typer.Option(help="Drop crops of fewer pixels.")] = 256,
+    jobs: Annotated[
+        int | None, option(BASICS, "Videos at a time [one a core]", "--jobs", "-j", min=1)
+    ] = None,
+    size: Annotated[int, option(WHAT, "Shorter side of the clips, pixels")] = 256,
+    min_size: Annotated[int, option(WHAT, "Drop crops of fewer pixels")] = 256,
     crop: Annotated[
-        CropChoice,
-        typer.Option(
-            help="face: follow the face; none: frames whole; auto: whole if they are crops already."
-        ),
-    ] = CropChoice.auto,
-    scale: Annotated[
-        float, typer.Option(help="Side of the crop in face boxes; 2.2 leaves training room to zoom out.")
-    ] = 1.75,
-    min_frames: Annotated[int, typer.Option(help="Drop clips of fewer frames.")] = 25,
-    max_frames: Annotated[int, typer.Option(help="Cut clips of more frames.")] = 1024,
-    person_from: Annotated[
-        str,
-        typer.Option(
-            metavar="RULE",
-            help="Whose face it is: auto (VoxCeleb's names, else the folder, else the file), folder, file, "
-            "or a regular expression on the path, such as '(p[0-9]+)_'.",
+        Literal["auto", "face", "none"],
+        choice(
+            WHAT,
+            "auto, face or none\nface: follow the face; none: frames whole; auto: whole if they are crops "
+            "already.",
+            ("auto", "face", "none"),
+            metavar="HOW",
         ),
     ] = "auto",
-    landmarks: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of VIDEO.npy, (frames, 68, 2), pixels (default: beside videos, else estimated)."
-        ),
-    ] = None,
-    landmark_model: Annotated[
-        str | None,
-        typer.Option(metavar="WEIGHTS", help="Estimates the landmarks of other videos (default: shipped)."),
-    ] = None,
+    scale: Annotated[
+        float,
+        option(WHAT, "Side of the crop in face boxes\n2.2 leaves training room to zoom out."),
+    ] = 1.75,
+    min_frames: Annotated[int, option(WHAT, "Drop clips of fewer frames")] = 25,
+    max_frames: Annotated[int, option(WHAT, "Cut clips of more frames")] = 1024,
     metadata: Annotated[
         Path | None,
-        typer.Option(help="Cut what this list says: video-preprocessing's vox-metadata.csv."),
+        option(
+            WHAT,
+            "Cut what this list says\nvideo-preprocessing's vox-metadata.csv.",
+            metavar="CSV",
+        ),
     ] = None,
-    val_share: Annotated[float, typer.Option(help="Share of the people who judge, never trained on.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the draw of these people.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Videos at a time (default: one a core).")
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="Of the landmark model: auto, cpu, cuda, cuda:1 or mps.")
+    person_from: Annotated[
+        str,
+        option(
+            PEOPLE,
+            "Whose face: auto, folder, file, or a pattern\n"
+            "auto is VoxCeleb's names, else the folder, else the file. A pattern is a "
+            "regular expression on the path, such as '(p[0-9]+)_'.",
+            metavar="RULE",
+        ),
     ] = "auto",
+    val_share: Annotated[float, option(PEOPLE, "Share of the people kept for validation")] = 0.1,
+    seed: Annotated[int, option(PEOPLE, "Of the draw of these people")] = 0,
+    landmarks: Annotated[
+        Path | None,
+        option(
+            PEOPLE,
+            "A folder of VIDEO.npy [beside the videos]\n"
+            "Each is (frames, 68, 2), pixels. Where there are none they are estimated.",
+            metavar="DIR",
+        ),
+    ] = None,
+    landmark_model: Annotated[str | None, option(PEOPLE, "Weights that estimate landmarks [shipped]")] = None,
+    device: Device = "auto",
     as_json: Json = False,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
-    """Cut videos of people into clips for training, with landmarks, split by person.
+    """Cut videos of people into clips for training.
 
-    The paper's protocol: the face is followed from where it first shows until it strays too far, the smallest
-    square that holds all its boxes is cut out, small ones are dropped. The same command goes on where it
-    stopped. Exit code 1 if a video could not be read; the rest is prepared all the same.
+    With landmarks, split by person. The paper's protocol: the face is followed from where it first shows
+    until it strays too far, the smallest square that holds all its boxes is cut out, small ones are dropped.
+    The same command goes on where it stopped. Exit code 1 if a video could not be read; the rest is prepared
+    all the same.
     """
     from faceanim_cli.data.prepare import PreparationSettings  # noqa: PLC0415 (imports torch)
     from faceanim_cli.data.prepare import prepare as prepare_data  # noqa: PLC0415
@@ -117,7 +127,7 @@ def prepare(
     )
     settings = PreparationSettings(
         size=size,
-        crop=crop.value,
+        crop=crop,
         sequences=SequenceSettings(scale, min_size, min_frames, max_frames),
         person_from=person_from,
         landmarks=landmarks,

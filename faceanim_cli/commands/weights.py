@@ -1,13 +1,15 @@
 """``faceanim weights``: what is in the catalogue and on this machine, and the way there."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from faceanim_cli.console import Debug, Json, Quiet, print_table
+from faceanim_cli.commands.completion import weights_names
+from faceanim_cli.commands.help import BASICS
+from faceanim_cli.commands.options import AcceptLicense, Json, Offline, Quiet, confirm_on_terminal, option
+from faceanim_cli.console import print_table
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.hub import show_progress
 from faceanim_cli.weights.manage import (
@@ -19,7 +21,7 @@ from faceanim_cli.weights.manage import (
     remove_weights,
     verify_weights,
 )
-from faceanim_cli.weights.resolve import Confirm, resolve_weights
+from faceanim_cli.weights.resolve import resolve_weights
 
 weights = typer.Typer(no_args_is_help=True)
 
@@ -27,21 +29,10 @@ Spec = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A name of the list, or user/repo[@revision][:file] on the Hub.",
-        show_default=False,
+        autocompletion=weights_names,
+        help="A name of the list, or user/repo[@revision][:file] on the Hub",
     ),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine.")]
-AcceptLicense = Annotated[
-    bool, typer.Option("--accept-license", help="Agree to the terms of weights that are fetched (told once).")
-]
-
-
-def confirm_on_terminal() -> Confirm | None:
-    """Asks a person on the terminal about terms; None where nobody would answer."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    return lambda terms: typer.confirm(f"{terms}\nDo you agree?", err=True)
 
 
 @weights.callback()
@@ -53,8 +44,8 @@ def about() -> None:
 
 
 @weights.command("list")
-def list_(as_json: Json = False, debug: Debug = False) -> None:
-    """What --weights takes by name, and what is on this machine."""
+def list_(as_json: Json = False) -> None:
+    """What --weights takes by name, and which are here."""
     found = list_weights()
     if as_json:
         typer.echo(json.dumps([item.as_json() for item in found], indent=2))
@@ -79,7 +70,6 @@ def pull(
     accept_license: AcceptLicense = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Fetch weights, check them, and print where they lie."""
     show_progress(not quiet)
@@ -93,12 +83,15 @@ def pull(
 def info(
     name_or_file: Annotated[
         str,
-        typer.Argument(help="A name of the list, a file, or a repository in the cache.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=weights_names,
+            help="A name of the list, a file, or a repository in the cache",
+        ),
     ],
     as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
-    """What weights are: networks, parameters, licence, source."""
+    """What weights are: networks, licence, source."""
     known = describe_weights(name_or_file)
     if as_json:
         typer.echo(json.dumps(known.as_json(), indent=2, default=str))
@@ -107,8 +100,11 @@ def info(
 
 
 @weights.command()
-def verify(as_json: Json = False, debug: Debug = False) -> None:
-    """Hash all weights on this machine anew; exit code 4 if one is not what it was."""
+def verify(as_json: Json = False) -> None:
+    """Hash all weights on this machine anew.
+
+    Exit code 4 if one is not what it was.
+    """
     verdicts = list(verify_weights())
     if as_json:
         values = [
@@ -124,26 +120,29 @@ def verify(as_json: Json = False, debug: Debug = False) -> None:
 
 
 @weights.command()
-def path(name: Spec, as_json: Json = False, debug: Debug = False) -> None:
-    """Print where weights lie; exit code 4 if they are not on this machine. Fetches nothing."""
+def path(name: Spec, as_json: Json = False) -> None:
+    """Print where weights lie. Fetches nothing.
+
+    Exit code 4 if they are not on this machine.
+    """
     _print_place(name, find_local(name), as_json)
 
 
 @weights.command()
-def remove(name: Spec, debug: Debug = False) -> None:
+def remove(name: Spec) -> None:
     """Delete fetched weights from this machine."""
     typer.echo(f"{name}: removed, {_size(remove_weights(name))}", err=True)
 
 
 @weights.command()
 def add(
-    file: Annotated[
-        Path, typer.Argument(help="A file of the catalogue, fetched by hand.", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of the catalogue, fetched by hand")],
     as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
-    """Take in weights that you downloaded yourself; what they are is told by their SHA-256."""
+    """Take in weights that you downloaded yourself.
+
+    What they are is told by their SHA-256.
+    """
     entry, target = add_weights(file)
     if entry.terms is not None:
         typer.echo(f"{entry.name}: {entry.terms}", err=True)
@@ -152,18 +151,17 @@ def add(
 
 @weights.command()
 def push(
-    file: Annotated[Path, typer.Argument(help="Weights that you trained.", show_default=False)],
-    repo: Annotated[str, typer.Argument(metavar="USER/REPO", help="Where on the Hub.", show_default=False)],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights that you trained")],
+    repo: Annotated[str, typer.Argument(metavar="USER/REPO", help="Where on the Hub")],
+    private: Annotated[bool, option(BASICS, "Make a new repository private", "--private")] = False,
     license_: Annotated[
-        str | None, typer.Option("--license", help="Such as cc-by-nc-4.0 [default: what the file says].")
+        str | None, option(BASICS, "Such as cc-by-nc-4.0 [what the file says]", "--license")
     ] = None,
-    message: Annotated[str | None, typer.Option(help="The commit's title.")] = None,
+    message: Annotated[str | None, option(BASICS, "The commit's title", metavar="TEXT")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
-    """Share weights on the Hub with a card, so that others can use them by name."""
+    """Share weights on the Hub with a card."""
     from faceanim_cli.weights.push import push_weights  # noqa: PLC0415 (imports torch)
 
     show_progress(not quiet)

@@ -187,9 +187,9 @@ def test_a_fault_of_ours_is_one_line_unless_debugging(
     ("arguments", "told"),
     [
         (["animate", "--levitate"], "No such option: --levitate"),
-        (["animate"], "Missing argument 'photo' (see faceanim animate -h)"),
+        (["animate"], "Missing argument 'PHOTO' (see faceanim animate -h)"),
         (["animat"], "No such command 'animat'"),
-        (["train", "--data", "d", "--optimizer", "guess"], "'guess' is not one of 'adam', 'swats'"),
+        (["train", "--data", "d", "--optimizer", "guess"], "'guess' is not one of adam, swats"),
         (["weights", "info"], "(see faceanim weights info -h)"),
     ],
 )

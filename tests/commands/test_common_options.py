@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 import typer
 
 from faceanim_cli.app import app
+from faceanim_cli.commands.results import default_output
 from faceanim_cli.media import write_photo
 
 Run = Callable[..., tuple[int, str, str]]
@@ -44,13 +47,12 @@ def tiny(rigid_weights_file: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
-def test_every_command_has_the_common_options(
-    faceanim: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_every_command_has_the_common_options(faceanim: Run, command: tuple[str, ...]) -> None:
     code, out, _ = faceanim(*command, "--help")
     assert code == 0
-    assert {"--config", "--verbose", "-v", "--debug"} <= set(out.replace("│", " ").split())
+    assert {"--config", "--quiet", "-q", "--verbose", "-v", "--debug", "--help", "-h"} <= set(
+        out.replace(",", " ").split()
+    )
 
 
 @pytest.mark.usefixtures("pair")
@@ -69,6 +71,55 @@ def test_animate_gives_json(faceanim: Run, tiny: tuple[str, ...]) -> None:
     assert 0 < found["seconds"] < 60
     code, out, err = faceanim("animate", "none.png", "x.mp4", "-o", "o.mp4", "--json", *tiny)
     assert (code, out, len(err.splitlines())) == (5, "", 1)
+
+
+@pytest.mark.usefixtures("pair")
+def test_threads_are_as_many_as_allowed(faceanim: Run, tiny: tuple[str, ...]) -> None:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        assert faceanim("animate", "a.png", "x.mp4", "-o", "o.mp4", "--threads", 3, *tiny)[0] == 0
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (3, 3)
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+@pytest.mark.usefixtures("pair")
+def test_without_a_name_the_result_is_called_after_photo_and_driver(
+    faceanim: Run, tiny: tuple[str, ...]
+) -> None:
+    assert faceanim("animate", "a.png", "x.mp4", *tiny)[:2] == (0, "a-x.mp4\n")
+    assert faceanim("motion", "x.mp4", *tiny[:2])[:2] == (0, "x.motion\n")
+    assert {"a-x.mp4", "x.motion"} <= {path.name for path in Path().iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name"),
+    [
+        (("photos/a.b.jpg", "/x/d.mp4"), "a.b-d.mp4"),
+        (("a.jpg", "nod"), "a-nod.mp4"),
+        (("a.jpg", "frames/"), "a-frames.mp4"),
+        (("漢" * 80 + ".jpg", "d.mp4"), "漢" * 78 + ".mp4"),  # three bytes each, of 236
+    ],
+)
+def test_names_of_results(inputs: tuple[str, ...], name: str) -> None:
+    assert default_output(*map(Path, inputs), suffix=".mp4") == Path(name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (("train", "--data", "d", "--batch", "0"), "--batch-size"),
+        (("benchmark", "--batch", "0"), "--batch-size"),
+        (("train", "--data", "d", "--out", "x", "--precision", "64"), "not one of fp32, bf16, fp16"),
+        (("train", "--data", "none", "--precision", "16", "--out", "x"), "none"),  # goes on to the data
+    ],
+)
+def test_older_spellings_are_still_taken(faceanim: Run, old: tuple[str, ...], new: str) -> None:
+    code, _, err = faceanim(*old)
+    assert code in (2, 5)
+    assert new in err
+    assert "No such option" not in err
 
 
 @pytest.mark.usefixtures("pair")
@@ -93,8 +144,8 @@ def _levels() -> Iterator[None]:
     from faceanim_cli import console
 
     yield
-    console._Reporting.verbose = console._Reporting.debug = False
-    console._set_levels()
+    console.set_verbose(False)
+    console.set_debug(False)
 
 
 @pytest.mark.usefixtures("pair", "_levels")

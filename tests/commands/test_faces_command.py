@@ -27,7 +27,7 @@ def pair(tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_boxes_and_crops_are_listed_and_a_preview_is_drawn(faceanim: Run, pair: Path) -> None:
-    code, out, err = faceanim("faces", pair)
+    code, out, err = faceanim("faces", pair, "--preview")
     assert (code, err) == (0, "")
     head, first, second, preview = out.splitlines()
     assert head.split() == ["face", "box", "x,y,w,h", "crop", "x,y,w,h"]
@@ -60,8 +60,8 @@ def test_json_has_the_same(faceanim: Run, pair: Path) -> None:
     assert Path("numbers.png").exists()
 
 
-def test_no_preview_writes_nothing(faceanim: Run, pair: Path) -> None:
-    code, out, _ = faceanim("faces", pair, "--no-preview")
+def test_no_picture_is_written_unless_asked_for(faceanim: Run, pair: Path) -> None:
+    code, out, _ = faceanim("faces", pair)
     assert code == 0
     assert len(out.splitlines()) == 3
     assert not list(Path().iterdir())
@@ -85,7 +85,7 @@ def test_faults_have_their_codes(faceanim: Run, pair: Path, tmp_path: Path) -> N
 def test_the_crop_of_the_list_is_what_animate_takes(
     faceanim: Run, pair: Path, make_driver: Callable[..., Path], rigid_weights_file: Path
 ) -> None:
-    listed = json.loads(faceanim("faces", pair, "--json", "--no-preview")[1])["faces"]
+    listed = json.loads(faceanim("faces", pair, "--json")[1])["faces"]
     common = ("animate", pair, make_driver(frames=2), "--weights", rigid_weights_file, "--no-sr")
     assert faceanim(*common, "-o", "n.mp4", "--face", 2, "--show-crop", "number.png")[0] == 0
     crop = crop_image(read_photo(pair), Box(*listed[1]["crop"]), 64)

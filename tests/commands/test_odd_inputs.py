@@ -304,7 +304,7 @@ def test_a_driver_that_breaks_off_is_used_as_far_as_it_goes(
     truncated(eighths)(files.driver)
     monkeypatch.setattr(AnimationOptions, "animator", lambda _: animator)
     before = listing()
-    code, out, err = faceanim("animate", "-q", files.photo, files.driver, "-o", "out")
+    code, out, err = faceanim("animate", files.photo, files.driver, "-o", "out")
     assert code in {1: (5,), 7: (0,)}.get(eighths, (0, 5))
     if code:
         assert (out, listing(), err.count("\n")) == ("", before, 1)
@@ -320,7 +320,7 @@ def test_a_photo_is_upright_however_it_lies(orientation: int, faceanim: Run, fil
     """By all eight EXIF orientations: the face is found at one place."""
     face = np.ascontiguousarray(files.face[:150])
     save_photo(files.photo, face, orientation=orientation)
-    code, out, _ = faceanim("faces", files.photo, "--json", "--no-preview")
+    code, out, _ = faceanim("faces", files.photo, "--json")
     report = json.loads(out)
     assert (code, report["width"], report["height"]) == (0, 160, 150)
     x, y, w, h = report["faces"][0]["box"]

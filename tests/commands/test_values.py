@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from faceanim_cli.commands.options import parse_audio, parse_fps
+from faceanim_cli.commands.values import parse_audio, parse_fps
 
 
 @pytest.mark.parametrize(

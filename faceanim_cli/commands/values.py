@@ -1,0 +1,72 @@
+"""Values of options, as people type them."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+
+def parse_device(text: str) -> str:
+    """``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:1``; whether it is on this machine is seen later.
+
+    Raises:
+        typer.BadParameter: something else.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", text.lower()):
+        raise typer.BadParameter(f"{text!r} is not one of auto, cpu, cuda, cuda:1, mps")
+    return text.lower()
+
+
+def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:
+    """``x,y,w,h`` in pixels; None stays None.
+
+    Raises:
+        typer.BadParameter: not four numbers, or w or h not above 0.
+    """
+    if text is None:
+        return None
+    try:
+        x, y, w, h = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not x,y,w,h in pixels, such as 120,80,400,400") from error
+    if not (w > 0 and h > 0):
+        raise typer.BadParameter(f"{text!r}: w and h must be above 0")
+    return x, y, w, h
+
+
+# What people call television's rates, and what they are.
+TELEVISION = {
+    text: Fraction(n * 1000, 1001)
+    for n, texts in {
+        24: ("23.976", "23.98"),
+        30: ("29.97",),
+        48: ("47.952", "47.95"),
+        60: ("59.94",),
+        120: ("119.88",),
+    }.items()
+    for text in texts
+}
+
+
+def parse_fps(text: str | None) -> Fraction | None:
+    """Frames per second: ``25``, ``12.5``, ``30000/1001``; ``29.97`` means 30000/1001. None stays None.
+
+    Raises:
+        typer.BadParameter: no number, or not from 1 to 240.
+    """
+    if text is None:
+        return None
+    if text in TELEVISION:
+        return TELEVISION[text]
+    valid = re.fullmatch(r"\d{1,7}(\.\d{1,6}|/\d{1,7})?", text)
+    fps = Fraction(text) if valid and not re.search(r"/0+$", text) else Fraction(0)
+    if not 1 <= fps <= 240:
+        raise typer.BadParameter(f"{text!r} is no frame rate from 1 to 240, such as 25 or 30000/1001")
+    return fps
+
+
+def parse_audio(text: str) -> Literal["driver", "none"] | Path:
+    """``driver``, ``none``, or a file; one that is called none is ./none."""
+    return "driver" if text == "driver" else "none" if text == "none" else Path(text)
