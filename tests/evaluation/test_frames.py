@@ -55,7 +55,9 @@ def test_the_face_is_framed_and_landmarks_follow(
 ) -> None:
     marked = astronaut.copy()
     marked[100:104, 214:218] = (0, 255, 0)
-    np.save(tmp_path / "points.npy", np.full((1, 68, 2), (215.5, 101.5)))
+    points = np.full((1, 68, 2), (215.5, 101.5))
+    points[0, 1:] += np.random.default_rng(0).uniform(-40, 40, (67, 2))  # all in one place are no face
+    np.save(tmp_path / "points.npy", points)
     framed = FramedClip(clip(frame_folder("c", marked[None]), tmp_path / "points.npy"), 128)
     (got,) = framed.frames()
     assert framed.box is not None
