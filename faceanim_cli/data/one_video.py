@@ -25,7 +25,7 @@ from faceanim_cli.faces.framing import Box, crop_image
 from faceanim_cli.faces.tracking import Detector, FaceTrack, track_face
 from faceanim_cli.files import file_sha256
 from faceanim_cli.media import FrameSource, VideoReader, VideoWriter
-from faceanim_cli.media.video_reader import sample_step
+from faceanim_cli.media.frame_source import sample_step
 from faceanim_cli.pictures import Image, Landmarks, Points
 
 CLIP_CRF = 15  # above the writer's default: training should see what x264 thinks unimportant at 18

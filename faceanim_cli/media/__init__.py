@@ -1,8 +1,8 @@
 """Photos and videos in and out, streamed through ffmpeg."""
 
 from faceanim_cli.media.atomic_file import remove_leftovers, whole_file
-from faceanim_cli.media.frame_folder import FrameFolder
-from faceanim_cli.media.frame_source import FrameSource, open_video
+from faceanim_cli.media.frame_folder import FrameFolder, open_video
+from faceanim_cli.media.frame_source import FrameSource
 from faceanim_cli.media.frame_writer import FrameWriter
 from faceanim_cli.media.output_checks import check_not_input, check_writable
 from faceanim_cli.media.output_formats import Encoding, check_output, open_output, playable_rate

@@ -4,6 +4,8 @@ import contextlib
 import re
 import shutil
 import subprocess
+import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -13,6 +15,19 @@ import imageio_ffmpeg
 from faceanim_cli.errors import UsageError
 
 TIMEOUT_S = 120.0  # for the short calls; a file that keeps a header parser busy this long is hostile
+MAX_PIXELS = 8192 * 8192  # of a video's frame: 200 MB of RGB
+
+# Demuxers that may open a file from outside: of containers and plain streams. Playlists and scripts (hls,
+# dash, concat, imf, sdp), picture patterns (image2) and the player of text files (tty) are not among them:
+# they make ffmpeg read other files.
+DEMUXERS = (
+    "3gp,aac,ac3,aiff,amr,ape,apng,asf,asf_o,au,av1,avi,caf,cavsvideo,dirac,dnxhd,dts,dtshd,dv,eac3,flac,flv,"
+    "gif,gxf,h261,h263,h264,hevc,ivf,live_flv,loas,m4a,m4v,matroska,mjpeg,mlp,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,"
+    "mpegvideo,mxf,nsv,nut,obu,ogg,oma,rm,tak,truehd,tta,ty,vc1,voc,vvc,w64,wav,webm,webp_anim,wtv,wv,xwma,"
+    "yuv4mpegpipe"
+)
+_KEPT_LINES = 400  # of stderr, at each end
+_LONGEST_LINE = 2000  # bytes
 _PREFIX = re.compile(r"^(\[[^\]]*@ 0x[0-9a-f]+\] )+")  # "[in#0 @ 0x55a9af072180] "
 _NOISE = re.compile(r"^(frame=|size=|\s|Conversion failed!|Error opening (input|output) files?\b)")
 
@@ -41,8 +56,39 @@ def file_url(path: Path) -> str:
 
 
 def input_arguments(path: Path) -> list[str]:
-    """Options that open ``path``. A playlist in disguise must not make ffmpeg fetch addresses."""
-    return ["-protocol_whitelist", "file", "-i", file_url(path)]
+    """Options that open ``path``: nothing but this file is read, and no larger frame is decoded."""
+    return [
+        *("-protocol_whitelist", "file"),
+        *("-format_whitelist", DEMUXERS),
+        *("-max_pixels", str(MAX_PIXELS)),
+        *("-i", file_url(path)),
+    ]
+
+
+class Stderr:
+    """What a running ffmpeg complains of: read to its end in a thread, so that the pipe never fills up.
+
+    Only the beginning and the end are kept: a damaged or hostile file can cause gigabytes.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Take over the stderr of a process that was started with ``stderr=subprocess.PIPE``."""
+        assert process.stderr is not None
+        self._pipe, process.stderr = process.stderr, None
+        self._first: list[bytes] = []
+        self._last: deque[bytes] = deque(maxlen=_KEPT_LINES)
+        self._thread = threading.Thread(target=self._drain, name="ffmpeg-stderr", daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """All that was kept; waits until ffmpeg has closed its side."""
+        self._thread.join()
+        return b"".join([*self._first, *self._last]).decode(errors="replace")
+
+    def _drain(self) -> None:
+        with self._pipe:
+            while line := self._pipe.readline(_LONGEST_LINE):
+                (self._first if len(self._first) < _KEPT_LINES else self._last).append(line)
 
 
 def spawn(
@@ -80,14 +126,15 @@ def run(arguments: Sequence[str], timeout_s: float | None = TIMEOUT_S) -> tuple[
         Exit code, stdout, stderr. Past ``timeout_s`` seconds ffmpeg is killed and the code is negative.
     """
     process = spawn(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stderr = Stderr(process)
     try:
-        out, err = process.communicate(timeout=timeout_s)
+        out, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
-        out, err = process.communicate()
+        out, _ = process.communicate()
     finally:
         stop(process)  # Ctrl-C during communicate
-    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+    return process.returncode, out.decode(errors="replace"), stderr.text()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

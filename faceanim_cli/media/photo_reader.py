@@ -12,10 +12,13 @@ from PIL import ExifTags, ImageCms, UnidentifiedImageError
 from PIL import Image as PillowImage
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.signatures import is_heic, is_video, read_head
+from faceanim_cli.media.signatures import PHOTO, RAW, VIDEO, is_heic, kind_of, read_head
 from faceanim_cli.pictures import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode
+
+# Opened by name: among Pillow's others is PostScript, which starts Ghostscript whatever the file's suffix.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "TGA")
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH, PNG_COLOUR_TYPE = 24, 25  # offsets of the two bytes in the IHDR chunk
@@ -41,17 +44,22 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
     """
     path = Path(path)
     head = read_head(path, "photo")
-    if is_video(head):
+    kind = kind_of(head)
+    if kind == VIDEO:
         raise UnreadableInputError(
             f"cannot read the photo {path}: it is a video; are photo and driving video swapped?"
         )
+    if kind.startswith(RAW):
+        raise UnreadableInputError(f"cannot read the photo {path}: it is {kind}; export it as JPEG")
+    if kind not in ("", PHOTO):
+        raise UnreadableInputError(f"cannot read the photo {path}: it is {kind}; give a JPEG or a PNG")
     if is_heic(head):
         raise UnreadableInputError(f"cannot read the photo {path}: HEIC is not supported; save it as JPEG")
     try:
         # The size is ours to judge, a few lines below; Pillow's warning would only clutter stderr.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path) as image:
+            with PillowImage.open(path, formats=_formats()) as image:
                 _check_size(path, *image.size)
                 image.load()
                 return _upright(_to_rgb(image, path, head), _orientation(image))
@@ -70,6 +78,11 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
         raise UnreadableInputError(
             f"cannot read the photo {path}: it is damaged ({reason}); copy or download it again"
         ) from error
+
+
+def _formats() -> list[str]:
+    PillowImage.init()
+    return [name for name in FORMATS if name in PillowImage.OPEN]  # AVIF: since 11.3
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -1,10 +1,64 @@
 """What an input file is, told by its first bytes before a decoder sees it."""
 
+import os
+import re
+import struct
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
 
-HEAD_BYTES = 32  # enough for every signature below and for a PNG's bit depth
+HEAD_BYTES = 1024  # enough for every signature below, for a PNG's bit depth and for a page's first tag
+
+PHOTO = "a photo"
+VIDEO = "a video"
+PLAYLIST = "a playlist, which names other files"
+TEXT = "a text"
+RAW = "a camera's RAW file"  # how each name below begins
+
+# Where, which bytes, what it is; in this order.
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", PHOTO),
+    (0, b"\xff\xd8\xff", PHOTO),
+    (0, b"GIF8", PHOTO),
+    (0, b"BM", PHOTO),
+    (0, b"8BPS", PHOTO),
+    (0, b"\0\0\0\x0cjP  ", PHOTO),
+    (0, b"\xff\x0a", "a JPEG XL photo"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL photo"),
+    (8, b"WEBP", PHOTO),
+    (8, b"CR\x02", f"{RAW} (Canon CR2)"),
+    (4, b"ftypcrx ", f"{RAW} (Canon CR3)"),
+    (6, b"HEAPCCDR", f"{RAW} (Canon CRW)"),
+    (0, b"IIRO", f"{RAW} (Olympus ORF)"),
+    (0, b"IIRS", f"{RAW} (Olympus ORF)"),
+    (0, b"MMOR", f"{RAW} (Olympus ORF)"),
+    (0, b"IIU\0", f"{RAW} (Panasonic RW2)"),
+    (0, b"FUJIFILMCCD-RAW", f"{RAW} (Fujifilm RAF)"),
+    (0, b"FOVb", f"{RAW} (Sigma X3F)"),
+    (0, b"\0MRM", f"{RAW} (Minolta MRW)"),
+    (0, b"II*\0", PHOTO),
+    (0, b"MM\0*", PHOTO),
+    (0, b"%!", "a PostScript document"),
+    (0, b"\xc5\xd0\xd3\xc6", "a PostScript document"),
+    (0, b"%PDF-", "a PDF document"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"#EXTM3U", PLAYLIST),
+    (0, b"ffconcat version", PLAYLIST),
+    (0, b"[playlist]", PLAYLIST),
+    (4, b"moov", VIDEO),  # QuickTime from before ftyp
+    (4, b"mdat", VIDEO),
+    (4, b"wide", VIDEO),
+    (0, b"\x1aE\xdf\xa3", VIDEO),
+    (0, b"FLV\x01", VIDEO),
+    (0, b"OggS", VIDEO),
+    (0, b"\0\0\x01\xba", VIDEO),
+    (0, b"\0\0\x01\xb3", VIDEO),
+    (8, b"AVI ", VIDEO),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", VIDEO),  # Windows Media
+)
+_PAGES = ((b"<mpd", PLAYLIST), (b"<smil", PLAYLIST), (b"<asx", PLAYLIST), (b"<svg", "an SVG drawing"))
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: "C:/" is a drive
 
 
 def read_head(path: Path, what: str) -> bytes:
@@ -18,39 +72,67 @@ def read_head(path: Path, what: str) -> bytes:
         Up to ``HEAD_BYTES`` bytes, at least one.
 
     Raises:
-        UnreadableInputError: missing, a folder, a device or pipe, empty, or not ours to read.
+        UnreadableInputError: missing, an address, standard input, a folder, a device or pipe, empty, or not
+            ours to read.
     """
-    if path.is_dir():
-        raise UnreadableInputError(f"cannot read the {what} {path}: it is a folder; name a file in it")
-    if not path.exists():
-        raise UnreadableInputError(f"cannot read the {what} {path}: there is no such file; check the path")
-    if not path.is_file():  # a pipe can be read only once, and we read headers first
-        raise UnreadableInputError(
-            f"cannot read the {what} {path}: it is a pipe or a device; save it to a file first"
-        )
+    address = _ADDRESS.match(path.as_posix())
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        if path.is_dir():
+            reason = "it is a folder; name a file in it"
+        elif path.is_file():
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+            if head:
+                return head
+            reason = "it is empty; copy or download it again"
+        elif path.exists():  # a pipe can be read only once, and we read headers first
+            reason = "it is a pipe or a device; save it to a file first"
+        elif os.fspath(path) == "-":
+            reason = "standard input is not read; save it to a file and name that"
+        elif address:  # which pathlib has left with one slash
+            rest = path.as_posix()[address.end() :]
+            raise UnreadableInputError(
+                f"cannot read the {what} {address[1]}://{rest}: it is an address on the net; download it "
+                "first and name the file"
+            )
+        else:
+            reason = "there is no such file; check the path"
     except OSError as error:
-        raise UnreadableInputError(
-            f"cannot read the {what} {path}: {error.strerror}; check the permissions"
-        ) from error
-    if not head:
-        raise UnreadableInputError(f"cannot read the {what} {path}: it is empty; copy or download it again")
-    return head
+        reason = f"{error.strerror}; check the path and its permissions"
+    raise UnreadableInputError(f"cannot read the {what} {path}: {reason}")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def kind_of(head: bytes) -> str:
+    """What the first bytes say that a file is, as the end of "it is ..."; empty if they say nothing."""
+    if head[4:8] == b"ftyp" and not head.startswith(b"crx ", 8):
+        return PHOTO if is_heic(head) or head[8:12] in (b"avif", b"avis") else VIDEO
+    for offset, signature, kind in _SIGNATURES:
+        if head.startswith(signature, offset):
+            return kind
+    return _kind_of_text(head)
 
 
 def is_heic(head: bytes) -> bool:
-    """Whether the file is an iPhone's HEIC/HEIF photo, which Pillow does not decode."""
-    return head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+    """Whether the file is an iPhone's HEIC/HEIF photo."""
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS:
+        return False
+    length = struct.unpack(">I", head[:4])[0]
+    return b"avif" not in head[16:length]  # mif1 is the brand of any HEIF file, and AVIF is one
 
 
-def is_video(head: bytes) -> bool:
-    """Whether the first bytes are those of a video: MP4/MOV, Matroska/WebM, AVI, FLV, MPEG, Ogg."""
-    if head[4:8] == b"ftyp":
-        return head[8:12] not in (b"avif", b"avis") and not is_heic(head)
-    return (
-        head[4:8] in (b"moov", b"mdat", b"wide")  # QuickTime from before ftyp
-        or head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"))
-        or (head.startswith(b"RIFF") and head[8:12] == b"AVI ")
-    )
+def _kind_of_text(head: bytes) -> str:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<"):
+        return next((kind for tag, kind in _PAGES if tag in text), "a web page or XML")
+    if text.startswith((b"#extm3u", b"ffconcat version", b"[playlist]", b"[reference]")):
+        return PLAYLIST
+    printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+    return TEXT if printable and head.isascii() else ""

@@ -27,7 +27,7 @@ def add_sound(
     container: list[str],
     start: float = 0.0,
 ) -> str | None:
-    """Write ``output``: the picture of ``video``, copied, and the first sound track of ``source``.
+    """Write ``output``: the picture of ``video``, copied, and the sound track ``audio`` of ``source``.
 
     The track is copied where the container's players understand it and re-encoded (to AAC, in WebM to
     Opus) where not, where its packets are too long to cut, or where copying fails.
@@ -59,7 +59,7 @@ def add_sound(
                 *("-t", f"{float(_length(frame, frame_count, longest)):.6f}"),
                 *input_arguments(source),
                 *("-map", "0:v:0"),
-                *("-map", "1:a:0"),
+                *("-map", f"1:{audio.index}"),
                 *("-c:v", "copy"),
                 *("-c:a", *codec),
                 *("-map_metadata", "-1"),  # the driver's title and place are not ours to pass on

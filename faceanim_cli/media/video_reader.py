@@ -1,90 +1,88 @@
 """Driving videos as streams of frames: any container, any rotation, a constant rate, constant memory."""
 
-import contextlib
 import io
 import logging
 import os
 import subprocess
-import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.ffmpeg import input_arguments, last_words, spawn, stop
+from faceanim_cli.media.ffmpeg import Stderr, input_arguments, last_words, spawn, stop
+from faceanim_cli.media.frame_source import Crop, FrameSource, beyond_the_end, excerpt, fitted
 from faceanim_cli.media.probe import probe
-from faceanim_cli.media.signatures import read_head
+from faceanim_cli.media.video_filters import (
+    SCALE_FLAGS,
+    colour_filters,
+    crop_filters,
+    rate_filters,
+    turn_filters,
+    unturned,
+)
 from faceanim_cli.pictures import Image
 
 logger = logging.getLogger(__name__)
 
-# Without these swscale drops chroma precision for speed; flat colours would come back 2 or 3 levels off.
-SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+# Containers with an index, which can be entered at any frame; others are decoded from the beginning.
+SEEKABLE = ("mov", "matroska")
+SEEK_MARGIN = 2  # seconds decoded before an excerpt, to know which frame is held at its beginning
 
 
-class VideoReader:
+class VideoReader(FrameSource):
     """Frames of a video file, decoded by ffmpeg while they are asked for.
 
     Every iteration starts an ffmpeg of its own, so a reader can be run through several times, also at once.
-    Variable frame rates become constant: frames are repeated or dropped, so that frame ``n`` is what is seen
-    at ``n / fps`` seconds and sound stays in step. If the picture starts later than the sound, the first
-    frame is held. Anamorphic pixels are made square.
-
-    Attributes:
-        path: the file.
-        width, height: pixels, upright (after the rotation that phones record).
-        fps: exact, 30000/1001 for "29.97"; another one than the file's if that was asked for.
-        duration: seconds, of the longest stream; None if the file does not tell (raw streams, some GIFs).
-        frame_count_estimate: ``duration * fps``; None if the duration is unknown. Sound that is longer than
-            the picture makes it too large.
-        has_audio: whether there is a sound track.
+    The default track is shown, of several pictures the largest. Variable frame rates become constant: frames
+    are repeated or dropped, so that frame ``n`` is what is seen at ``n / fps`` seconds and sound stays in
+    step. If the picture starts later than the sound, the first frame is held. Anamorphic pixels are made
+    square, interlaced frames are deinterlaced, HDR is tone-mapped to what SDR displays show.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fps: Fraction | None = None,
+        *,
+        start: float = 0.0,
+        duration: float | None = None,
+        turn: int = 0,
+    ) -> None:
         """Read the header and one frame.
 
         Args:
             path: the file.
             fps: the rate to resample to, by repeating or dropping frames; None is the file's own.
+            start, duration, turn: as of ``open_video``.
 
         Raises:
             UnreadableInputError: missing, empty, a folder, a photo, sound only, no video, frames too large.
-            UsageError: no ffmpeg.
+            UsageError: no ffmpeg, or ``start`` lies beyond the end.
         """
         self.path = Path(path)
-        read_head(self.path, "video")
         self._probe = probe(self.path)
-        video = self._probe.video
-        if self._probe.container.endswith("_pipe") or self._probe.container == "image2":
-            raise UnreadableInputError(
-                f"cannot read the video {path}: it is a photo; are photo and driving video swapped?"
-            )
-        if self._probe.container == "tty":  # ffmpeg would play the letters of a text file
-            raise UnreadableInputError(f"cannot read the video {path}: it is a text; name a video")
-        if video is None:
+        if self._probe.video is None:
             raise UnreadableInputError(
                 f"cannot read the video {path}: {self._probe.complaint}; name another or convert it to MP4"
             )
-        self.width, self.height, self.fps = video.width, video.height, fps or video.fps
-        self.duration = self._probe.duration
+        self._video = self._probe.video
+        self._turn = turn
+        self._upright = (self._video.width, self._video.height)
+        self.width, self.height = self._upright if turn % 2 == 0 else self._upright[::-1]
+        self.pixel_aspect = self._video.pixel_aspect
+        self.fps = fps or self._video.fps
+        self._first, self._limit = excerpt(self.fps, start, duration)
+        self.start, self.duration = start, self._probe.duration
+        if self.duration is not None:
+            if start and self._first >= self.duration * self.fps:
+                raise beyond_the_end(self.path, start, self.duration)
+            rest = self.duration - start
+            self.duration = rest if self._limit is None else min(rest, float(self._limit / self.fps))
         self.has_audio = self._probe.audio is not None
         self._running: set[subprocess.Popen[bytes]] = set()
-
-    @property
-    def frame_count_estimate(self) -> int | None:
-        """Frames to expect, at least 1; None if unknown."""
-        return None if self.duration is None else max(1, round(self.duration * self.fps))
-
-    def __enter__(self) -> "VideoReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End iterations that are still under way."""
@@ -92,65 +90,75 @@ class VideoReader:
             self._running.discard(process)
             stop(process)
 
-    def __iter__(self) -> Iterator[Image]:
-        """All frames: uint8 RGB (H, W, 3) in [0, 255], each an array of its own.
+    def frames(self, crop: Crop | None = None, *, step: int = 1) -> Generator[Image, None, None]:
+        """As ``FrameSource.frames``. ffmpeg drops the frames between before it converts them.
 
         A video that breaks off gives the frames up to there, and a warning in the log.
-
-        Raises:
-            UnreadableInputError: not one frame could be decoded.
         """
-        return self._decode(step=1)
+        self._check_crop(crop)
+        begin, to_sdr = colour_filters(self._video.colours)
+        before, after = crop_filters(unturned(crop, self._upright, self._turn), self._upright)
+        width, height = self._upright
+        filters = [
+            f"scale={width}:{height}:flags={SCALE_FLAGS}",  # fixed: sizes may change in mid-stream
+            *before,
+            *to_sdr,
+            *([f"scale=flags={SCALE_FLAGS}"] if before or to_sdr else []),
+            "format=rgb24",
+            *after,
+            *turn_filters(self._turn),
+        ]
+        shape = (self.height, self.width, 3) if crop is None else (crop[3], crop[2], 3)
+        return self._decode(shape, begin, filters, step)
 
-    def sample(self, per_second: float) -> Iterator[tuple[int, Image]]:
-        """About ``per_second`` frames a second, evenly spaced, as (index among all frames, frame).
+    def scan(self, longest_side: int) -> Generator[Image, None, None]:
+        """As ``FrameSource.scan``."""
+        begin, to_sdr = colour_filters(self._video.colours)
+        width, height = fitted(*self._upright, longest_side)
+        filters = [f"scale={width}:{height}:flags=area", *to_sdr, "format=gray", *turn_filters(self._turn)]
+        shape = (height, width) if self._turn % 2 == 0 else (width, height)
+        return self._decode(shape, begin, filters, step=1)
 
-        ffmpeg drops the others before conversion, so they cost decoding only.
-
-        Raises:
-            ValueError: ``per_second`` is not positive.
-            UnreadableInputError: not one frame could be decoded.
-        """
-        step = sample_step(self.fps, per_second)
-        return _numbered(self._decode(step), step)
-
-    def _decode(self, step: int) -> Generator[Image, None, None]:
-        shape = (self.height, self.width, 3)
+    def _decode(
+        self, shape: tuple[int, ...], begin: list[str], filters: list[str], step: int
+    ) -> Generator[Image, None, None]:
         count = 0
-        with tempfile.TemporaryFile() as stderr:  # a file, not a pipe: complaints can never fill it up
-            process = spawn(self._arguments(step), stdout=subprocess.PIPE, stderr=stderr)
-            self._running.add(process)
-            try:
-                assert isinstance(process.stdout, io.BufferedReader)
-                while True:
-                    frame = np.empty(shape, dtype=np.uint8)
-                    if _read_into(process.stdout, frame) < frame.nbytes:
-                        break  # the end; half a frame is none
-                    count += 1
-                    yield frame
-                if process not in self._running:
-                    return  # close() ended it
-                process.wait()
-            finally:
-                stop(process)
-                self._running.discard(process)
-            self._judge_end(count, step, process.returncode, last_words(stderr))
+        arguments = self._arguments(begin, filters, step)
+        process = spawn(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        stderr = Stderr(process)
+        self._running.add(process)
+        try:
+            assert isinstance(process.stdout, io.BufferedReader)
+            while True:
+                frame = np.empty(shape, dtype=np.uint8)
+                if _read_into(process.stdout, frame) < frame.nbytes:
+                    break  # the end; half a frame is none
+                count += 1
+                yield frame
+            if process not in self._running:
+                return  # close() ended it
+            process.wait()
+        finally:
+            stop(process)
+            self._running.discard(process)
+        self._judge_end(count, step, process.returncode, last_words(stderr.text()))
 
-    def _arguments(self, step: int) -> list[str]:
+    def _arguments(self, begin: list[str], filters: list[str], step: int) -> list[str]:
+        skipped = max(0, self._first - ceil(SEEK_MARGIN * self.fps))
+        if not self._probe.container.startswith(SEEKABLE):
+            skipped = 0
         # Sound and picture share a clock: if the picture starts late, it is held from time 0 on. With a
         # single stream the first frame is time 0 whatever its stamp; for AVI, which has none, ffmpeg guesses.
-        start = ":start_time=0" if self._probe.streams > 1 else ""
-        filters = [
-            f"fps={self.fps}{start}",
-            *([f"framestep={step}"] if step > 1 else []),
-            f"scale={self.width}:{self.height}:flags={SCALE_FLAGS}",  # fixed: sizes may change in mid-stream
-            "format=rgb24",
-        ]
+        from_zero = self._probe.streams > 1 or skipped > 0
+        rate = rate_filters(self.fps, from_zero, step, self._first - skipped, self._limit)
+        count = () if self._limit is None else ("-frames:v", str(ceil(self._limit / step)))
         return [
             *("-loglevel", "error"),
+            *(("-ss", f"{float(skipped / self.fps):.6f}") if skipped else ()),
             *input_arguments(self.path),
-            *("-map", "0:V:0"),
-            *("-vf", ",".join(filters)),
+            *("-map", f"0:{self._video.index}"),
+            *("-vf", ",".join([*begin, *rate, *filters])),
+            *count,
             *("-f", "rawvideo"),
             "-",
         ]
@@ -166,19 +174,6 @@ class VideoReader:
             logger.warning(
                 "%s breaks off after %d frames (%s); these are kept", self.path, count * step, words or code
             )
-
-
-def sample_step(fps: Fraction, per_second: float) -> int:
-    """Distance in frames of samples taken ``per_second`` times a second."""
-    if per_second <= 0:
-        raise ValueError(f"per_second is positive, not {per_second}")
-    return max(1, round(fps / Fraction(per_second)))
-
-
-def _numbered(frames: Generator[Image, None, None], step: int) -> Iterator[tuple[int, Image]]:
-    with contextlib.closing(frames):  # an abandoned sample() ends ffmpeg at once, not when it is collected
-        for number, frame in enumerate(frames):
-            yield number * step, frame
 
 
 def _read_into(pipe: io.BufferedReader, frame: Image) -> int:

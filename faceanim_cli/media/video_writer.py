@@ -13,7 +13,7 @@ from faceanim_cli.media.metadata import container_arguments
 from faceanim_cli.media.probe import AudioStream, probe
 from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.sound import add_sound
-from faceanim_cli.media.video_reader import SCALE_FLAGS
+from faceanim_cli.media.video_filters import SCALE_FLAGS
 
 logger = logging.getLogger(__name__)
 

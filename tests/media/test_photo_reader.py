@@ -157,6 +157,7 @@ def damaged(tmp_path: Path, kind: str) -> Path:
     contents = {
         "empty": b"",
         "text": b"this is no photo, whatever its name says",
+        "noise": np.random.default_rng(0).bytes(2000),
         "truncated": buffer.getvalue()[: len(buffer.getvalue()) // 2],
         "movie": b"\0\0\0\x20ftypisom" + bytes(40),
         "heic": b"\0\0\0\x20ftypheic" + bytes(40),
@@ -174,7 +175,8 @@ def damaged(tmp_path: Path, kind: str) -> Path:
         ("missing", "no such file"),
         ("folder", "is a folder"),
         ("empty", "is empty"),
-        ("text", "no photo"),
+        ("text", "is a text"),
+        ("noise", "no photo"),
         ("truncated", "truncated"),
         ("movie", "swapped"),
         ("heic", "HEIC"),

@@ -1,0 +1,104 @@
+"""ffmpeg's filters between the decoder and our frames: steady rate, excerpt, crop, turn, SDR colours."""
+
+from fractions import Fraction
+
+from faceanim_cli.media.frame_source import Crop
+from faceanim_cli.media.probe import Colours
+
+# Without these swscale drops chroma precision for speed; flat colours would come back 2 or 3 levels off.
+SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+
+HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
+WIDE_PRIMARIES = ("bt2020", "smpte431", "smpte432")
+
+# HDR white, 203 cd/m2 (ITU-R BT.2408), becomes SDR white; what is brighter, up to 1000 cd/m2, is compressed
+# into the last 30 per cent, and all below stays as it is. Other curves darken faces.
+_TONE_MAP = "tonemap=mobius:param=0.7:desat=0:peak=4.93"
+_MARGIN = 16  # pixels around a crop that chroma is interpolated from; crops begin at multiples of half of it
+
+
+def colour_filters(colours: Colours) -> tuple[list[str], list[str]]:
+    """Filters at the very beginning, which cost nothing, and those after cropping, which do.
+
+    Args:
+        colours: of the decoded frames.
+    """
+    begin = ["bwdif=mode=send_frame:deint=interlaced"] if colours.interlaced else []
+    is_hdr = colours.transfer in HDR_TRANSFERS
+    if not is_hdr and colours.primaries not in WIDE_PRIMARIES:
+        return begin, []
+    return begin, [
+        "format=gbrp16le"
+        if colours.matrix == "gbr"
+        else "format=yuv444p16le",  # zscale wants even sizes else
+        "zscale=t=linear:npl=203",
+        "format=gbrpf32le",
+        "zscale=p=bt709",
+        *([_TONE_MAP] if is_hdr else []),
+        "zscale=t=bt709:r=pc",
+        "format=gbrp",
+    ]
+
+
+def crop_filters(crop: Crop | None, size: tuple[int, int]) -> tuple[list[str], list[str]]:
+    """Filters before the conversion to RGB, which cut out a little more, and after it, which cut exactly.
+
+    Cut before, pixels need not be converted; but chroma that is stored at half the size wants neighbours.
+
+    Args:
+        crop: x, y, width, height in pixels; None is all.
+        size: (width, height) of the frames.
+    """
+    if crop is None:
+        return [], []
+    x, y, width, height = crop
+    left, top = (max(0, (edge - _MARGIN) // 8 * 8) for edge in (x, y))
+    right, bottom = (
+        min(end + _MARGIN, most) for end, most in zip((x + width, y + height), size, strict=True)
+    )
+    rough = f"crop={right - left}:{bottom - top}:{left}:{top}"
+    return [rough], [f"crop={width}:{height}:{x - left}:{y - top}"]
+
+
+def turn_filters(turn: int) -> list[str]:
+    """Quarter turns clockwise, 0 to 3."""
+    return ([], ["transpose=clock"], ["hflip", "vflip"], ["transpose=cclock"])[turn]
+
+
+def unturned(crop: Crop | None, size: tuple[int, int], turn: int) -> Crop | None:
+    """A crop of turned frames as one of the frames before they were turned.
+
+    Args:
+        crop: x, y, width, height in pixels of the turned frames.
+        size: (width, height) before turning.
+        turn: quarter turns clockwise.
+    """
+    if crop is None:
+        return None
+    x, y, width, height = crop
+    full_width, full_height = size
+    return (
+        (x, y, width, height),
+        (y, full_height - x - width, height, width),
+        (full_width - x - width, full_height - y - height, width, height),
+        (full_width - y - height, x, height, width),
+    )[turn]
+
+
+def rate_filters(fps: Fraction, from_zero: bool, step: int, first: int, limit: int | None) -> list[str]:
+    """A steady rate, an excerpt of it, and every ``step``-th frame of that.
+
+    Args:
+        fps: frames per second.
+        from_zero: the first frame is held from time 0 on, if it starts later; else its own time is 0.
+        step: distance of the frames that are kept.
+        first, limit: frames to leave out and to keep; None keeps all.
+    """
+    end = "" if limit is None else f":end_frame={first + limit}"
+    # Without new times ffmpeg would repeat the first frame for as long as was left out.
+    trim = [f"trim=start_frame={first}{end}", "setpts=PTS-STARTPTS"] if first or end else []
+    return [
+        f"fps={fps}{':start_time=0' if from_zero else ''}",
+        *trim,
+        *([f"framestep={step}"] if step > 1 else []),
+    ]

@@ -1,0 +1,159 @@
+"""Files that make ffmpeg read others, decode monsters or talk without end; addresses; odd names and kinds."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.media import VideoReader, VideoWriter, ffmpeg, open_video, read_photo, write_photo
+from tests.media.conftest import H264, LOSSLESS, grey_ramp
+
+MakeClip = Callable[..., Path]
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{secret}'\n",
+    "dash": '<?xml version="1.0"?>\n<MPD><Period><AdaptationSet><Representation><BaseURL>{secret}</BaseURL>'
+    "</Representation></AdaptationSet></Period></MPD>\n",
+    "sdp": "v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m3u8", ".ffconcat", ".mpd", ".sdp", ".txt"])
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_a_playlist_opens_no_other_file(make_clip: MakeClip, kind: str, suffix: str) -> None:
+    secret = make_clip(grey_ramp(2), "secret.mp4", codec=H264)
+    path = secret.with_name(f"driver{suffix}")
+    path.write_text(PLAYLISTS[kind].format(secret=secret))
+    for read in (VideoReader, lambda name: VideoWriter(path.with_name("o.mp4"), 25, (8, 8), audio_from=name)):
+        with pytest.raises(UnreadableInputError, match=r"playlist|is a text"):
+            read(path)
+
+
+def test_a_numbered_name_is_one_file(make_clip: MakeClip) -> None:
+    make_clip(grey_ramp(1), "1.mkv")
+    path = make_clip(grey_ramp(3))
+    path = path.rename(path.with_name("%d.mkv"))
+    assert len(list(VideoReader(path))) == 3
+
+
+@pytest.mark.parametrize("codec", [("-c:v", "ffv1"), ("-c:v", "png")])
+def test_a_monstrous_frame_is_refused_before_it_is_decoded(
+    make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, codec: tuple[str, str]
+) -> None:
+    path = make_clip(grey_ramp(1, 64, 64), codec=codec)
+    assert VideoReader(path).width == 64
+    monkeypatch.setattr(ffmpeg, "MAX_PIXELS", 63 * 64)
+    with pytest.raises(UnreadableInputError, match="64x64 are too large"):
+        VideoReader(path)
+
+
+def test_of_endless_complaints_the_beginning_and_the_end_are_kept() -> None:
+    talk = (
+        "import sys\nfor n in range(200_000): print(f'line {n:06}', 'x' * 40, file=sys.stderr)\nprint('done')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", talk], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stderr = ffmpeg.Stderr(process)
+    out, _ = process.communicate()
+    text = stderr.text()
+    assert out == b"done\n"
+    assert text.startswith("line 000000 ")
+    assert "line 199999 " in text
+    assert len(text) < 100_000
+    ffmpeg.stop(process)
+
+
+@pytest.mark.parametrize("read", [read_photo, open_video])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("https://example.com/a.mp4", "https://example.com/a.mp4: it is an address on the net; download it"),
+        ("s3://bucket/a.jpg", "s3://bucket/a.jpg: it is an address"),
+        ("-", "standard input is not read; save it to a file"),
+        ("no-such.mp4", "no such file"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_what_is_no_file_gets_a_sentence(read: Callable[[Path], object], given: str, words: str) -> None:
+    with pytest.raises(UnreadableInputError) as caught:
+        read(Path(given))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+NAMES = [
+    "per%cent%03d",
+    "two\nlines",
+    "quo'te\"s",
+    "emoji 😀 東京",
+    "-dash",
+    "a:b,c;d=[e]",
+    "back\\slash",
+    "file:x",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_read(make_clip: MakeClip, name: str) -> None:
+    path = make_clip(grey_ramp(3), "clip.mkv", codec=LOSSLESS)
+    with open_video(path.rename(path.with_name(f"{name}.mkv"))) as video:
+        assert len(list(video)) == 3
+    photo = path.with_name(f"{name}.png")
+    write_photo(photo, grey_ramp(1)[0])
+    np.testing.assert_array_equal(read_photo(photo), grey_ramp(1)[0])
+
+
+KINDS = {
+    "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+    "svg": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "zip": b"PK\x03\x04" + bytes(60),
+    "html": b"<!DOCTYPE html><html>not found</html>",
+    "json": json.dumps({"error": 404}).encode(),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("pdf", "a PDF document"),
+        ("eps", "a PostScript document"),
+        ("svg", "an SVG drawing"),
+        ("zip", "a ZIP archive"),
+        ("html", "a web page"),
+        ("json", "a text"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_photo, open_video])
+def test_other_files_are_named_by_what_they_are(
+    tmp_path: Path, read: Callable[[Path], object], kind: str, words: str
+) -> None:
+    for name in ("a.jpg", "a.mp4"):
+        path = tmp_path / name
+        path.write_bytes(KINDS[kind])
+        with pytest.raises(UnreadableInputError, match=f"it is {words}"):
+            read(path)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000"])
+def test_a_photo_is_no_video(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "photo.mp4"
+    Image.fromarray(grey_ramp(1, 64, 64)[0]).save(path, form)
+    with pytest.raises(UnreadableInputError, match="it is a photo; are photo and driving video swapped"):
+        open_video(path)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
+def test_an_animated_picture_is_a_video(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "moving.bin"
+    images = [Image.fromarray(frame) for frame in grey_ramp(4, 64, 64)]
+    images[0].save(path, form, save_all=True, append_images=images[1:], duration=100)
+    with open_video(path) as video:
+        levels = [round(float(frame.mean())) for frame in video]
+    np.testing.assert_allclose(levels, [5, 14, 23, 32], atol=2)
