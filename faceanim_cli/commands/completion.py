@@ -5,7 +5,7 @@ from pathlib import Path
 LIBRARY_MOTIONS = ("nod", "shake", "smile-and-blink")
 METRICS = (
     *("psnr", "ssim", "ms-ssim", "l1", "lpips", "fid"),
-    *("akd", "flicker", "csim", "pose", "expression"),
+    *("akd", "flicker", "csim", "pose", "expression", "slopes"),
 )
 
 

@@ -32,7 +32,8 @@ def eval_(
         option(
             BASICS,
             "With commas: psnr,ssim,l1 [psnr,ssim]\npsnr, ssim, ms-ssim, l1, lpips, fid, akd, flicker, csim, "
-            "pose, expression. With cross the default is pose,expression.",
+            "pose, expression, slopes. With cross the default is pose,expression; with a TorchScript "
+            "--landmark-model slopes too.",
             metavar="NAMES",
             autocompletion=metric_names,
         ),
@@ -114,8 +115,8 @@ def eval_(
         str | None,
         option(
             HOW + MORE,
-            "For akd, pose, expression [shipped]\nWeights of ours, or TorchScript (.pt: frames in [0, 1] to "
-            "(B, 68, 2) in [-1, 1]).",
+            "For akd, pose, expression, slopes [shipped]\nWeights of ours (not for slopes), or TorchScript "
+            "(.pt: frames in [0, 1] to (B, 68, 2) in [-1, 1]; 70 with the irises).",
             metavar="FILE",
         ),
     ] = None,
@@ -134,9 +135,13 @@ def eval_(
 
     Exit code 1 if a clip could not be scored, or not in whole; the rest is scored all the same.
     """
-    from faceanim_cli.evaluation.metrics import METRICS, columns_of  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.evaluation.metrics import METRICS, described  # noqa: PLC0415 (imports torch)
     from faceanim_cli.evaluation.options import EvaluationOptions  # noqa: PLC0415
-    from faceanim_cli.evaluation.score_tables import difference_table, score_table  # noqa: PLC0415
+    from faceanim_cli.evaluation.score_tables import (  # noqa: PLC0415
+        difference_table,
+        score_table,
+        slope_table,
+    )
     from faceanim_cli.evaluation.session import (  # noqa: PLC0415
         draw_grid,
         fetch_weights,
@@ -146,11 +151,13 @@ def eval_(
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     if list_metrics:
-        columns = columns_of(list(METRICS.values()))
+        known = described(METRICS.values())
         if as_json:
-            typer.echo(json.dumps([{"name": c.name, "about": c.about} for c in columns], indent=2))
-        for column in [] if as_json else columns:
-            typer.echo(f"{column.name:<11}{column.about}")
+            typer.echo(
+                json.dumps([{"name": name, "about": about} for name, about in known.items()], indent=2)
+            )
+        for name, about in {} if as_json else known.items():
+            typer.echo(f"{name:<11}{about}")
         return
     by_files = predicted is not None or truth is not None
     by_pairs = pairs is not None
@@ -209,8 +216,9 @@ def eval_(
     else:
         typer.echo(score_table(evaluation, result.columns).plain())
         differences = difference_table(evaluation, result.columns)
-        if differences is not None:
-            typer.echo(f"\n{differences.plain()}")
+        for table in (differences, slope_table(evaluation)):
+            if table is not None:
+                typer.echo(f"\n{table.plain()}")
         if output is not None:
             typer.echo(f"\n{output / 'report.html'}")
     bad = list(dict.fromkeys(row.clip for row in evaluation.problems))

@@ -23,7 +23,7 @@ from faceanim_cli.evaluation.results import ClipScore
 from faceanim_cli.evaluation.statistics import mean_of
 from faceanim_cli.evaluation.subjects import Rendered, Subject, render_all
 from faceanim_cli.image_metrics import Picture, as_unit
-from faceanim_cli.pictures import Progress
+from faceanim_cli.pictures import Points, Progress
 
 T = TypeVar("T")
 
@@ -162,12 +162,11 @@ class ClipScorer:
         with self._clock.measure("metrics"):
             frames = [rendered.frame for rendered in batch]
             truth = [frame.image for frame in frames]
-            known = [frame.landmarks for frame in frames if frame.landmarks is not None]
             driving = FrameFeatures(
                 truth,
                 self._networks,
                 None if before is None else before.frame.image,
-                np.stack(known) if len(known) == len(frames) else None,
+                _stacked([frame.landmarks for frame in frames]),
             )
             rest = as_unit(reference.pictures[0])
             motion = [255 * float(np.abs(as_unit(picture) - rest).mean()) for picture in truth]
@@ -175,7 +174,10 @@ class ClipScorer:
             for number, subject in enumerate(self._subjects):
                 results = [rendered.results[number] for rendered in batch]
                 shown = FrameFeatures(
-                    results, self._networks, None if before is None else before.results[number]
+                    results,
+                    self._networks,
+                    None if before is None else before.results[number],
+                    _stacked([frame.predicted_landmarks for frame in frames]),
                 )
                 values = score(Batch(source, reference, driving, shown), self._metrics)
                 for i, frame in enumerate(frames):
@@ -207,6 +209,11 @@ class ClipScorer:
             told.append("no face found in any frame of the result: no akd")
         motion, turn = (mean_of([row[name] for row in frames]) for name in ("motion", "turn"))
         return ClipScore(clip, subject, len(frames), values, motion, turn, "; ".join(told))
+
+
+def _stacked(landmarks: Sequence[Points | None]) -> Points | None:
+    known = [points for points in landmarks if points is not None]
+    return np.stack(known) if len(known) == len(landmarks) else None
 
 
 def _turns(reference: FrameFeatures, driving: FrameFeatures) -> list[float]:

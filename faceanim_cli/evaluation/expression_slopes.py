@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from faceanim_cli.errors import FaceanimError
 from faceanim_cli.evaluation.batch import Batch
 from faceanim_cli.evaluation.statistics import interval
 from faceanim_cli.pictures import Points
@@ -31,6 +32,7 @@ LANDMARKS, IRISES = 68, (68, 69)  # of the picture's left and right eye, where t
 DRIVER = "driver_"
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # points that coincide are no face: NaN
 def expression_measures(points: Points) -> Points:
     """``MEASURES`` (N, 9) of faces (N, 68, 2) or, with irises, (N, 70, 2), in pixels; else gaze is NaN."""
     p = points.astype(np.float64)
@@ -62,10 +64,22 @@ def expression_measures(points: Points) -> Points:
 
 
 def slopes(batch: Batch) -> dict[str, list[float]]:
-    """By measure, the result's and the driver's value of each frame; NaN where the result shows no face."""
-    results = expression_measures(batch.results.detected)
-    results[~batch.results.has_face] = np.nan
-    driving = expression_measures(batch.driving.detected)
+    """Slope of the result's mouth, lids, brows, gaze and head on the driver's: 1 is full following (ours).
+
+    Returns:
+        By measure, the result's and the driver's value of each frame, NaN where there is no face: by landmark
+        files where both have them, else by the detector, which must not be under test.
+
+    Raises:
+        FaceanimError: neither is there.
+    """
+    if batch.results.landmarks is not None and batch.driving.landmarks is not None:
+        results, driving = map(expression_measures, (batch.results.landmarks, batch.driving.landmarks))
+    elif batch.networks.landmarks is not None and batch.networks.landmarks.independent:
+        results, driving = map(expression_measures, (batch.results.detected, batch.driving.detected))
+        results[~batch.results.has_face] = np.nan
+    else:
+        raise FaceanimError("slopes need landmark files of both the prediction and the truth")
     return {
         **dict(zip(MEASURES, results.T.tolist(), strict=True)),
         **dict(zip(map(DRIVER.__add__, MEASURES), driving.T.tolist(), strict=True)),

@@ -1,16 +1,18 @@
 """Any program's results against the truth, aligned by name: the ``files`` protocol."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from faceanim_cli.data.clip_files import CLIP_SUFFIXES, identity_of, named_clips
+from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, read_landmarks
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
-from faceanim_cli.evaluation.frames import Frame, open_clip, resized
+from faceanim_cli.evaluation.frames import Frame, open_clip, resized, scaled_landmarks
 from faceanim_cli.evaluation.protocols import Comparison
 from faceanim_cli.image_metrics import Picture, as_unit
 from faceanim_cli.media import read_photo
@@ -23,7 +25,13 @@ NAMED_AT_MOST = 5  # frames in a message
 FLOAT_SLACK = 0.5  # floats so far outside [0, 1] are levels up to 255, or [-1, 1]
 
 
-Aligned: TypeAlias = tuple[str, Picture, Picture, bool]  # label, predicted, true, whether it follows
+class Aligned(NamedTuple):
+    """A predicted frame and its true one: their numbers, and what they show."""
+
+    label: str
+    numbers: tuple[int, int]
+    predicted: Picture
+    truth: Picture
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,14 @@ class FilePair:
 
     Attributes:
         size: pixels a side that both are brought to; None compares them as they are.
+        landmarks: files of the predicted and of the true clip's, where there are any.
     """
 
     name: str
     predicted: Path | None
     truth: Path | None
     size: int | None = None
+    landmarks: tuple[Path | None, Path | None] = (None, None)
 
     @property
     def person(self) -> str:
@@ -66,15 +76,17 @@ class FilePair:
         _tell(problems, "the truth lacks frame", [ours[k].stem for k in ours if k not in theirs])
         if len(common) < max(len(ours), len(theirs)):
             problems.append(f"{len(common)} of {len(theirs)} frames compared")
-        order = {key: place for place, key in enumerate(theirs)}
-
-        def pairs() -> Iterator[Aligned]:
-            last = -1
-            for key in common:
-                yield theirs[key].stem, read_photo(ours[key]), read_photo(theirs[key]), order[key] == last + 1
-                last = order[key]
-
-        return pairs(), len(common)
+        numbers = [{key: number for number, key in enumerate(named)} for named in (ours, theirs)]
+        pairs = (
+            Aligned(
+                theirs[key].stem,
+                (numbers[0][key], numbers[1][key]),
+                read_photo(ours[key]),
+                read_photo(theirs[key]),
+            )
+            for key in common
+        )
+        return pairs, len(common)
 
     def _by_number(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
         # Decoded twice: first small, to see whether both have all frames.
@@ -98,36 +110,43 @@ class FilePair:
                 _tell(problems, "the truth lacks the prediction's frame", [str(i) for i in lacking])
                 problems.append(f"{common} of {len(ours)} frames compared")
 
-        def pairs() -> Iterator[Aligned]:
-            streams = _only(iter(clips[0]), kept_ours), _only(iter(clips[1]), kept_theirs)
-            last = (-1, -1)
-            for (i, mine), (j, true) in zip(*streams, strict=True):
-                yield str(j), mine, true, (i, j) == (last[0] + 1, last[1] + 1)
-                last = i, j
-
-        return pairs(), len(kept_theirs)
+        streams = _only(iter(clips[0]), kept_ours), _only(iter(clips[1]), kept_theirs)
+        pairs = (Aligned(str(j), (i, j), mine, true) for (i, mine), (j, true) in zip(*streams, strict=True))
+        return pairs, len(kept_theirs)
 
     def _frames(self, pairs: Iterator[Aligned], problems: list[str]) -> Iterator[Frame]:
-        gap, compared = False, 0
-        for label, predicted, truth, follows in pairs:
-            if self.size is not None:
-                square = (self.size, self.size)
-                predicted, truth = resized(predicted, square), resized(truth, square)  # noqa: PLW2901
-            elif predicted.shape != truth.shape:
+        landmarks = [None if path is None else read_landmarks(path) for path in self.landmarks]
+        last, compared = (-1, -1), 0
+        for label, numbers, *pictures in pairs:
+            sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
+            if self.size is None and sizes[0] != sizes[1]:
+                ours, theirs = ("x".join(map(str, size)) for size in sizes)
                 raise FaceanimError(
-                    f"{self.name}: predicted frames are {_size(predicted)}, true ones {_size(truth)}; "
-                    f"--size {min(truth.shape[:2])} brings both to one size"
+                    f"{self.name}: predicted frames are {ours}, true ones {theirs}; "
+                    f"--size {min(sizes[1])} brings both to one size"
                 )
             faults = [
                 f"frame {label} of the {role} is {fault}"
-                for role, fault in (("prediction", fault_of(predicted)), ("truth", fault_of(truth)))
+                for role, fault in zip(("prediction", "truth"), map(fault_of, pictures), strict=True)
                 if fault
             ]
             problems.extend(faults)
-            if not faults:
-                yield Frame(label, truth, predicted=predicted, follows=follows and not gap)
-                compared += 1
-            gap = bool(faults)
+            if faults:
+                continue
+            square = sizes[1] if self.size is None else (self.size, self.size)
+            points = [
+                None if rows is None else scaled_landmarks(rows, number, size, square)
+                for rows, number, size in zip(landmarks, numbers, sizes, strict=True)
+            ]
+            yield Frame(
+                label,
+                resized(pictures[1], square),
+                points[1],
+                resized(pictures[0], square),
+                points[0],
+                follows=numbers == (last[0] + 1, last[1] + 1),
+            )
+            last, compared = numbers, compared + 1
         if not compared:
             raise FaceanimError(f"{self.name}: no frame could be compared")
 
@@ -154,7 +173,18 @@ def file_pairs(predicted: Path, truth: Path, size: int | None = None) -> list[Fi
         if not found:
             raise UnreadableInputError(f"{place}: no video and no folder of frames in it")
     names = [*theirs, *(name for name in ours if name not in theirs)]
-    return [FilePair(name, ours.get(name), theirs.get(name), size) for name in names]
+    points = [landmark_files(place, named) for place, named in ((predicted, ours), (truth, theirs))]
+    return [
+        FilePair(name, ours.get(name), theirs.get(name), size, (points[0].get(name), points[1].get(name)))
+        for name in names
+    ]
+
+
+def landmark_files(folder: Path, clips: Mapping[str, Path]) -> dict[str, Path]:
+    """By clip, ``landmarks/<clip>.npy`` of the folder, where only one clip is called so."""
+    stems = Counter(path.stem for path in clips.values())
+    found = {name: folder / LANDMARKS_FOLDER / f"{path.stem}.npy" for name, path in clips.items()}
+    return {name: path for name, path in found.items() if stems[path.stem] == 1 and path.is_file()}
 
 
 def frames_by_name(folder: Path) -> dict[str, Path]:
@@ -223,7 +253,3 @@ def _tell(problems: list[str], what: str, frames: list[str]) -> None:
     if frames:
         more = f" and {len(frames) - NAMED_AT_MOST} more" if len(frames) > NAMED_AT_MOST else ""
         problems.append(f"{what} {', '.join(frames[:NAMED_AT_MOST])}{more}")
-
-
-def _size(frame: Picture) -> str:
-    return f"{frame.shape[1]}x{frame.shape[0]}"

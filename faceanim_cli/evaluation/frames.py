@@ -34,6 +34,7 @@ class Frame:
     image: Picture  # (S, S, 3) RGB
     landmarks: Points | None = None  # (68, 2) in its pixels, NaN where no face was found; None: nobody looked
     predicted: Picture | None = None  # what another program made of it
+    predicted_landmarks: Points | None = None  # as ``landmarks``
     follows: bool = True  # on the frame before, with no frame between them left out
     compared: bool = True  # False for a reference that nothing is compared with
 
@@ -85,12 +86,10 @@ class FramedClip:
     def _landmarks_of(self, index: int) -> Points | None:
         if self._landmarks is None:
             return None
-        if index >= len(self._landmarks):
-            return np.full(self._landmarks.shape[1:], np.nan)
-        points = self._landmarks[index]
-        if self.box is not None:
-            return transform_points(crop_transform(self.box, self.size), points)
-        return np.asarray((points + 0.5) * (self.size / np.array(self.shape)) - 0.5)
+        if self.box is None:
+            return scaled_landmarks(self._landmarks, index, self.shape, (self.size, self.size))
+        points = scaled_landmarks(self._landmarks, index, self.shape, self.shape)
+        return transform_points(crop_transform(self.box, self.size), points)
 
 
 _threads_own = threading.local()
@@ -150,6 +149,13 @@ def open_clip(path: Path) -> Any:
     if path.suffix.lower() == ARRAY_SUFFIX and path.is_file():
         return ArrayClip(path)
     return open_frames(path)
+
+
+def scaled_landmarks(landmarks: Points, index: int, size: tuple[int, int], target: tuple[int, int]) -> Points:
+    """The landmarks of a frame that was brought from ``size`` to ``target``; NaN beyond the last row."""
+    if index >= len(landmarks):
+        return np.full(landmarks.shape[1:], np.nan)
+    return np.asarray((landmarks[index] + 0.5) * (np.array(target) / np.array(size)) - 0.5)
 
 
 def resized(frame: Picture, size: tuple[int, int]) -> Any:

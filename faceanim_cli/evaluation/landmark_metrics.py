@@ -21,13 +21,16 @@ NAN = float("nan")
 
 def akd(batch: Batch) -> dict[str, list[float]]:
     """Mean distance of landmarks: pixels, lower is better, from 0 (Siarohin 2019: mean |dx|, |dy|)."""
-    distance = np.linalg.norm(batch.results.keypoints - batch.driving.keypoints, axis=-1).mean(-1)
-    return {"akd": np.where(batch.results.has_face, distance, NAN).tolist()}
+    distance = np.linalg.norm(batch.results.keypoints - batch.driving.keypoints, axis=-1)
+    known = np.isfinite(distance)  # landmark files may lack some, such as pupils
+    with np.errstate(invalid="ignore"):
+        mean = np.where(known, distance, 0).sum(-1) / known.sum(-1)
+    return {"akd": np.where(batch.results.has_face, mean, NAN).tolist()}
 
 
 def akd_miss(batch: Batch) -> dict[str, list[float]]:
     """Share of frames without a Viola-Jones face, which akd leaves out: lower is better, 0 to 1 (ours)."""
-    known = np.isfinite(batch.driving.keypoints).all((1, 2))
+    known = np.isfinite(batch.driving.keypoints).any((1, 2))
     return {"akd_miss": np.where(known, ~batch.results.has_face, NAN).tolist()}
 
 

@@ -4,7 +4,7 @@ A value is NaN where it means nothing: change over time in a clip's first frame,
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from faceanim_cli import image_metrics
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation import landmark_metrics, learned_metrics
+from faceanim_cli.evaluation import expression_slopes, landmark_metrics, learned_metrics
 from faceanim_cli.evaluation.batch import Batch
 from faceanim_cli.image_metrics import Picture
 
@@ -37,6 +37,7 @@ class Metric:
     """A name for ``--metrics`` and what it computes.
 
     Attributes:
+        columns: means of frames, then of clips; slopes are pooled, and have none.
         values: per frame; None for a number that only all frames together have (fid).
         truth: whether it compares with a ground truth, which the cross protocol has not.
         over_time: whether it compares neighbouring frames, which ``--every`` would take apart.
@@ -74,10 +75,14 @@ def _each(name: str, function: Callable[[Picture, Picture], float]) -> Callable[
     return lambda batch: {name: list(_threads().map(lambda pair: function(*pair), batch.pairs))}
 
 
+def _about(function: Callable[..., object]) -> str:
+    return (function.__doc__ or "").splitlines()[0].rstrip(".")
+
+
 def _column(
     name: str, unit: str, better: Literal["higher", "lower"], decimals: int, function: Callable[..., object]
 ) -> Column:
-    return Column(name, unit, better, decimals, (function.__doc__ or "").splitlines()[0].rstrip("."))
+    return Column(name, unit, better, decimals, _about(function))
 
 
 def _picture(
@@ -143,6 +148,7 @@ METRICS: Mapping[str, Metric] = {
             truth=False,
             needs="landmarks",
         ),
+        Metric("slopes", (), expression_slopes.slopes, truth=False, needs="landmarks"),
     )
 }
 DEFAULTS: Mapping[Protocol, tuple[str, ...]] = {
@@ -185,6 +191,16 @@ def choose_metrics(text: str | None, protocol: Protocol, every: int = 1) -> tupl
 def columns_of(metrics: Sequence[Metric]) -> tuple[Column, ...]:
     """The numbers that metrics give, in order."""
     return tuple(column for metric in metrics for column in metric.columns)
+
+
+def described(metrics: Iterable[Metric]) -> dict[str, str]:
+    """What each number of the metrics is, by name."""
+    found = {}
+    for metric in metrics:
+        if metric.values is not None and not metric.columns:
+            found[metric.name] = _about(metric.values)
+        found |= {column.name: column.about for column in metric.columns}
+    return found
 
 
 def score(batch: Batch, metrics: Sequence[Metric]) -> dict[str, list[float]]:

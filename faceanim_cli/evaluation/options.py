@@ -170,8 +170,8 @@ def facts_for_people(
     facts["psnr"], facts["ssim"] = run["psnr"], run["ssim"]
     if "landmarks" in run:
         facts["landmarks"] = (
-            f"{run['landmarks']}, found in results by that detector; truth from landmark files where the "
-            "data has them, else by the same detector. A detector trained beside the weights under test "
+            f"{run['landmarks']}; from landmark files where clips have them, else found by that detector. "
+            "A detector trained beside the weights under test "
             "flatters them: --baseline truth shows what it gets wrong on real frames"
         )
     facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())

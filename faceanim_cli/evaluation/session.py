@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, MetricNetworks
 from faceanim_cli.evaluation.figures import choose_cast, write_grid
-from faceanim_cli.evaluation.file_pairs import file_pairs
+from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs
 from faceanim_cli.evaluation.learned_metrics import (
     SCRIPT_SUFFIXES,
     FrechetDistances,
@@ -94,7 +94,7 @@ def run_evaluation(
         jobs = animation_jobs(options, clips)
     device = choose_device(options.device)
     subjects = choose_subjects(options)
-    networks = load_networks(options, metrics, device)
+    networks = load_networks(options, metrics, jobs, device)
     run = run_facts(options, metrics, subjects, networks, clips, jobs)
     names = [subject.name for subject in subjects]
     fid = None
@@ -143,10 +143,12 @@ def fetch_weights(options: EvaluationOptions, confirm: Confirm | None = None) ->
 
 
 def asked_metrics(options: EvaluationOptions) -> tuple[Metric, ...]:
-    """The metrics that the options name, or the protocol's own."""
+    """The metrics that the options name, or the protocol's own and those that the given networks are for."""
     text = options.metrics
-    if text is None and options.protocol == "cross" and options.identity_model is not None:
-        text = ",".join(("csim", *DEFAULTS["cross"]))
+    if text is None:
+        csim = options.protocol == "cross" and options.identity_model is not None
+        slopes = options.landmark_model is not None and _is_script(options.landmark_model)
+        text = ",".join((*["csim"] * csim, *DEFAULTS[options.protocol], *["slopes"] * slopes))
     return choose_metrics(text, options.protocol, options.every)
 
 
@@ -219,13 +221,21 @@ def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) 
 
 
 def load_networks(
-    options: EvaluationOptions, metrics: Sequence[Metric], device: torch.device
+    options: EvaluationOptions, metrics: Sequence[Metric], jobs: Sequence[Job], device: torch.device
 ) -> MetricNetworks:
     """Load the networks that the metrics need.
 
     Raises:
         UsageError: csim without an identity model. WeightsError: a network that cannot be had.
     """
+    slopes = any(metric.name == "slopes" for metric in metrics)
+    if slopes and options.landmark_model is None:
+        if not any(isinstance(job, FilePair) and all(job.landmarks) for job in jobs):
+            raise UsageError(
+                "slopes need landmarks by a network that is not under test: give --landmark-model a "
+                "TorchScript file, or let --predicted and --truth hold landmarks/<clip>.npy"
+            )
+        slopes, metrics = False, [metric for metric in metrics if metric.name != "slopes"]
     needs = {metric.needs for metric in metrics}
     networks = MetricNetworks()
     if "identity" in needs:
@@ -236,6 +246,11 @@ def load_networks(
         networks.lpips = load_lpips(device, offline=is_offline(options.offline))
     if "landmarks" in needs:
         networks.landmarks = choose_landmarks(options, device)
+        if slopes and not (networks.landmarks.independent and networks.anchors):
+            raise UsageError(
+                "slopes need 68 landmarks by a network that is not under test: give --landmark-model a "
+                f"TorchScript file, not {networks.landmarks.name}"
+            )
         if not networks.anchors and any(metric.name in ("pose", "expression") for metric in metrics):
             raise UsageError(
                 f"pose and expression need points that are known landmarks, and {networks.landmarks.name} "
@@ -263,16 +278,16 @@ def summary_of(result: Result) -> dict[str, Any]:
 
     def table(values: dict[str, Any]) -> dict[str, Any]:
         return {
-            name: {
-                column: {"mean": s.mean, "low": s.low, "high": s.high, "clips": s.clips, "people": s.people}
-                for column, s in row.items()
-            }
-            for name, row in values.items()
+            name: {column: asdict(summary) for column, summary in row.items()} for name, row in values.items()
         }
 
     return {
         "complete": True,
         "scores": table(evaluation.summaries),
+        "slopes": {
+            name: {measure: asdict(slope) for measure, slope in slopes.items()}
+            for name, slopes in evaluation.slopes.items()
+        },
         "differences": {"to": evaluation.subjects[0], **table(evaluation.differences)},
         "problems": [
             {"clip": row.clip, "subject": row.subject, "problem": row.problem} for row in evaluation.problems

@@ -165,6 +165,41 @@ def test_files_against_their_copy_in_json(run: Run, clips: Path) -> None:
     assert scores["run"]["size"] == "as it is"
 
 
+def test_slopes_of_files_are_those_of_their_landmarks(run: Run, tmp_path: Path) -> None:
+    frames, rest = 24, np.random.default_rng(0).uniform(20, 40, (68, 2))
+    rest[[36, 45]] = (16, 24), (48, 24)
+    for role, follows in (("ours", 0.6), ("truth", 1.0)):
+        for clip in ("a", "b"):
+            (tmp_path / role / clip).mkdir(parents=True)
+            for i in range(frames):
+                write_photo(tmp_path / role / clip / f"{i}.png", np.full((64, 64, 3), 5 * i, np.uint8))
+            points = np.repeat(rest[None], frames, axis=0)
+            points[:, 66] = points[:, 62]
+            points[:, 66, 1] += 6 + 4 * follows * np.sin(np.arange(frames))
+            (tmp_path / role / "landmarks").mkdir(exist_ok=True)
+            np.save(tmp_path / role / "landmarks" / f"{clip}.npy", points.astype(np.float32))
+    arguments = ("--predicted", tmp_path / "ours", "--truth", tmp_path / "truth", "--metrics", "slopes")
+    report = ("-o", tmp_path / "report")
+    code, out, err = run(*arguments, *report)
+    assert (code, err) == (0, "")
+    (line,) = [line for line in out.splitlines() if line.startswith("mouth_open")]
+    assert line.split() == ["mouth_open", "0.60", "[0.60,", "0.60]", "r", "1.00", "2", "of", "2"]
+    assert "mouth_open" in (tmp_path / "report/report.html").read_text()
+    assert run(*arguments, *report) == (code, out, err)  # from the report's tables of frames, nothing anew
+    slopes = json.loads(run(*arguments, "--json", "--size", 32)[1])["slopes"]["predicted"]
+    assert list(slopes) == ["mouth_open"]
+    assert slopes["mouth_open"]["slope"] == pytest.approx(0.6, abs=1e-6)
+    (tmp_path / "ours/landmarks/b.npy").unlink()
+    code, out, err = run(*arguments)
+    assert code == 1
+    assert "b: slopes need landmark files of both the prediction and the truth" in err
+    assert "1 of 1" in out
+    (tmp_path / "ours/landmarks/a.npy").unlink()
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "landmarks/<clip>.npy" in err
+
+
 def test_a_missing_frame_exits_1_names_it_and_scores_the_rest(run: Run, clips: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     for file in clips.glob("*/*.png"):
@@ -239,6 +274,7 @@ def test_every_known_metric_is_listed_and_in_the_help(run: Run) -> None:
         (("--protocol", "reconstruction", "--truth", "."), 2, "--protocol files"),
         (("--protocol", "reconstruction", "--pairs", "p.csv"), 2, "--protocol cross"),
         (("--metrics", "csim"), 2, "--identity-model"),
+        (("--metrics", "slopes"), 2, "--landmark-model"),
         (("--metrics", "csim", "--identity-model", "no.pt"), 4, "no.pt"),
         (("--metrics", "akd", "--landmark-model", "no.pt"), 4, "no.pt"),
         (("--baseline", "magic"), 2, "static, similarity, truth"),
