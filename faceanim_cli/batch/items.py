@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 Status: TypeAlias = Literal["done", "failed", "skipped"]
+InputStamps: TypeAlias = dict[str, list[int] | None]
+"""Numbers that change when a file does, by what it is: photo, driver."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class ItemReport:
     """From the start of its work to the whole file."""
     error: str | None = None
     """One line; None unless it failed."""
+    settings: dict[str, Any] | None = None
+    """What results depend on, as JSON values; see ``BatchJob.result_settings``."""
+    inputs: InputStamps | None = None
+    """By which changes of photo and driver are noticed."""
 
     @classmethod
     def of(cls, item: BatchItem, status: Status, **facts: Any) -> "ItemReport":

@@ -1,14 +1,24 @@
 """What became of each item of a batch: a line of JSON each, on disk before the next item is begun."""
 
+import contextlib
+import io
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from faceanim_cli.batch.items import BatchItem, ItemReport
-from faceanim_cli.errors import FaceanimError, UnreadableInputError
+from faceanim_cli.batch.items import ItemReport
+from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from faceanim_cli.media import check_writable, whole_file
+
+try:
+    import fcntl
+except ImportError:  # Windows, which lets nobody replace a file that is open
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 
 class ReportFile:
@@ -21,11 +31,16 @@ class ReportFile:
         """Create the file, or replace it by one that holds ``keep``.
 
         Raises:
-            UsageError: the place cannot be written.
+            UsageError: the place cannot be written, or another batch is writing it.
         """
-        with whole_file(path) as partial:
-            partial.write_text("".join(map(_line, keep)), encoding="utf-8")
-        self._path, self._file = path, path.open("ab")
+        self._path = path
+        with contextlib.ExitStack() as stack:
+            if path.is_file():
+                stack.enter_context(_locked(path))
+            with whole_file(path) as partial:
+                partial.write_text("".join(map(_line, keep)), encoding="utf-8")
+            self._file = stack.enter_context(_locked(path))
+            self._stack = stack.pop_all()
 
     def add(self, report: ItemReport) -> None:
         """Write a line, and wait until it is on the disk: a power cut then takes nothing that was told.
@@ -33,16 +48,39 @@ class ReportFile:
         Raises:
             FaceanimError: the disk is full.
         """
+        line = memoryview(_line(report).encode())
         try:
-            self._file.write(_line(report).encode())
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise FaceanimError(f"cannot write {self._path}: {error.strerror}") from error
+            raise FaceanimError(
+                f"cannot write {self._path}: {error.strerror}; what is done is whole, --resume does the rest"
+            ) from error
 
     def close(self) -> None:
         """No more lines."""
-        self._file.close()
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[io.FileIO]:
+    """A report opened for more lines, for this process alone where the system has such locks.
+
+    Raises:
+        UsageError: another process has it.
+    """
+    with io.FileIO(path, "ab") as file:  # without a buffer: what was told is written
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"{path}: another batch is writing it; wait for it, or give --report another name"
+                ) from error
+            except OSError:  # a network file system without locks
+                logger.info("%s: cannot be locked", path)
+        yield file
 
 
 def read_report(path: Path) -> list[ItemReport]:
@@ -66,30 +104,6 @@ def read_report(path: Path) -> list[ItemReport]:
                 f"{path}, line {number}: not a line of a report; give --report another name"
             ) from error
     return reports
-
-
-def split_done(
-    items: Sequence[BatchItem], earlier: Sequence[ItemReport] = ()
-) -> tuple[list[BatchItem], list[ItemReport]]:
-    """What an interrupted batch left to do, and the reports on what it had done.
-
-    A result appears only when it is whole, so that what is there is done; unless it is empty, as a power cut
-    may leave it, or ``earlier`` says that it was made from another pair, or that making it failed.
-    """
-    known = {report.output: report for report in earlier}
-    left, done = [], []
-    for item in items:
-        report = known.get(str(item.output), ItemReport.of(item, "skipped"))
-        same = (report.photo, report.driver) == (str(item.photo), str(item.driver))
-        if _holds_something(item.output) and same and report.status != "failed":
-            done.append(report)
-        else:
-            left.append(item)
-    return left, done
-
-
-def _holds_something(output: Path) -> bool:
-    return any(output.iterdir()) if output.is_dir() else output.is_file() and output.stat().st_size > 0
 
 
 def _line(report: ItemReport) -> str:

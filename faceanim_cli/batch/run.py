@@ -3,14 +3,16 @@
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
 from faceanim_cli.batch.pool import run_in_pool
 from faceanim_cli.batch.processes import ProcessPool
-from faceanim_cli.batch.report import ReportFile, read_report, split_done
+from faceanim_cli.batch.report import ReportFile, read_report
+from faceanim_cli.batch.resume import split_done
 from faceanim_cli.batch.worker import BatchJob, WorkerLostError, animate_item
 from faceanim_cli.errors import UsageError
 
@@ -61,8 +63,9 @@ def run_batch(
     """
     settings = settings or BatchSettings()
     reports: list[ItemReport] = []
+    made_with = None if settings.report is None else job.result_settings()
     if settings.resume:
-        items, reports = left_to_do(items, settings.report)
+        items, reports = left_to_do(items, settings.report, made_with)
     prepare_outputs(job, items)
     found = len(reports)
     listener.there_already(found)
@@ -71,7 +74,8 @@ def run_batch(
         if file is not None:
             stack.callback(file.close)
         # Closed, so that workers end before an error that is raised in here goes on.
-        for report in stack.enter_context(contextlib.closing(_results(job, items, listener, settings))):
+        for result in stack.enter_context(contextlib.closing(_results(job, items, listener, settings))):
+            report = replace(result, settings=made_with)
             if file is not None:
                 file.add(report)
             reports.append(report)
@@ -80,10 +84,10 @@ def run_batch(
 
 
 def left_to_do(
-    items: Sequence[BatchItem], report: Path | None
+    items: Sequence[BatchItem], report: Path | None, made_with: Mapping[str, Any] | None = None
 ) -> tuple[Sequence[BatchItem], list[ItemReport]]:
     """What ``--resume`` leaves to do, and the reports on what is done; see :func:`split_done`."""
-    return split_done(items, [] if report is None else read_report(report))
+    return split_done(items, [] if report is None else read_report(report), made_with)
 
 
 def prepare_outputs(job: BatchJob, items: Sequence[BatchItem]) -> None:

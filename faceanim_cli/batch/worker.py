@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
+from faceanim_cli.batch.resume import input_stamps
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.atomic_file import remove_leftovers
 from faceanim_cli.pictures import Progress
@@ -45,6 +46,9 @@ class BatchJob(Protocol):
     def animator(self, slot: WorkerSlot | None = None) -> "Animator":
         """Load the networks, into a part of the machine if it has several workers."""
 
+    def result_settings(self) -> dict[str, Any]:
+        """What results depend on besides photo and driver: JSON values, lists and no tuples among them."""
+
     def animate(
         self,
         animator: "Animator",
@@ -68,7 +72,7 @@ def animate_item(
     Raises:
         WorkerLostError: it went wrong so that this process is of no use for the other items either.
     """
-    start = time.perf_counter()
+    start, stamps = time.perf_counter(), input_stamps(item)
     try:
         remove_leftovers(item.output)
         with _log_lines_name(item):
@@ -80,10 +84,12 @@ def animate_item(
         reason = f"internal error: {type(error).__name__}: {error}"
     else:
         seconds = round(time.perf_counter() - start, 3)
-        return ItemReport.of(item, "done", frames=result.frames, fps=result.fps, seconds=seconds)
+        return ItemReport.of(
+            item, "done", frames=result.frames, fps=result.fps, seconds=seconds, inputs=stamps
+        )
     check_device(animator.device)
-    reason = " ".join(reason.split())
-    return ItemReport.of(item, "failed", seconds=round(time.perf_counter() - start, 3), error=reason)
+    seconds, reason = round(time.perf_counter() - start, 3), " ".join(reason.split())
+    return ItemReport.of(item, "failed", seconds=seconds, error=reason, inputs=stamps)
 
 
 def check_device(device: "torch.device") -> None:

@@ -1,6 +1,6 @@
 """The options of an animation, shared by all commands that animate: declared once, applied once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +19,25 @@ from faceanim_cli.commands.options import (
     option,
 )
 from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps
+from faceanim_cli.files import file_sha256, file_stamp
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
     from faceanim_cli.animation.result import AnimationResult, RenderSettings
     from faceanim_cli.batch.worker import WorkerSlot
     from faceanim_cli.pictures import Progress
+
+NOT_OF_THE_RESULT = {
+    "weights",
+    "device",
+    "batch_size",
+    "compiled",
+    "threads",
+    "offline",
+    "accept_license",
+    "overwrite",
+}
+"""Options that say where and whether the work is done; weights count by their content."""
 
 
 def how_much(text: str) -> Any:
@@ -194,6 +207,26 @@ class AnimationOptions:
         is_file = self.weights is not None and Path(self.weights).expanduser().is_file()
         weights = str(found.absolute()) if is_file else self.weights
         return replace(self, weights=weights, accept_license=True)
+
+    def given(self) -> dict[str, Any]:
+        """The options that make a difference to the result and are not the default, but for weights."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {
+            field.name: values[field.name]
+            for field in fields(self)
+            if values[field.name] != field.default and field.name not in NOT_OF_THE_RESULT
+        }
+        sound = parse_audio(self.audio)
+        if isinstance(sound, Path) and sound.is_file():
+            given["audio"] = file_stamp(sound)
+        return given
+
+    def result_settings(self) -> dict[str, Any]:
+        """What results depend on besides photo and driver: options, and the content of the weights."""
+        from faceanim_cli.weights.records import recorded_sha256  # noqa: PLC0415
+
+        weights = self.weights_file()
+        return {**self.given(), "weights_sha256": recorded_sha256(weights) or file_sha256(weights)}
 
     def animator(self, slot: "WorkerSlot | None" = None) -> "Animator":
         """Load the networks, into a part of the machine if it has several workers."""

@@ -94,7 +94,7 @@ def batch(
         for note in plan.notes:
             typer.echo(note, err=True)
     if dry_run:
-        items = left_to_do(plan.items, report)[0] if resume else plan.items
+        items = left_to_do(plan.items, report, options.given())[0] if resume else plan.items
         if as_json:
             typer.echo(json.dumps([asdict(item) for item in items], indent=2, default=str))
         for item in [] if as_json else items:

@@ -10,10 +10,10 @@ import pytest
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.batch.report import ReportFile, read_report
 from faceanim_cli.batch.run import BatchOutcome, BatchSettings, left_to_do, run_batch
-from faceanim_cli.errors import UnreadableInputError, UsageError, WeightsError
+from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, WeightsError
 from tests.batch.text_job import Recorder, TextJob
 
-KEYS = ["photo", "driver", "output", "status", "frames", "fps", "seconds", "error"]
+KEYS = ["photo", "driver", "output", "status", "frames", "fps", "seconds", "error", "settings", "inputs"]
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,8 @@ def test_a_failure_stops_nothing_and_every_item_has_its_line() -> None:
     assert set(Path("out").iterdir()) == {Path("out/a-x.mp4"), Path("out/b-x.mp4")}
     assert Path("out/b-x.mp4").read_text() == "b x"
     assert [list(line) for line in lines] == [KEYS] * 4
+    assert all(line.pop("settings") == {"style": "plain", "weights_sha256": "0123"} for line in lines)
+    assert all(line.pop("inputs") == {"photo": None, "driver": None} for line in lines)  # neither is there
     seconds = [line.pop("seconds") for line in lines]
     assert all(isinstance(s, float) and 0 <= s < 60 for s in seconds)
     done = {"driver": "x.mp4", "status": "done", "frames": 2, "fps": 25.0, "error": None}
@@ -101,6 +103,71 @@ def test_resuming_does_what_is_left_and_keeps_one_line_an_item() -> None:
         ("c.jpg", "done"),
     ]
     assert outcome.found == 1
+
+
+@pytest.fixture
+def made() -> list[BatchItem]:
+    """Two items whose photos are there, done with a report."""
+    for name in ("a.jpg", "b.jpg", "x.mp4"):
+        Path(name).write_text("1")
+    batch = items("a", "b")
+    work(batch)
+    begun()
+    return batch
+
+
+def test_resuming_leaves_alone_what_would_be_made_the_same(made: list[BatchItem]) -> None:
+    assert work(made, resume=True)[0].found == 2
+    Path("a.jpg").unlink()  # what it was made of may go when it is done
+    assert work(made, resume=True)[0].found == 2
+    assert begun() == []
+
+
+@pytest.mark.parametrize("what", ["a.jpg", "x.mp4"])
+def test_resuming_notices_inputs_that_changed(
+    made: list[BatchItem], what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = Path(what).stat().st_mtime_ns
+    Path(what).write_text("2")  # as long as before
+    os.utime(what, ns=(time + 1, time + 1))
+    outcome, lines = work(made, resume=True)
+    if what == "a.jpg":
+        assert (begun(), outcome.found) == (["a-x.mp4"], 1)
+        assert caplog.messages == ["out/a-x.mp4: done again, since its photo has changed"]
+    else:
+        assert (begun(), outcome.found) == (["a-x.mp4", "b-x.mp4"], 0)
+        assert caplog.messages == ["out/a-x.mp4 and 1 more: done again, since its driver has changed"]
+    assert len(lines) == 2
+    assert work(made, resume=True)[0].found == 2  # which is noticed once
+
+
+def test_resuming_notices_a_frame_that_changed(made: list[BatchItem]) -> None:
+    Path("walk").mkdir()
+    Path("walk/1.png").write_text("1")
+    batch = [BatchItem(Path("a.jpg"), Path("walk"), Path("out/a-walk.mp4"))]
+    work(batch)
+    assert work(batch, resume=True)[0].found == 1
+    Path("walk/2.png").write_text("1")
+    assert work(batch, resume=True)[0].found == 0
+
+
+def test_resuming_notices_other_settings(made: list[BatchItem], caplog: pytest.LogCaptureFixture) -> None:
+    settings = BatchSettings(resume=True, report=Path("report.jsonl"))
+    outcome = run_batch(TextJob(Path("log"), style="wild"), made, Recorder(), settings)
+    assert (begun(), outcome.found) == (["a-x.mp4", "b-x.mp4"], 0)
+    assert caplog.messages == ["out/a-x.mp4 and 1 more: done again, since other settings made it: style"]
+    assert outcome.reports[0].settings == {"style": "wild", "weights_sha256": "0123"}
+
+
+def test_weights_are_compared_where_they_are_known(made: list[BatchItem]) -> None:
+    path = Path("report.jsonl")
+    assert left_to_do(made, path, {"style": "plain"})[0] == []  # a dry run, which fetches nothing
+    assert left_to_do(made, path, {"style": "plain", "weights_sha256": "4567"})[0] == made
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:  # the report of an earlier version knows neither
+        del line["settings"], line["inputs"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert left_to_do(made, path, {"style": "wild", "weights_sha256": "4567"})[0] == []
 
 
 def test_resuming_without_a_report_believes_what_is_there() -> None:
@@ -171,6 +238,39 @@ def test_a_killed_process_leaves_lines_that_read(tmp_path: Path) -> None:
         path.write_bytes(whole[:cut])
         assert read_report(path) == [one, two][: whole[:cut].count(b"\n")]
     assert whole.count(b"\n") == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks")
+def test_two_batches_do_not_share_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    one = ItemReport("a", "x", "a.mp4", "done")
+    first = ReportFile(path)
+    first.add(one)
+    with pytest.raises(UsageError, match=r"r\.jsonl: another batch is writing it"):
+        ReportFile(path)
+    first.add(one)
+    first.close()
+    assert read_report(path) == [one, one]
+    ReportFile(path, keep=[one]).close()
+    assert read_report(path) == [one]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits")
+def test_a_report_whose_disk_is_full_ends_the_batch_in_one_line(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "r.jsonl"
+    one = ItemReport("a", "x", "a.mp4", "done")
+    file = ReportFile(path, keep=[one])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limits[1]))
+    try:
+        with pytest.raises(FaceanimError, match=r"cannot write .*r\.jsonl: .*--resume does the rest"):
+            file.add(one)
+        file.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_report(path) == [one]
 
 
 def test_a_file_that_is_no_report_is_refused_and_kept(tmp_path: Path) -> None:

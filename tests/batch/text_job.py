@@ -33,9 +33,13 @@ class TextJob:
 
     log: Path
     device: str = "cpu"
+    style: str = "plain"
 
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         pass
+
+    def result_settings(self) -> dict[str, Any]:
+        return {"style": self.style, "weights_sha256": "0123"}
 
     def animator(self, slot: WorkerSlot | None = None) -> Any:
         if self.device == "none":
