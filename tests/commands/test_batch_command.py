@@ -1,5 +1,6 @@
 """``faceanim batch`` as a shell calls it: what it prints, its exit codes, and what interruptions leave."""
 
+import hashlib
 import io
 import json
 import os
@@ -46,7 +47,9 @@ def report(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_all_pairs_are_animated_though_some_fail(faceanim: Run, folders: Path, tiny: tuple[str, ...]) -> None:
+def test_all_pairs_are_animated_though_some_fail(
+    faceanim: Run, folders: Path, tiny: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     code, out, err = faceanim("batch", "photos", "drivers", "-o", "out", "--report", "r.jsonl", *tiny)
     assert code == 1
     assert out.splitlines() == ["out/a-x.mp4", "out/a-y.mp4"]
@@ -68,6 +71,20 @@ def test_all_pairs_are_animated_though_some_fail(faceanim: Run, folders: Path, t
     assert "no face" in str(report(Path("r.jsonl"))[2]["error"])
     assert sum(1 for _ in VideoReader("out/a-y.mp4")) == 3
     assert sorted(os.listdir("out")) == ["a-x.mp4", "a-y.mp4"]  # noqa: PTH208
+
+    # The report tells what each result was made of.
+    sha256 = hashlib.sha256(Path(tiny[1]).read_bytes()).hexdigest()
+    assert report(Path("r.jsonl"))[0]["settings"] == {
+        "sr": False,
+        "precision": "fp32",
+        "weights_sha256": sha256,
+    }
+    again = ("batch", "photos", "drivers", "-o", "out", "--resume", "--report", "r.jsonl", "--dry-run", *tiny)
+    assert faceanim(*again, "--batch-size", "2")[2].splitlines()[1:] == ["2 to do, 2 there already"]
+    assert faceanim(*again, "--pose", "0.5", "--fps", "12")[2].splitlines()[1:] == [
+        "4 to do, 0 there already"
+    ]
+    assert caplog.messages[-1].endswith("1 more: done again, since other settings made it: fps, pose")
 
     # With a crop the wall does for a photo. What is there stays as it is.
     before = Path("out/a-x.mp4").stat().st_mtime_ns
