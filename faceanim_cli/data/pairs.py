@@ -10,9 +10,14 @@ import torch
 from torch.utils.data import Dataset
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import Anchors, anchored_keypoints, landmark_box, mirrored
+from faceanim_cli.data.landmark_motion import expression_motion, gaze_motion
+from faceanim_cli.data.landmarks import PUPILS, Anchors, anchored_keypoints, landmark_box, mirrored
 from faceanim_cli.faces.framing import FRAME_SCALE
 from faceanim_cli.pictures import Points
+
+CANDIDATES = 4  # pairs of frames, of which the best is taken
+EXPRESSIVE_SHARE = 0.5  # of the pairs are chosen by what the face does
+GAZE_SHARE = 0.1  # of the pairs are chosen by where the eyes look: in most clips they hardly move
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,13 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
     """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
 
     Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
-    (K, 2) in [-1, 1], ``source_box`` and ``driving_box`` (4,) or NaN.
+    (K, 2) in [-1, 1], NaN where a landmark is unknown, ``source_box`` and ``driving_box`` (4,) or NaN.
+
+    People are drawn evenly, then one of their clips, then two frames of it: see :func:`draw_frames`. Where
+    pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
 
     Args:
-        clips: people are drawn evenly, then one of their clips, then two frames of it.
+        clips: whom to draw.
         anchors: which landmarks make which keypoint.
         size: S, pixels.
         length: how many pairs there are.
@@ -60,6 +68,8 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         self.people = [[c for c in clips if c.identity == who] for who in sorted({c.identity for c in clips})]
         self.anchors, self.size, self.length, self.seed = anchors, size, length, seed
         self.augmentation = augmentation or Augmentation()
+        pupils = any(set(PUPILS) & set(group) for group in anchors)
+        self.gaze_share = GAZE_SHARE if pupils else 0.0
 
     def __len__(self) -> int:
         return self.length
@@ -68,9 +78,7 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         if not 0 <= index < self.length:
             raise IndexError(f"pair {index} of {self.length}")  # ends ``for item in pairs``
         rng = np.random.default_rng((self.seed, index))
-        clips = self.people[rng.integers(len(self.people))]
-        clip = clips[rng.integers(len(clips))]
-        source, driving = draw_frames(clip, rng)
+        clip, source, driving = self._draw(rng)
         matrix = jittered_framing(
             clip.landmarks[source], clip.frames.shape[1:3], self.size, self.augmentation, rng
         )
@@ -92,14 +100,41 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
             item[f"{role}_box"] = torch.from_numpy(jittered_box(normal, self.augmentation, rng))
         return item
 
+    def _draw(self, rng: np.random.Generator) -> tuple[Clip, int, int]:
+        """A clip and two of its frames; some are drawn where eyes move, the others by ``draw_frames``."""
+        clip = self._draw_clip(rng)
+        source, driving = draw_frames(clip, rng)
+        if rng.random() < self.gaze_share:
+            farthest = 0.0
+            for other in (self._draw_clip(rng) for _ in range(CANDIDATES)):
+                pairs = rng.integers(len(other.frames), size=(CANDIDATES, 2))
+                motion = np.nan_to_num(gaze_motion(*_landmarks_of(other, pairs)))
+                if motion.max() > farthest:
+                    best = pairs[motion.argmax()]
+                    clip, source, driving, farthest = other, int(best[0]), int(best[1]), motion.max()
+        return clip, source, driving
+
+    def _draw_clip(self, rng: np.random.Generator) -> Clip:
+        clips = self.people[rng.integers(len(self.people))]
+        return clips[rng.integers(len(clips))]
+
 
 def draw_frames(clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
-    """Two frames of a clip; in half of the cases the livelier of two draws: still pairs teach little."""
-    pairs = rng.integers(len(clip.frames), size=(2, 2))
-    if rng.random() < 0.5:
-        motion = [float(np.abs(clip.landmarks[a] - clip.landmarks[b]).mean()) for a, b in pairs]
-        pairs = pairs[np.argsort(motion)[::-1]]
+    """Two frames of a clip; in half of the cases the pair, of several, whose expressions differ most.
+
+    Drawn evenly, a face mostly moves as a whole, and its mouth and lids hardly at all.
+    """
+    pairs = rng.integers(len(clip.frames), size=(CANDIDATES, 2))
+    if rng.random() < EXPRESSIVE_SHARE:
+        first, second = _landmarks_of(clip, pairs)
+        pairs = pairs[np.argsort(-expression_motion(first, second), kind="stable")]
     return int(pairs[0][0]), int(pairs[0][1])
+
+
+def _landmarks_of(clip: Clip, pairs: np.ndarray[Any, Any]) -> tuple[Points, Points]:
+    """Those of the first and of the second frames of pairs (N, 2), (N, 80, 2) each."""
+    rows = np.stack([clip.landmarks[frame] for frame in pairs.ravel()])
+    return rows[::2], rows[1::2]
 
 
 def jittered_framing(

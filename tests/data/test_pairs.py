@@ -70,6 +70,20 @@ class TestPointsLieOnThePictures:
         torch.testing.assert_close(keypoints[5], all_points[48])
 
 
+def talking_and_turning_clip():
+    """Frames 0-7: each of four turns of the head with the mouth shut, then open; and how far it is open."""
+    opening = np.repeat([0.0, 0.3], 4)
+    points = []
+    for number, gap in enumerate(opening):
+        face = face_landmarks()
+        face[[55, 56, 57, 58, 59, 65, 66, 67], 1] += gap  # the lower lip
+        angle = np.deg2rad(12 * (number % 4))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        points.append((1 + 0.1 * (number % 4)) * 20 * face @ turn.T + 60 + 3 * (number % 4))
+    frames = np.zeros((len(points), 4, 4, 3), np.uint8)
+    return Clip("c", "p", frames, np.array(points, np.float32)), opening
+
+
 def fitted(points, frame_points):
     """The (2, 3) affine matrix that carries a frame to an item, by its landmarks, and the worst residual."""
     rows = np.concatenate((frame_points, np.ones((68, 1))), axis=1)
@@ -157,7 +171,7 @@ class TestBoxes:
                     continue
                 with_box += 1
                 distance = np.abs(points - (box[:2] + box[2:]) / 2).max() / ((box[2] - box[0]) / 2)
-                assert distance < 1.6  # jittered, but never beside the face
+                assert distance < 1.7  # jittered, but never beside the face
                 held += distance < 1.25  # where the detector's prior changes nothing
         assert held > 0.6 * with_box
         assert with_box / 240 == pytest.approx(0.6, abs=0.1)  # box_dropped is 0.4
@@ -203,17 +217,53 @@ class TestDraw:
         rare = sum(float(item["source"].mean()) > 0.5 for item in items(pairs))
         assert rare / 300 == pytest.approx(0.5, abs=0.1)
 
-    def test_moving_pairs_are_preferred(self):
-        # one frame of ten differs: evenly drawn, 18 % of pairs would show motion
-        points = np.stack([face_landmarks()] * 10).astype(np.float32)
-        points[9] += 5
-        clip = Clip("c", "p", np.zeros((10, 4, 4, 3), np.uint8), points)
+    def test_expressions_are_preferred_to_motions_of_the_head(self):
+        clip, opening = talking_and_turning_clip()
         rng = np.random.default_rng(0)
-        moving = np.mean(
-            [(9 in pair) and pair != (9, 9) for pair in (draw_frames(clip, rng) for _ in range(2000))]
-        )
-        # two draws see motion with 1 - 0.82 ** 2 = 33 %; every second time the better one is taken
-        assert moving == pytest.approx((0.18 + 0.3276) / 2, abs=0.03)
+        drawn = np.array([draw_frames(clip, rng) for _ in range(2000)])
+        even = rng.integers(len(opening), size=(2000, 2))
+        moved, usual = (np.abs(np.diff(opening[pairs])).mean() for pairs in (drawn, even))
+        # half of the pairs are the best of four, which for two states are different 94 % of the time
+        assert moved / usual == pytest.approx((1 + 1.9) / 2, abs=0.12)
+        turned = np.abs(np.diff(np.arange(len(opening))[drawn] % 4)).mean()
+        # among pairs of one expression chance decides, and rounding, which is more the more a head turns
+        assert turned / np.abs(np.diff(even % 4)).mean() < 1.2
+
+    def test_draws_for_the_gaze_go_where_eyes_move(self):
+        still, moving = (np.full((12, 80, 2), np.nan, np.float32) for _ in range(2))
+        still[:, :68] = moving[:, :68] = 20 * face_landmarks() + 45
+        for points in (still, moving):
+            points[:, 68:70] = points[:, [[36, 39], [42, 45]]].mean(2)
+        moving[6:, 68:70, 0] += 3
+        moving[:6, 68] = np.nan  # one pupil is enough
+        frames = np.zeros((12, 90, 90, 3), np.uint8)
+        clips = [Clip("s", "still", frames, still), Clip("m", "moving", frames + 255, moving)]
+        anchors = (*PAPER_ANCHORS, (68,), (69,))
+
+        def share_that_looks_elsewhere(anchors):
+            pairs = PairDataset(clips, anchors, 8, 400, augmentation=Augmentation.none())
+            drawn = [pairs._draw(np.random.default_rng(index)) for index in range(400)]
+            return np.mean([clip.name == "m" and (a < 6) != (b < 6) for clip, a, b in drawn])
+
+        usual, seeking = share_that_looks_elsewhere(PAPER_ANCHORS), share_that_looks_elsewhere(anchors)
+        assert usual == pytest.approx(0.25, abs=0.06)
+        assert seeking == pytest.approx(usual + 0.1 * (1 - usual), abs=0.04)
+
+    def test_points_stay_finite_but_for_landmarks_nobody_knows(self):
+        clip = dotted_clip((36, 48, 8)).clip
+        points = np.full((len(clip.landmarks), 80, 2), np.nan, np.float32)
+        points[:, :68], points[:, 69] = clip.landmarks, clip.landmarks[:, 43]
+        more = dataclasses.replace(clip, landmarks=points)
+        pairs = PairDataset([more], (*DENSE_ANCHORS, (68,), (69,)), 32, 30, augmentation=FLIPPED)
+        for item in items(pairs):
+            for role in ("source", "driving"):
+                found = item[f"{role}_points"]
+                assert found[:29].isfinite().all()
+                assert found[29].isfinite().all()  # in the mirror it is the other pupil
+                assert found[30].isnan().all()
+        usual = PairDataset([clip], DENSE_ANCHORS, 32, 1, augmentation=FLIPPED)[0]
+        again = PairDataset([more], DENSE_ANCHORS, 32, 1, augmentation=FLIPPED)[0]
+        assert torch.equal(usual["driving_points"], again["driving_points"])
 
 
 class TestColours:
