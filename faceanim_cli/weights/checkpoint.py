@@ -30,6 +30,7 @@ from faceanim_models import (
     PatchDiscriminator,
     PatchDiscriminatorSettings,
 )
+from faceanim_models.liveportrait.model import LivePortraitModel, LivePortraitSettings
 
 NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyType(
     {
@@ -37,6 +38,7 @@ NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyTy
         "first-order": (FirstOrderModel, FirstOrderSettings),
         "discriminator": (PatchDiscriminator, PatchDiscriminatorSettings),
         "super-resolution": (FaceSuperResolver, FaceSuperResolverSettings),
+        "liveportrait": (LivePortraitModel, LivePortraitSettings),
     }
 )
 NAMED_AT_MOST = 6  # keys in an error message: more says nothing more

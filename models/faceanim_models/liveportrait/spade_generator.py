@@ -1,0 +1,81 @@
+"""LivePortrait's generator: warped features to a picture, by SPADE blocks (Park et al. 2019)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2  # of the leaky ReLUs
+EPS = 1e-5  # of the instance norms
+
+
+class SPADEGenerator(nn.Module):
+    """Features (B, label_channels, H, W) to a picture (B, 3, 8 H, 8 W) in [0, 1].
+
+    The features are the label of every SPADE block, too. The published weights carry spectral norms, which
+    are folded into the convolutions when they are read.
+
+    Args:
+        label_channels: of the features.
+        widths: channels at 1/8, 1/4 and 1/2 of the picture's size.
+        blocks: SPADE blocks at 1/8.
+        hidden: channels between label and modulation.
+    """
+
+    def __init__(self, label_channels: int, widths: tuple[int, int, int], blocks: int, hidden: int) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.fc = nn.Conv2d(label_channels, first, 3, padding=1)
+        self.middle = [f"G_middle_{number}" for number in range(blocks)]
+        for name in self.middle:
+            self.add_module(name, SPADEBlock(first, first, label_channels, hidden))
+        self.up_0 = SPADEBlock(first, second, label_channels, hidden)
+        self.up_1 = SPADEBlock(second, third, label_channels, hidden)
+        self.conv_img = nn.Sequential(nn.Conv2d(third, 3 * 4, 3, padding=1))
+
+    def forward(self, label: Tensor) -> Tensor:
+        """See the class."""
+        x = self.fc(label)
+        for name in self.middle:
+            x = self.get_submodule(name)(x, label)
+        for block in (self.up_0, self.up_1):
+            x = block(F.interpolate(x, scale_factor=2.0, mode="nearest"), label)
+        x = self.conv_img(F.leaky_relu(x, SLOPE))
+        return torch.sigmoid(F.pixel_shuffle(x.float(), 2))
+
+
+class SPADEBlock(nn.Module):
+    """Two modulated convolutions around which the input is carried: (B, in, H, W) -> (B, out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, label_channels: int, hidden: int) -> None:
+        super().__init__()
+        middle = min(in_channels, out_channels)
+        self.conv_0 = nn.Conv2d(in_channels, middle, 3, padding=1)
+        self.conv_1 = nn.Conv2d(middle, out_channels, 3, padding=1)
+        self.norm_0 = SPADE(in_channels, label_channels, hidden)
+        self.norm_1 = SPADE(middle, label_channels, hidden)
+        self.learned_shortcut = in_channels != out_channels
+        if self.learned_shortcut:
+            self.conv_s = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            self.norm_s = SPADE(in_channels, label_channels, hidden)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        y: Tensor = self.conv_0(F.leaky_relu(self.norm_0(x, label), SLOPE))
+        y = self.conv_1(F.leaky_relu(self.norm_1(y, label), SLOPE))
+        shortcut: Tensor = self.conv_s(self.norm_s(x, label)) if self.learned_shortcut else x
+        return shortcut + y
+
+
+class SPADE(nn.Module):
+    """Instance norm of (B, C, H, W), scaled and shifted pixel by pixel by what the label says there."""
+
+    def __init__(self, channels: int, label_channels: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp_shared = nn.Sequential(nn.Conv2d(label_channels, hidden, 3, padding=1))
+        self.mlp_gamma = nn.Conv2d(hidden, channels, 3, padding=1)
+        self.mlp_beta = nn.Conv2d(hidden, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        label = F.interpolate(label, x.shape[-2:], mode="nearest")
+        hidden = F.relu(self.mlp_shared(label))
+        normal = F.instance_norm(x, eps=EPS)
+        return torch.addcmul(normal + self.mlp_beta(hidden), normal, self.mlp_gamma(hidden))
