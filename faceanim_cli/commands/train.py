@@ -81,17 +81,17 @@ def train(
         ),
     ] = None,
     similarity: Annotated[
-        bool,
+        bool | None,
         option(WHAT + MORE, "The head's is no motion to choose from", "--similarity/--no-similarity"),
-    ] = True,
+    ] = None,
     box_prior: Annotated[
-        bool,
+        bool | None,
         option(
             WHAT + MORE,
             "Do not tell the detector where Viola-Jones sees a face",
             "--box-prior/--no-box-prior",
         ),
-    ] = True,
+    ] = None,
     loss: Annotated[
         list[str] | None,
         option(

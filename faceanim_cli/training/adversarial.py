@@ -51,7 +51,7 @@ def face_corners(points: Tensor, size: int, side: int) -> list[tuple[int, int]]:
     """
     drawn = torch.randint(points.shape[1], (len(points),)).tolist()
     corners = []
-    for points_of_one, k in zip(points.tolist(), drawn, strict=True):
+    for points_of_one, k in zip(points.nan_to_num(0).tolist(), drawn, strict=True):  # unknown: the middle
         x, y = points_of_one[k]
         row, column = (round((v + 1) / 2 * (size - 1) - side / 2) for v in (y, x))
         corners.append((min(max(row, 0), size - side), min(max(column, 0), size - side)))

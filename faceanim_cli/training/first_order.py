@@ -86,9 +86,10 @@ def train_first_order(
 
 
 def _stage(settings: FirstOrderTrainingSettings, fabric: Fabric) -> Stage:
-    clips = training_clips(settings, fabric)
+    perceptual = perceptual_loss(settings.perceptual, settings.offline)
     model = _build(settings)
-    objective = FirstOrderObjective(model, perceptual_loss(settings.perceptual), settings.losses)
+    clips = training_clips(settings, fabric)
+    objective = FirstOrderObjective(model, perceptual, settings.losses)
     return pair_stage(settings, clips, model, objective, settings.losses)
 
 

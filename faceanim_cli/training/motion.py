@@ -7,10 +7,14 @@ Two nodes, eight GPUs each, on each of them, with DATA and RUN on a disk that bo
         -m faceanim_cli train --data DATA --out RUN
 """
 
+import types
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -23,17 +27,20 @@ from faceanim_cli.pictures import Image
 from faceanim_cli.training.adversarial import AdversarialLoss
 from faceanim_cli.training.loop import train
 from faceanim_cli.training.motion_losses import MotionObjective
-from faceanim_cli.training.perceptual import PerceptualLoss, SqueezeNetLoss, features_of, perceptual_loss
+from faceanim_cli.training.perceptual import perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import (
     ClipSettings,
+    EncoderName,
     FirstOrderLossWeights,
+    KeypointsName,
     LossWeights,
     MotionTrainingSettings,
     PairSettings,
 )
 from faceanim_cli.training.stage import Stage
 from faceanim_cli.training.validation import EVERY, ValidationScores, sample_grid, validate
+from faceanim_cli.weights.imagenet import imagenet_file, read_imagenet
 from faceanim_cli.weights.load import Model, load_weights
 from faceanim_models import (
     AnimationModel,
@@ -44,18 +51,26 @@ from faceanim_models import (
     PatchDiscriminator,
 )
 
+ANCHORS: Mapping[KeypointsName, Anchors] = types.MappingProxyType(
+    {"dense": DENSE_ANCHORS, "paper": PAPER_ANCHORS, "free": ()}
+)
+
 
 def shipped_architecture(
-    size: int, anchors: Anchors = DENSE_ANCHORS, similarity: bool = True
+    size: int,
+    anchors: Anchors = DENSE_ANCHORS,
+    similarity: bool = True,
+    segmenter: bool = True,
+    encoder: EncoderName = "resnet18",
 ) -> AnimationSettings:
-    """The settings of the shipped model, or of one like it with other keypoints or candidate motions.
+    """The settings of the shipped model, or of one like it with other keypoints, candidate motions or parts.
 
     Without anchors there are as many keypoints, found freely.
     """
     k = len(anchors or DENSE_ANCHORS)
     return AnimationSettings(
-        KeypointDetectorSettings(k),
-        DenseMotionSettings(k, use_similarity=similarity, photo_channels=4),
+        KeypointDetectorSettings(k, encoder),
+        DenseMotionSettings(k, use_similarity=similarity, photo_channels=4 if segmenter else 0),
         GeneratorSettings(k),
         anchors,
         size,
@@ -152,9 +167,9 @@ def pair_stage(
 
 
 def _stage(settings: MotionTrainingSettings, fabric: Fabric) -> Stage:
+    perceptual = perceptual_loss(settings.perceptual, settings.offline)
+    model = _build(settings)
     clips = training_clips(settings, fabric)
-    perceptual = perceptual_loss(settings.perceptual)
-    model = _build(settings, perceptual)
     # Free keypoints: where eyes and mouth are is still told.
     anchors = model.settings.anchors or DENSE_ANCHORS
     augmentation = Augmentation() if settings.box_prior else Augmentation(box_dropped=1.0)
@@ -162,33 +177,57 @@ def _stage(settings: MotionTrainingSettings, fabric: Fabric) -> Stage:
     return pair_stage(settings, clips, model, objective, settings.losses, anchors, augmentation)
 
 
-def _build(settings: MotionTrainingSettings, perceptual: PerceptualLoss | None) -> AnimationModel:
+def _build(settings: MotionTrainingSettings) -> AnimationModel:
     """The networks to train, from ``init`` or fresh."""
-    anchors = {"dense": DENSE_ANCHORS, "paper": PAPER_ANCHORS, "free": ()}[settings.keypoints or "dense"]
-    if settings.init is None:
-        model = AnimationModel(shipped_architecture(settings.size, anchors, settings.similarity))
-        if model.dense_motion.segmenter is not None:
-            squeezenet = perceptual if isinstance(perceptual, SqueezeNetLoss) else None
-            imagenet = squeezenet.features if squeezenet else features_of("squeezenet1_1", None)
-            model.dense_motion.segmenter.start_from_imagenet(imagenet.state_dict())
-    else:
-        loaded = load_weights(settings.init)
-        if not isinstance(loaded, AnimationModel):
-            raise WeightsError(
-                f"{settings.init}: first-order-model's networks, which train_first_order goes on from"
-            )
-        model = loaded
-        if settings.keypoints and model.settings.anchors != anchors:
-            raise WeightsError(
-                f"{settings.init}: its keypoints are not those of --keypoints {settings.keypoints}"
-            )
-        if not settings.similarity and model.settings.motion.use_similarity:
-            raise WeightsError(
-                f"{settings.init}: mixes in the head's similarity; --no-similarity needs others"
-            )
-        model.settings = replace(model.settings, image_size=settings.size)
-        if model.dense_motion.segmenter is not None:
-            model.dense_motion.segmenter.freeze_encoder()
+    model = _fresh(settings) if settings.init is None else _initial(settings, settings.init)
     if not model.dense_motion.settings.use_similarity:
         model.dense_motion.rigidity.requires_grad_(False)  # weighs the keypoints of a similarity
+    if not settings.box_prior:  # in use the detector is given a box all the same
+        without_prior(model)
     return model.train()
+
+
+def without_prior(model: AnimationModel) -> None:
+    """Let a face box mean nothing to the keypoint detector, for good."""
+    torch.nn.init.zeros_(model.keypoint_detector.prior_strength).requires_grad_(False)
+
+
+def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
+    """New networks; encoders that start from ImageNet have its weights."""
+    anchors = ANCHORS[settings.keypoints or "dense"]
+    similarity, segmenter = settings.similarity is not False, settings.segmenter is not False
+    encoder = settings.encoder or "resnet18"
+    model = AnimationModel(shipped_architecture(settings.size, anchors, similarity, segmenter, encoder))
+    if model.dense_motion.segmenter is not None:
+        squeezenet = read_imagenet(imagenet_file("squeezenet1_1", "--perceptual"))
+        model.dense_motion.segmenter.start_from_imagenet(squeezenet)
+    if settings.encoder_weights != "none":
+        file = Path(settings.encoder_weights)
+        if settings.encoder_weights == "imagenet":
+            file = imagenet_file(encoder, "--encoder-weights", offline=settings.offline)
+        try:
+            model.keypoint_detector.start_from_imagenet(read_imagenet(file))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise WeightsError(f"{file}: not {encoder}'s weights, see --encoder: {reason}") from error
+    return model
+
+
+def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
+    """The networks in ``init``, which must be as the settings ask for."""
+    model = load_weights(init)
+    if not isinstance(model, AnimationModel):
+        raise WeightsError(f"{init}: first-order-model's networks, which train_first_order goes on from")
+    s, wanted = model.settings, settings
+    for option, asked, there in (
+        (f"--keypoints {wanted.keypoints}", wanted.keypoints and ANCHORS[wanted.keypoints], s.anchors),
+        ("--[no-]similarity", wanted.similarity, s.motion.use_similarity),
+        ("--[no-]segmenter", wanted.segmenter, bool(s.motion.photo_channels)),
+        (f"--encoder {wanted.encoder}", wanted.encoder, s.keypoints.encoder),
+    ):
+        if asked is not None and asked != there:
+            raise WeightsError(f"{init}: its networks are not those of {option}; leave it away, or --init")
+    model.settings = replace(s, image_size=settings.size)
+    if model.dense_motion.segmenter is not None:
+        model.dense_motion.segmenter.freeze_encoder()
+    return model

@@ -46,12 +46,13 @@ class MotionObjective(nn.Module):
         w = self.weights
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
+        known = truth.isfinite()  # not all data have pupils
         boxes = torch.cat((batch["source_box"], batch["driving_box"]))
         detected = self.model.keypoint_detector(torch.cat((source, driving)), boxes)
         points_s, points_d = detected.chunk(2)
         if self.anchored:
             exact = torch.rand(len(source), 1, 1, device=source.device) < w.landmark_motion
-            points_s, points_d = torch.where(exact.repeat(2, 1, 1), truth, detected).chunk(2)
+            points_s, points_d = torch.where(exact.repeat(2, 1, 1) & known, truth, detected).chunk(2)
         generated, motion = self.model(self.model.encode_photo(source, points_s), points_d)
 
         importance = 1 + w.expression * self._expression_map(batch["driving_points"], driving)
@@ -64,7 +65,7 @@ class MotionObjective(nn.Module):
             "repaint": generated.mask.mean(),
         }
         if self.anchored:
-            terms["keypoints"] = (detected - truth).abs().mean()
+            terms["keypoints"] = torch.where(known, detected - truth, 0).abs().sum() / known.sum()
         if w.equivariance:
             deformation = RandomDeformation(len(driving), driving.device)
             of_deformed = self.model.keypoint_detector(deformation.images(driving))
@@ -84,7 +85,7 @@ class MotionObjective(nn.Module):
         if not self.expressive:
             return torch.zeros_like(like[:, :1])
         maps = gaussian_heatmaps(points[:, self.expressive], like.shape[-2], like.shape[-1], sigma=0.06)
-        return maps.amax(1, keepdim=True)
+        return maps.nan_to_num(0).amax(1, keepdim=True)
 
     @staticmethod
     def _motion_where_still(source: Tensor, driving: Tensor, grid: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.weights.imagenet import imagenet_file, read_imagenet
 
 SMALLEST = 16  # pixels a side that VGG-19's four poolings leave something of
 
@@ -65,15 +64,17 @@ class PerceptualLoss(nn.Module):
 class SqueezeNetLoss(PerceptualLoss):
     """SqueezeNet 1.1: a tenth of VGG-19's work.
 
+    Not LPIPS: that distance weighs the features of other weights by what people find alike. These are as
+    ImageNet left them, all alike.
+
     Args:
-        weights: safetensors file with the keys of torchvision's ``squeezenet1_1().features``; None lets
-            torchvision fetch its ImageNet weights.
+        weights: file with the keys of torchvision's ``squeezenet1_1().features``, or of the whole classifier.
         scales: see :class:`PerceptualLoss`.
     """
 
     STAGES = (2, 5, 8, 10, 12)  # the first ReLU, then every other fire module
 
-    def __init__(self, weights: Path | None, scales: Sequence[float] = (1.0, 0.5)) -> None:
+    def __init__(self, weights: Path, scales: Sequence[float] = (1.0, 0.5)) -> None:
         super().__init__(features_of("squeezenet1_1", weights), self.STAGES, scales, unit_vectors=True)
 
 
@@ -81,63 +82,51 @@ class VGG19Loss(PerceptualLoss):
     """VGG-19 on an image pyramid, the paper's network, compared where first-order-model compares it.
 
     Args:
-        weights: safetensors file with the keys of torchvision's ``vgg19().features``; None as above.
+        weights: file with the keys of torchvision's ``vgg19().features``, or of the whole classifier.
         scales: see :class:`PerceptualLoss`.
     """
 
     STAGES = (1, 6, 11, 20, 29)  # the ReLU after the first convolution of each of the five blocks
 
-    def __init__(self, weights: Path | None, scales: Sequence[float] = (1.0, 0.5, 0.25, 0.125)) -> None:
+    def __init__(self, weights: Path, scales: Sequence[float] = (1.0, 0.5, 0.25, 0.125)) -> None:
         super().__init__(features_of("vgg19", weights), self.STAGES, scales, unit_vectors=False)
 
 
-def perceptual_loss(choice: str) -> PerceptualLoss | None:
-    """The loss that ``choice`` names: vgg19, squeezenet, none, or a safetensors file of either's features.
+def perceptual_loss(choice: str, offline: bool = False) -> PerceptualLoss | None:
+    """The loss that ``choice`` names: squeezenet, which ships, vgg19, none, or a file of either's features.
 
     Raises:
-        WeightsError: the weights cannot be fetched, or the file holds neither.
+        WeightsError: the weights are not here and cannot be fetched, or the file holds neither.
     """
     if choice == "none":
         return None
-    if choice in ("vgg19", "squeezenet"):
-        return VGG19Loss(None) if choice == "vgg19" else SqueezeNetLoss(None)
+    if choice == "squeezenet":
+        return SqueezeNetLoss(imagenet_file("squeezenet1_1", "--perceptual"))
+    if choice == "vgg19":
+        return VGG19Loss(imagenet_file("vgg19", "--perceptual", offline=offline))
     file = Path(choice)
-    if any(".squeeze." in key for key in _tensors(file)):
-        return SqueezeNetLoss(file)
-    return VGG19Loss(file)
+    if not file.is_file():
+        raise WeightsError(f"--perceptual {choice}: no such file; the names are squeezenet, vgg19 and none")
+    squeezenet = any(".squeeze." in key for key in read_imagenet(file))
+    return SqueezeNetLoss(file) if squeezenet else VGG19Loss(file)
 
 
-def features_of(network: str, weights: Path | None) -> nn.Sequential:
-    """The convolutional part of one of torchvision's classifiers, from a file or fetched by torchvision.
+def features_of(network: str, weights: Path) -> nn.Sequential:
+    """The convolutional part of one of torchvision's classifiers, with the weights in a file.
 
     Raises:
-        WeightsError: the weights cannot be fetched, or do not fit.
+        WeightsError: they do not fit.
     """
+    with torch.device("meta"):  # the file replaces all there is: nothing need be drawn
+        features: nn.Sequential = torchvision.models.get_model(network, weights=None).features
+    tensors = {
+        key.removeprefix("features."): tensor
+        for key, tensor in read_imagenet(weights).items()
+        if not key.startswith("classifier.")
+    }
     try:
-        # Weights from a file replace all there is: none need be drawn.
-        with torch.device("meta" if weights else "cpu"):
-            classifier = torchvision.models.get_model(network, weights=None if weights else "DEFAULT")
-    except (OSError, RuntimeError) as error:  # no network; a broken download
-        raise WeightsError(
-            f"torchvision cannot fetch its ImageNet weights of {network} ({error}); "
-            "give a file of them with --perceptual"
-        ) from error
-    features: nn.Sequential = classifier.features
-    if weights is not None:
-        tensors = {key.removeprefix("features."): tensor for key, tensor in _tensors(weights).items()}
-        try:
-            features.load_state_dict(
-                {k: t.float() for k, t in tensors.items() if not k.startswith("classifier.")}, assign=True
-            )
-        except RuntimeError as error:
-            raise WeightsError(f"{weights}: not {network}'s features: {error}") from error
+        features.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{weights}: not {network}'s features: {reason}") from error
     return features
-
-
-def _tensors(file: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{file}: not features for --perceptual (vgg19, squeezenet, none, or a safetensors file): {error}"
-        ) from error

@@ -10,33 +10,37 @@ from faceanim_cli.errors import UsageError
 from faceanim_cli.training.settings import (
     FirstOrderLossWeights,
     FirstOrderTrainingSettings,
+    KeypointLossWeights,
+    KeypointTrainingSettings,
     LossWeights,
     MotionTrainingSettings,
+    RunSettings,
     SuperResolutionSettings,
 )
 
 PresetName: TypeAlias = Literal["shipped", "paper"]
-Weights = TypeVar("Weights", LossWeights, FirstOrderLossWeights)
+Settings = TypeVar("Settings", bound=RunSettings)
+Weights = TypeVar("Weights", LossWeights, FirstOrderLossWeights, KeypointLossWeights)
 
 # Eq. 6: L_p + L_D + L_G, nothing else but that the keypoints are the paper's ten landmarks.
 PAPER_LOSSES = LossWeights(
     **{field.name: 0.0 for field in fields(LossWeights)}
     | {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
 )
-
-MOTION: Mapping[PresetName, Mapping[str, Any]] = types.MappingProxyType(
+# What is ours and not the paper's is left away: the similarity and the segmenter of the dense motion network.
+PAPER_MOTION: Mapping[str, Any] = types.MappingProxyType(
     {
-        "shipped": {},
-        "paper": {
-            "losses": PAPER_LOSSES,
-            "perceptual": "vgg19",
-            "optimizer": "swats",
-            "keypoints": "paper",
-        },
+        "losses": PAPER_LOSSES,
+        "perceptual": "vgg19",
+        "optimizer": "swats",
+        "keypoints": "paper",
+        "similarity": False,
+        "segmenter": False,
+        "encoder_weights": "imagenet",
     }
 )
-SUPER_RESOLUTION: Mapping[PresetName, Mapping[str, Any]] = types.MappingProxyType(
-    {"shipped": {}, "paper": {"perceptual_weight": 0.0, "optimizer": "swats"}}  # Eq. 7 alone
+PAPER_SUPER_RESOLUTION: Mapping[str, Any] = types.MappingProxyType(
+    {"perceptual_weight": 0.0, "optimizer": "swats"}  # Eq. 7 alone
 )
 
 
@@ -51,45 +55,57 @@ def motion_settings(preset: PresetName, losses: Sequence[str] = (), **given: Any
     Raises:
         UsageError: no such loss, or settings that make no sense together.
     """
-    chosen = {**MOTION[preset], **_stated(given)}
+    chosen = {**(PAPER_MOTION if preset == "paper" else {}), **_stated(given)}
+    if chosen.get("init") is not None and given.get("encoder_weights") is None:
+        chosen.pop("encoder_weights", None)  # those of init
     weights = chosen.get("losses", LossWeights())
     if chosen.get("keypoints") == "free":  # no landmark tells them where to be; equivariance holds them
         weights = replace(weights, keypoints=0.0, landmark_motion=0.0, equivariance=10.0)
-    return MotionTrainingSettings(**{**chosen, "losses": loss_weights(weights, losses)})
+    chosen["losses"] = loss_weights(weights, losses)
+    return _settings(MotionTrainingSettings, chosen, "the animation networks")
 
 
 def first_order_settings(
-    preset: PresetName,
-    losses: Sequence[str] = (),
-    *,
-    keypoints: str | None = None,
-    similarity: bool = True,
-    box_prior: bool = True,
-    **given: Any,
+    preset: PresetName, losses: Sequence[str] = (), **given: Any
 ) -> FirstOrderTrainingSettings:
     """The original's settings, for weights of first-order-model to go on from; otherwise as above.
 
     Raises:
         UsageError: a setting that means nothing to these networks.
     """
-    refused = {
-        f"--preset {preset}": preset != "shipped",
-        f"--keypoints {keypoints}": keypoints is not None,
-        "--no-similarity": not similarity,
-        "--no-box-prior": not box_prior,
-    }
-    for option in [option for option, is_given in refused.items() if is_given]:
-        raise UsageError(
-            f"{option}: is for faceanim's own networks, and {given.get('init')} holds first-order-model's; "
-            "leave it away"
-        )
-    weights = loss_weights(FirstOrderLossWeights(), losses)
-    return FirstOrderTrainingSettings(**_stated(given), losses=weights)
+    networks = f"first-order-model's networks, which {given.get('init')} holds"
+    _refuse_paper(preset, networks)
+    chosen = _stated(given) | {"losses": loss_weights(FirstOrderLossWeights(), losses)}
+    return _settings(FirstOrderTrainingSettings, chosen, networks)
 
 
-def super_resolution_settings(preset: PresetName, **given: Any) -> SuperResolutionSettings:
-    """As :func:`motion_settings`, for the other stage."""
-    return SuperResolutionSettings(**{**SUPER_RESOLUTION[preset], **_stated(given)})
+def keypoint_settings(
+    preset: PresetName, losses: Sequence[str] = (), **given: Any
+) -> KeypointTrainingSettings:
+    """The settings of the keypoint detector's own stage; otherwise as above.
+
+    Raises:
+        UsageError: a setting that means nothing to it.
+    """
+    _refuse_paper(preset, "--stage keypoints")
+    chosen = _stated(given) | {"losses": loss_weights(KeypointLossWeights(), losses)}
+    if chosen.get("perceptual") is not None:
+        raise UsageError(_meaningless(f"--perceptual {chosen['perceptual']}", "--stage keypoints"))
+    return _settings(KeypointTrainingSettings, chosen, "--stage keypoints")
+
+
+def super_resolution_settings(
+    preset: PresetName, losses: Sequence[str] = (), **given: Any
+) -> SuperResolutionSettings:
+    """The settings of super-resolution; otherwise as above.
+
+    Raises:
+        UsageError: a setting that means nothing to it.
+    """
+    if losses:
+        raise UsageError(_meaningless(f"--loss {losses[0]}", "--stage sr"))
+    chosen = {**(PAPER_SUPER_RESOLUTION if preset == "paper" else {}), **_stated(given)}
+    return _settings(SuperResolutionSettings, chosen, "--stage sr")
 
 
 def loss_weights(start: Weights, changes: Sequence[str]) -> Weights:
@@ -111,6 +127,36 @@ def loss_weights(start: Weights, changes: Sequence[str]) -> Weights:
                 f"--loss {change}: write NAME=WEIGHT, 0 or more; the names are {', '.join(names)}"
             )
     return replace(start, **values)
+
+
+def _settings(kind: type[Settings], chosen: Mapping[str, Any], trained: str) -> Settings:
+    """The settings, all of which must mean something to what is ``trained``."""
+    known = {field.name for field in fields(kind)}
+    for name, value in chosen.items():
+        if name not in known:
+            raise UsageError(_meaningless(_option(name, value), trained))
+    settings = kind(**chosen)
+    if "swats_tolerance" in chosen and settings.optimizer != "swats":
+        option = _option("swats_tolerance", chosen["swats_tolerance"])
+        raise UsageError(f"{option}: is SWATS's; add --optimizer swats, or leave it away")
+    return settings
+
+
+def _refuse_paper(preset: PresetName, trained: str) -> None:
+    if preset != "shipped":
+        raise UsageError(_meaningless(f"--preset {preset}", trained))
+
+
+def _meaningless(option: str, trained: str) -> str:
+    return f"{option}: means nothing to {trained}; leave it away"
+
+
+def _option(name: str, value: Any) -> str:
+    """A setting as it is written on the command line."""
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value}"
 
 
 def _stated(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a run is trained with, stage by stage: each a dataclass that is written beside the run's results."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -10,6 +11,7 @@ from faceanim_models import FaceSuperResolverSettings, PatchDiscriminatorSetting
 OptimizerName: TypeAlias = Literal["adam", "swats"]
 Precision: TypeAlias = Literal["32", "bf16", "16"]
 KeypointsName: TypeAlias = Literal["dense", "paper", "free"]
+EncoderName: TypeAlias = Literal["resnet18", "resnet34", "resnet50"]
 
 SHIPPED_SUPER_RESOLVER = FaceSuperResolverSettings()
 SHIPPED_DISCRIMINATOR = PatchDiscriminatorSettings((32, 64, 128, 256))  # takes 5 % of a step
@@ -26,6 +28,8 @@ class RunSettings:
     batch: int = 8  # pairs that a process sees at once
     accumulate: int = 1  # batches whose gradients make one step
     optimizer: OptimizerName = "adam"
+    # How close SWATS's estimate of SGD's rate must come to its average before it switches; see SWATS.
+    swats_tolerance: float = 1e-3
     learning_rate: float = 2e-4
     warm_up: int = 200  # steps; fewer where they are more than a twentieth of the run
     clip_gradients: float = 5.0  # norm
@@ -40,11 +44,19 @@ class RunSettings:
     precision: Precision = "bf16"  # what convolutions are computed in: torch.autocast's type
     devices: str = "auto"  # how many on each node, or which ("0,2"); torchrun decides for itself
     nodes: int = 1
+    offline: bool = False  # fetch nothing
     notes: str = ""  # kept in the checkpoints, about the data and its licence
 
     def __post_init__(self) -> None:
         if self.decay_over == "minutes" and not self.max_minutes:
             raise UsageError("--decay-over minutes needs --max-minutes")
+        if self.swats_tolerance <= 0:
+            raise UsageError(f"--swats-tolerance {self.swats_tolerance:g}: must be above 0")
+
+    @property
+    def pretrained(self) -> Mapping[str, str]:
+        """The classifiers whose ImageNet weights the run needs, and the option that takes a file of them."""
+        return {"vgg19": "--perceptual"} if self.perceptual == "vgg19" else {}
 
     def as_json(self) -> dict[str, Any]:
         """All settings in JSON's own types."""
@@ -96,9 +108,29 @@ class MotionTrainingSettings(PairSettings):
 
     # Anchored to 29 places, the paper's 10, or free; None: those of init, else dense.
     keypoints: KeypointsName | None = None
-    similarity: bool = True  # the motions to choose from include the head's as a whole
+    # The motions to choose from include the head's as a whole; None: as init's, else yes.
+    similarity: bool | None = None
+    segmenter: bool | None = None  # maps of the photo's head help the dense motion network; None as above
     box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
+    encoder: EncoderName | None = None  # the keypoint detector's; None: that of init, else resnet18
+    encoder_weights: str = "none"  # that it starts from: imagenet, a file of torchvision's, or none
     losses: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init is not None and self.encoder_weights != "none":
+            raise UsageError(
+                f"--encoder-weights {self.encoder_weights}: --init {self.init} brings weights of its own; "
+                "leave one of them away"
+            )
+
+    @property
+    def pretrained(self) -> Mapping[str, str]:
+        """See :class:`RunSettings`."""
+        needed = dict(super().pretrained)
+        if self.encoder_weights == "imagenet":
+            needed[self.encoder or "resnet18"] = "--encoder-weights"
+        return needed
 
 
 @dataclass(frozen=True)
@@ -130,6 +162,28 @@ class FirstOrderTrainingSettings(PairSettings):
 
 
 @dataclass(frozen=True)
+class KeypointLossWeights:
+    """Weight of each term; 0 switches it off."""
+
+    points: float = 20.0  # L1 between keypoints and landmarks, in [-1, 1] units
+    openings: float = 40.0  # the same of the differences of two: lids, lips, brows over the eyes
+    expression: float = 2.0  # how much more a keypoint counts at eyes and mouth, and at pupils
+
+
+@dataclass(frozen=True)
+class KeypointTrainingSettings(ClipSettings):
+    """Settings of a run of the keypoint detector alone; ``init`` holds it, and the networks that stay."""
+
+    perceptual: str = "none"  # there are no pictures to compare
+    batch: int = 32
+    learning_rate: float = 8e-4
+    warm_up: int = 100
+    ema: float = 0.998
+    box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
+    losses: KeypointLossWeights = field(default_factory=KeypointLossWeights)
+
+
+@dataclass(frozen=True)
 class SuperResolutionSettings(RunSettings):
     """Settings of a run of super-resolution."""
 
@@ -142,6 +196,11 @@ class SuperResolutionSettings(RunSettings):
     perceptual_weight: float = 0.02  # against 1 for the L1 of Eq. 7: about as strong; 0: Eq. 7 alone
     perceptual_share: float = 0.4  # of a batch has its features compared, which costs more than all the rest
     size: int = 64  # pixels of a low-resolution crop; many small ones teach more than few large
+
+    @property
+    def pretrained(self) -> Mapping[str, str]:
+        """See :class:`RunSettings`."""
+        return super().pretrained if self.perceptual_weight else {}
 
 
 def _plain(value: Any) -> Any:

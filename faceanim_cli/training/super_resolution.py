@@ -99,7 +99,8 @@ def _stage(settings: SuperResolutionSettings, fabric: Fabric) -> Stage:
     if not portraits:
         raise UnreadableInputError(f"{settings.data}: no readable photo with split 'train' in manifest.csv")
     network = _build(settings)
-    perceptual = perceptual_loss(settings.perceptual) if settings.perceptual_weight else None
+    choice = settings.perceptual if settings.perceptual_weight else "none"
+    perceptual = perceptual_loss(choice, settings.offline)
     people = len({portrait.identity for portrait in portraits})
 
     def pairs(count: int) -> PortraitDataset:

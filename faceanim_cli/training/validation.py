@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints
+from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints, landmark_box
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_cli.weights.load import Model
 from faceanim_models import AnimationModel
@@ -59,6 +59,15 @@ def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.nda
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255, 2 * points / (size - 1) - 1
 
 
+def face_boxes(landmarks: np.ndarray) -> Tensor:
+    """The boxes (N, 4) that Viola-Jones would give for landmarks (N, 68 or more, 2), in their unit.
+
+    In use the detector is always given the box of the face that was found.
+    """
+    faces = [landmark_box(points) for points in landmarks[:, :NUM_LANDMARKS]]
+    return torch.tensor([(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y, side in faces])
+
+
 @torch.inference_mode()
 def validate(
     model: Model, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
@@ -68,13 +77,14 @@ def validate(
     rows = []
     for clip in clips:
         frames, landmarks = framed_clip(clip, size, every)
+        boxes = face_boxes(landmarks).to(device)
         anchors = model.settings.anchors if isinstance(model, AnimationModel) else ()
         truth = torch.from_numpy(anchored_keypoints(landmarks, anchors)).float() if anchors else None
-        code = model.encode_photo(frames[:1].to(device))
+        code = model.encode_photo(frames[:1].to(device), boxes=boxes[:1])
         scores = []
         for start in range(1, len(frames), batch):
             driving = frames[start : start + batch].to(device)
-            keypoints = model.detect(driving)
+            keypoints = model.detect(driving, boxes[start : start + batch])
             generated, _ = model(code.expand(len(driving)), keypoints)
             static = code.photo.expand_as(driving)
             psnr = [_psnr(pictures, driving) for pictures in (generated.image, static, generated.warped)]
@@ -117,9 +127,12 @@ def sample_grid(model: Model, clips: Sequence[Clip], size: int, rows: int = 6) -
     lines = []
     for clip in clips[:rows]:
         frames, landmarks = framed_clip(clip, size, EVERY)
-        farthest = int(np.abs(landmarks - landmarks[0])[:, :NUM_LANDMARKS].mean((1, 2)).argmax())
+        boxes = face_boxes(landmarks).to(device)
+        places = landmarks[:, :NUM_LANDMARKS]
+        farthest = int(np.abs(places - places[0]).mean((1, 2)).argmax())
         source, driving = frames[:1].to(device), frames[farthest : farthest + 1].to(device)
-        generated, motion = model(model.encode_photo(source), model.detect(driving))
+        code = model.encode_photo(source, boxes=boxes[:1])
+        generated, motion = model(code, model.detect(driving, boxes[farthest : farthest + 1]))
         mask = generated.mask if isinstance(model, AnimationModel) else _painted(motion, like=source)
         mask = resize(mask.float(), size, size).expand(-1, 3, -1, -1)
         line = (source, driving, generated.warped, mask, generated.image)

@@ -15,6 +15,7 @@ RepoType: TypeAlias = Literal["model", "space"]
 
 ANIMATION = "animation.safetensors"  # files that ship in the package
 SUPER_RESOLUTION = "super_resolution.safetensors"
+SQUEEZENET_FEATURES = "squeezenet1_1_features.safetensors"  # of a classifier: training sees with them
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class PhotoCode(NamedTuple):
 class AnimationModel(nn.Module):
     """Keypoint detector, dense motion network and generator."""
 
-    def __init__(self, settings: AnimationSettings, pretrained: bool = False) -> None:
+    def __init__(self, settings: AnimationSettings) -> None:
         super().__init__()
         found, moved = settings.keypoints.num_keypoints, settings.motion.num_keypoints
         painted, anchored = settings.generator.num_keypoints, len(settings.anchors)
@@ -81,7 +81,7 @@ class AnimationModel(nn.Module):
                 f"{moved} moved, {painted} painted, {anchored} anchored"
             )
         self.settings = settings
-        self.keypoint_detector = KeypointDetector(settings.keypoints, pretrained)
+        self.keypoint_detector = KeypointDetector(settings.keypoints)
         self.dense_motion = DenseMotionNetwork(settings.motion)
         self.generator = Generator(settings.generator)
         self.details = None if settings.details is None else DetailRefiner(settings.details, found)

@@ -1,5 +1,6 @@
 """The keypoint detector (paper §3.1, step 2): a U-Net on a ResNet encoder, then soft-argmax."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -37,10 +38,9 @@ class KeypointDetector(nn.Module):
 
     Args:
         settings: sizes; see :class:`KeypointDetectorSettings`.
-        pretrained: start the encoder from ImageNet weights, which torchvision fetches (training only).
     """
 
-    def __init__(self, settings: KeypointDetectorSettings, pretrained: bool = False) -> None:
+    def __init__(self, settings: KeypointDetectorSettings) -> None:
         super().__init__()
         if settings.encoder not in ENCODERS:
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, not {settings.encoder!r}")
@@ -49,9 +49,7 @@ class KeypointDetector(nn.Module):
             raise ValueError(
                 f"{settings.stages} stages with {len(settings.widths)} decoder widths: 1 to 4, one each"
             )
-        self.encoder = torchvision.models.get_model(
-            settings.encoder, weights="DEFAULT" if pretrained else None
-        )
+        self.encoder = torchvision.models.get_model(settings.encoder, weights=None)
         del self.encoder.avgpool, self.encoder.fc
         for unused in range(settings.stages + 1, 5):
             delattr(self.encoder, f"layer{unused}")
@@ -71,6 +69,16 @@ class KeypointDetector(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def start_from_imagenet(self, classifier: Mapping[str, Tensor]) -> None:
+        """Take the encoder's weights from the ``state_dict()`` of torchvision's classifier of its name.
+
+        Raises:
+            RuntimeError: they are those of another.
+        """
+        left_out = ("fc.", *(f"layer{stage}." for stage in range(self.settings.stages + 1, 5)))
+        kept = {key: t for key, t in classifier.items() if not key.startswith(left_out)}
+        self.encoder.load_state_dict(kept)
 
     def forward(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
         """Keypoints (B, K, 2). ``boxes``: (B, 4) as x0, y0, x1, y1 in [-1, 1]; rows of NaN have no prior."""

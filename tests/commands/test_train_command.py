@@ -11,6 +11,7 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 
+from faceanim_cli.app import _terminate
 from faceanim_cli.data.unprepared import prepared_folder
 from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 from faceanim_cli.training import motion
@@ -24,12 +25,13 @@ PLAIN = ("--perceptual", "none", "--precision", 32, "--devices", 1)
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tiny networks; and signals are given back to pytest afterwards."""
-    monkeypatch.setattr(motion, "shipped_architecture", lambda size, *_: tiny_settings(size))
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Tiny networks; Ctrl-C means afterwards what it meant before, and SIGTERM what the command line set."""
+    monkeypatch.setattr(motion, "shipped_architecture", tiny_settings)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    assert signal.getsignal(signal.SIGINT) == before[0]
+    assert signal.getsignal(signal.SIGTERM) in (before[1], _terminate)
+    signal.signal(signal.SIGTERM, before[1])
 
 
 @pytest.fixture
@@ -127,10 +129,10 @@ def test_from_a_first_order_checkpoint_to_an_animation_and_a_score(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--keypoints", "dense"), "--keypoints dense: is for faceanim's own networks"),
-        (("--no-similarity",), "--no-similarity: is for faceanim's own networks"),
-        (("--no-box-prior",), "--no-box-prior: is for faceanim's own networks"),
-        (("--preset", "paper"), "--preset paper: is for faceanim's own networks"),
+        (("--keypoints", "dense"), "--keypoints dense: means nothing to first-order-model's networks"),
+        (("--no-similarity",), "--no-similarity: means nothing to first-order-model's networks"),
+        (("--no-box-prior",), "--no-box-prior: means nothing to first-order-model's networks"),
+        (("--preset", "paper"), "--preset paper: means nothing to first-order-model's networks"),
         (("--loss", "still=1"), "--loss still=1: write NAME=WEIGHT"),
         (("--perceptual", "none"), "without the perceptual loss nothing teaches"),
     ],

@@ -34,12 +34,18 @@ SIDE = 96  # pixels of the clips
 
 
 def tiny_settings(
-    size: int = SIZE, anchors: Anchors = DENSE_ANCHORS, similarity: bool = True
+    size: int = SIZE,
+    anchors: Anchors = DENSE_ANCHORS,
+    similarity: bool = True,
+    segmenter: bool = True,
+    encoder: str = "resnet18",
 ) -> AnimationSettings:
+    """The shipped architecture, all its parts, in small."""
     k = len(anchors or DENSE_ANCHORS)
+    motion = {"use_similarity": similarity, "photo_channels": 2 if segmenter else 0}
     return AnimationSettings(
-        KeypointDetectorSettings(k, input_size=32, stages=1, widths=(8,)),
-        DenseMotionSettings(k, size=16, widths=(8, 12), use_similarity=similarity),
+        KeypointDetectorSettings(k, encoder, input_size=32, stages=1, widths=(8,)),
+        DenseMotionSettings(k, size=16, widths=(8, 12), **motion),
         GeneratorSettings(k, widths=(8, 8, 8), photo_widths=(4, 4, 4)),
         anchors,
         size,
@@ -131,14 +137,17 @@ def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"), clips)
 
 
+def handlers():
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """Tiny networks; and Ctrl-C is given back to pytest afterwards."""
+    """Tiny networks; and whatever becomes of a run, signals mean afterwards what they meant before."""
     monkeypatch.setattr(motion, "shipped_architecture", tiny_settings)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = handlers()
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    assert handlers() == before
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Eq. 3 with SqueezeNet features: a distance, and a loader that takes the files people have."""
 
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from safetensors.torch import load_file, save_file
 from skimage.data import astronaut
 from skimage.filters import gaussian
@@ -17,7 +15,7 @@ from faceanim_cli.errors import WeightsError
 from faceanim_cli.training.perceptual import PerceptualLoss, SqueezeNetLoss, VGG19Loss, perceptual_loss
 from tests.training.conftest import squeezenet_file
 
-REAL = Path(__file__).parents[3] / "shared" / "weights" / "squeezenet1_1_features.safetensors"
+EXACT = Path(__file__).parents[3] / "shared" / "weights" / "squeezenet1_1_features.safetensors"
 
 
 @pytest.fixture
@@ -119,14 +117,19 @@ class TestLoading:
         with pytest.raises(WeightsError, match=r"f\.safetensors"):
             SqueezeNetLoss(path)
 
-    @pytest.mark.skipif(not REAL.is_file(), reason="no SqueezeNet weights beside this checkout")
-    def test_real_weights_see_that_a_blurred_face_is_the_same_face(self):
-        loss = SqueezeNetLoss(REAL)
+    def test_the_weights_that_ship_see_that_a_blurred_face_is_the_same_face(self):
+        loss = perceptual_loss("squeezenet")
         face = astronaut_face()
         target = loss.maps(batch_of(face))
         blurred = loss(batch_of(gaussian(face, 0.7, channel_axis=-1)), target)
         other = loss(batch_of(astronaut()[250:442, 250:442] / 255), target)
         assert blurred < 0.7 * other
+
+    @pytest.mark.skipif(not EXACT.is_file(), reason="no SqueezeNet weights beside this checkout")
+    def test_half_precision_costs_the_weights_that_ship_nothing(self):
+        exact, shipped = SqueezeNetLoss(EXACT), perceptual_loss("squeezenet")
+        a, b = batch_of(astronaut_face()), batch_of(astronaut()[250:442, 250:442] / 255)
+        assert shipped(a, shipped.maps(b)).item() == pytest.approx(exact(a, exact.maps(b)).item(), rel=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +172,14 @@ class TestChoice:
         assert isinstance(perceptual_loss(str(features)), SqueezeNetLoss)
 
     def test_what_is_neither_a_name_nor_a_file_is_told_the_names(self):
-        with pytest.raises(WeightsError, match=r"vgg16: .*vgg19, squeezenet, none"):
+        with pytest.raises(WeightsError, match=r"vgg16: .*squeezenet, vgg19 and none"):
             perceptual_loss("vgg16")
 
-    def test_without_a_network_to_fetch_from_it_is_one_line(self, monkeypatch):
-        def unreachable(*_, **__):
-            raise URLError("no route to host")
+    def test_squeezenet_is_there_without_a_network(self, monkeypatch):
+        monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+        assert isinstance(perceptual_loss("squeezenet", offline=True), SqueezeNetLoss)
 
-        monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
-        monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", unreachable)
-        with pytest.raises(WeightsError, match=r"cannot fetch .*no route to host.*--perceptual"):
-            perceptual_loss("squeezenet")
+    def test_vgg19_offline_names_its_address(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+        with pytest.raises(WeightsError, match=r"https://download\.pytorch\.org/models/vgg19-.*--perceptual"):
+            perceptual_loss("vgg19", offline=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 from faceanim_cli.commands.training_view import duration, status_table
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
-from faceanim_cli.errors import UsageError
+from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.training.optim import Schedule
 from faceanim_cli.training.presets import (
     first_order_settings,
@@ -41,6 +42,9 @@ class TestMotion:
         assert (settings.optimizer, settings.perceptual, settings.keypoints) == ("swats", "vgg19", "paper")
         on = {name: weight for name, weight in vars(settings.losses).items() if weight}
         assert on == {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
+        assert (settings.similarity, settings.segmenter) == (False, False)  # ours, not the paper's
+        assert (settings.encoder_weights, settings.box_prior) == ("imagenet", True)
+        assert dict(settings.pretrained) == {"vgg19": "--perceptual", "resnet18": "--encoder-weights"}
 
     def test_what_is_given_overrides_and_none_does_not(self):
         given = {"optimizer": "adam", "perceptual": None}
@@ -83,7 +87,7 @@ class TestFirstOrder:
         ],
     )
     def test_what_means_nothing_to_these_networks_is_refused(self, preset, option, said):
-        with pytest.raises(UsageError, match=rf"^{said}: .*vox\.pth\.tar holds first-order-model's"):
+        with pytest.raises(UsageError, match=rf"^{said}: .*first-order-model's .*vox\.pth\.tar"):
             first_order_settings(preset, **FIRST_ORDER, **option)
 
     def test_a_loss_of_the_other_networks_is_refused_with_the_names(self):
@@ -109,8 +113,12 @@ def test_super_resolution_by_the_paper_is_eq_7_alone():
 class TestTrained:
     def test_the_paper_s_set(self, run, tmp_path):
         settings = motion_settings("paper", **PLACES)
-        run(losses=settings.losses, keypoints="paper", optimizer="swats", discriminator_side=32, max_steps=1)
-        assert load_checkpoint(tmp_path / "run" / "last.safetensors").settings.anchors == PAPER_ANCHORS
+        chosen = {"similarity": settings.similarity, "segmenter": settings.segmenter}
+        chosen |= {"losses": settings.losses, "keypoints": "paper", "optimizer": "swats"}
+        run(**chosen, discriminator_side=32, max_steps=1)
+        built = load_checkpoint(tmp_path / "run" / "last.safetensors").settings
+        assert built.anchors == PAPER_ANCHORS
+        assert (built.motion.use_similarity, built.motion.photo_channels) == (False, 0)
         said = json.loads((tmp_path / "run" / "settings.json").read_text())
         assert (said["keypoints"], said["losses"]["adversarial"], said["max_minutes"]) == ("paper", 1.0, None)
 
@@ -124,6 +132,40 @@ class TestTrained:
         torch.testing.assert_close(model.dense_motion.rigidity, torch.zeros(K))  # nothing to learn there
         run(init=tmp_path / "run" / "last.safetensors", losses=losses, out=tmp_path / "tuned", max_steps=1)
         assert state_of(tmp_path / "tuned")["step"] == 1  # keypoints are the weights' own unless one asks
+
+    @pytest.mark.parametrize(
+        ("changes", "trained"), [({"box_prior": False}, False), ({}, True)], ids=["without", "with"]
+    )
+    def test_without_the_prior_a_box_means_nothing_in_use_either(self, run, tmp_path, changes, trained):
+        run(max_steps=1, **changes)
+        detector = load_checkpoint(tmp_path / "run" / "last.safetensors").keypoint_detector
+        images, box = torch.rand(1, 3, 32, 32), torch.tensor([[-0.9, -0.9, -0.6, -0.6]])
+        moved = (detector(images, box) - detector(images)).abs().max().item()
+        assert (moved > 0.1) == trained
+
+    def test_the_paper_s_encoder_starts_from_a_file_of_imagenet_weights(self, run, tmp_path):
+        torch.manual_seed(3)
+        classifier = torchvision.models.resnet34(weights=None).state_dict()
+        torch.save(classifier, tmp_path / "resnet34.pth")
+        given = {"encoder": "resnet34", "encoder_weights": str(tmp_path / "resnet34.pth")}
+        run(**given, learning_rate=1e-6, max_steps=1)
+        model = load_checkpoint(tmp_path / "run" / "last.safetensors")
+        assert model.settings.keypoints.encoder == "resnet34"
+        found = model.keypoint_detector.encoder.layer1[2].conv1.weight
+        torch.testing.assert_close(found, classifier["layer1.2.conv1.weight"], rtol=2**-10, atol=2e-6)
+        with pytest.raises(WeightsError, match=r"resnet34\.pth: not resnet18's weights, see --encoder"):
+            run(encoder_weights=given["encoder_weights"], out=tmp_path / "other", max_steps=1)
+
+    def test_imagenet_by_name_is_torchvision_s_file(self, run, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+        with pytest.raises(WeightsError, match=r"https://download\.pytorch\.org/models/resnet18-.*\.pth"):
+            run(encoder_weights="imagenet", offline=True, max_steps=1)
+        classifier = torchvision.models.resnet18(weights=None).state_dict()
+        (tmp_path / "checkpoints").mkdir()
+        torch.save(classifier, tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
+        run(encoder_weights="imagenet", offline=True, learning_rate=1e-6, max_steps=1)
+        found = load_checkpoint(tmp_path / "run" / "last.safetensors").keypoint_detector.encoder.conv1.weight
+        torch.testing.assert_close(found, classifier["conv1.weight"], rtol=2**-10, atol=2e-6)
 
 
 class TestSchedule:
