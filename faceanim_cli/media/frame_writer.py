@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.atomic_file import partial_path, whole_file
 from faceanim_cli.media.ffmpeg import file_url
 from faceanim_cli.media.frame_pipe import FramePipe, check_frame
@@ -163,23 +163,3 @@ class EncodedWriter(FrameWriter):
     @abstractmethod
     def _complete(self, undo: contextlib.ExitStack) -> None:
         """From ``_encoded`` to ``_whole``."""
-
-
-class AnimatedPictureWriter(EncodedWriter):
-    """What plays without a player, silently: GIF and animated WebP.
-
-    The file's coarse clock is rounded frame by frame, so that the clip is as long as it should be.
-    """
-
-    max_fps: Fraction
-    """Browsers slow down what claims to be faster."""
-
-    @classmethod
-    def check(cls, path: Path, fps: Fraction | None, crf: int | None) -> None:
-        """Raises UsageError if the format cannot do it."""
-        del crf
-        if fps is not None and fps > cls.max_fps:
-            raise UsageError(
-                f"cannot write {path} at {float(fps):g} frames per second: such a file plays at most "
-                f"{cls.max_fps}; give --fps {cls.max_fps} or less"
-            )

@@ -34,6 +34,10 @@ class Encoding:
     """Quality in the codec's own scale, 0 (lossless) to 51 or 63."""
     encoder: str = "auto"
     """auto, software or nvenc; auto is an NVIDIA GPU's where it is there and works."""
+    loop: int = 0
+    """How often a GIF or WebP plays; 0 is for ever."""
+    ping_pong: bool = False
+    """A GIF or WebP shows the frames forward and then backward."""
 
 
 def open_output(
@@ -77,7 +81,15 @@ def open_output(
             metadata=metadata,
         )
     if path.suffix.lower() in ANIMATED_PICTURES:
-        return ANIMATED_PICTURES[path.suffix.lower()](path, fps, size, crf=encoding.crf, metadata=metadata)
+        return ANIMATED_PICTURES[path.suffix.lower()](
+            path,
+            fps,
+            size,
+            crf=encoding.crf,
+            loop=encoding.loop,
+            ping_pong=encoding.ping_pong,
+            metadata=metadata,
+        )
     return FrameFolderWriter(path, fps, size, metadata=metadata)
 
 
@@ -95,6 +107,9 @@ def check_output(
     """
     path, encoding = Path(path), encoding or Encoding()
     suffix = path.suffix.lower()
+    if suffix not in ANIMATED_PICTURES and (encoding.loop or encoding.ping_pong):
+        option = f"--loop {encoding.loop}" if encoding.loop else "--ping-pong"
+        raise UsageError(f"{option}: {path} does not play by itself; write .gif or .webp")
     if suffix in CONTAINERS:
         choose_codec(path, encoding.codec, encoding.crf, encoding.encoder)
         check_writable(path)
@@ -108,7 +123,7 @@ def check_output(
         if sound is not None:
             raise UsageError(f"--audio {sound}: {kind} is silent; write .mp4, .mov, .mkv or .webm")
         if suffix in ANIMATED_PICTURES:
-            ANIMATED_PICTURES[suffix].check(path, fps, encoding.crf)
+            ANIMATED_PICTURES[suffix].check(path, fps, encoding.crf, encoding.loop)
             check_writable(path)
         else:
             if encoding.crf is not None:
