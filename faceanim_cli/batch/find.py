@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.find_files import PHOTO_SUFFIXES, VIDEO_SUFFIXES, expand, holds_frames
+from faceanim_cli.media.find_files import DRIVER_SUFFIXES, PHOTO_SUFFIXES, expand, holds_frames
 from faceanim_cli.motion.library import is_library_motion
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX
+
+WEBP_ANIMATION_FLAG = 0x02
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ def find_photos(where: str, results: Path) -> Found:
     Raises:
         UnreadableInputError: there is none.
     """
-    found = _find(where, results, "photo", PHOTO_SUFFIXES, lambda path: False)
+    found = _find(where, results, "photo", PHOTO_SUFFIXES, _is_photo)
     if not found.files:
         raise UnreadableInputError(f"no photos in {where}{_passed_over(found)}; check the path")
     return found
@@ -61,7 +63,7 @@ def find_drivers(where: str, results: Path) -> Found:
     """
     if is_library_motion(Path(where)):
         return Found((Path(where),))
-    found = _find(where, results, "video", VIDEO_SUFFIXES | {MOTION_SUFFIX}, holds_frames)
+    found = _find(where, results, "video", DRIVER_SUFFIXES | {MOTION_SUFFIX}, _is_driver)
     if not found.files and holds_frames(Path(where)):
         return Found((Path(where),))
     if not found.files:
@@ -70,12 +72,12 @@ def find_drivers(where: str, results: Path) -> Found:
 
 
 def _find(
-    where: str, results: Path, what: str, suffixes: frozenset[str], wanted_folder: Callable[[Path], bool]
+    where: str, results: Path, what: str, suffixes: frozenset[str], wanted: Callable[[Path], bool]
 ) -> Found:
     path = Path(where)
     try:
         if path.is_dir():
-            return _sift(path, sorted(path.iterdir()), results, suffixes, wanted_folder)
+            return _sift(path, sorted(path.iterdir()), results, suffixes, wanted)
         if path.exists():
             return Found((path,))
     except OSError as error:
@@ -86,7 +88,7 @@ def _find(
         raise UnreadableInputError(f"cannot read the {what} {path}: there is no such file; check the path")
     plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
     matches = [match for match in expand(where) if match != path]  # the pattern itself, if there are none
-    return _sift(Path(*path.parts[:plain]), matches, results, suffixes, wanted_folder)
+    return _sift(Path(*path.parts[:plain]), matches, results, suffixes, wanted)
 
 
 def _sift(
@@ -94,7 +96,7 @@ def _sift(
     candidates: Iterable[Path],
     results: Path,
     suffixes: frozenset[str],
-    wanted_folder: Callable[[Path], bool],
+    wanted: Callable[[Path], bool],
 ) -> Found:
     kept, ignored = [], []
     inside = root.resolve() in results.resolve().parents
@@ -103,16 +105,28 @@ def _sift(
             continue  # what an earlier run made
         try:
             is_folder = path.is_dir()
+            if not path.name.startswith(".") and wanted(path):
+                kept.append(path)
+            elif not is_folder:
+                ignored.append(path)
+                logger.info("%s: ignored", path)
         except OSError as error:
             logger.warning("cannot read %s: %s; passed over", path, error.strerror)
-            continue
-        hidden = path.name.startswith(".")
-        if not hidden and (wanted_folder(path) if is_folder else path.suffix.lower() in suffixes):
-            kept.append(path)
-        elif not is_folder:
-            ignored.append(path)
-            logger.info("%s: ignored", path)
     return Found(tuple(kept), tuple(ignored), root, suffixes)
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_SUFFIXES and not path.is_dir()
+
+
+def _is_driver(path: Path) -> bool:
+    if path.is_dir():
+        return holds_frames(path)
+    if path.suffix.lower() == ".webp":  # most are photos
+        with path.open("rb") as file:
+            head = file.read(21)
+        return head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & WEBP_ANIMATION_FLAG)
+    return path.suffix.lower() in DRIVER_SUFFIXES | {MOTION_SUFFIX}
 
 
 def ignored_by_kind(files: Sequence[Path]) -> str:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from faceanim_cli.batch.pairs import plan_pairs
@@ -127,6 +128,22 @@ def test_long_names_are_cut_to_what_file_systems_bear(touch: Touch, letter: str)
     assert names(plan_batch("p", "nodding for a while.mp4", Path("out"))) == names(plan)  # for --resume
     short = plan_batch("p", "nodding for a while.mp4", Path("out"), name="{index}/{photo}.webp")
     assert set(names(short)) == {f"{photo[:-1]}b.webp", f"{photo}.webp"}
+
+
+def test_what_animate_reads_is_a_driver_in_a_folder_too(touch: Touch) -> None:
+    kinds = ["apng", "mxf", "y4m", "vob", "MOV", "3g2"]
+    root = touch("a.jpg", *(f"d/{n}.{kind}" for n, kind in enumerate(kinds)))
+    still = PIL.Image.new("RGB", (8, 8))
+    still.save(root / "d" / "still.webp")
+    moving = [still, PIL.Image.new("RGB", (8, 8), "white")]
+    moving[0].save(root / "d" / "moving.webp", save_all=True, append_images=moving[1:])
+    plan = plan_batch("a.jpg", "d", Path("out"), name="{driver}.mp4")
+    assert names(plan) == [*(f"{n}.mp4" for n in range(6)), "moving.mp4"]
+    assert plan.notes == ("d: ignored 1 file: 1 .webp",)
+    (root / "walk").mkdir()
+    for n in "123":
+        still.save(root / "walk" / f"{n}.webp")
+    assert names(plan_batch("a.jpg", "walk", Path("out"))) == ["a-walk.mp4"]
 
 
 def test_pairs_of_equal_names(touch: Touch) -> None:
