@@ -12,6 +12,7 @@ import numpy as np
 from faceanim_cli.data.landmarks import (
     LANDMARKS_FOLDER,
     NUM_LANDMARKS,
+    SQUARE,
     landmark_box,
     load_points,
     not_a_face,
@@ -102,10 +103,10 @@ def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
     file, path = row.file, row.path
     try:
         stated, width, height = (_number(row, column) for column in ("frames", "width", "height"))
-        frames, size = stated, (width, height) if width and height else None
+        frames, size, aspect = stated, (width, height) if width and height else None, SQUARE
         if not (path.is_file() and row.cells.get("sha256") == file_sha256(path)):
             with open_frames(path) as video:
-                frames, size = sum(1 for _ in video), (video.width, video.height)
+                frames, size, aspect = sum(1 for _ in video), (video.width, video.height), video.pixel_aspect
             if stated is not None and stated != frames:
                 yield Trouble(file, f"has {frames} frames where the manifest says {stated}")
     except (UnreadableInputError, ValueError) as error:
@@ -117,13 +118,14 @@ def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
         return
     try:
         given = load_points(landmarks)
-        points = read_landmarks(landmarks, size)
+        points = read_landmarks(landmarks, size, aspect)
     except UnreadableInputError as error:
         yield Trouble(file, str(error))
         return
     if frames is not None and len(points) != frames:
         yield Trouble(file, f"has {frames} frames, and landmarks for {len(points)}")
-    if wrong := int(not_a_face(given, size).sum()):
+    told = np.isfinite(given[:, :NUM_LANDMARKS]).all((1, 2))
+    if wrong := int((not_a_face(given) | (told & np.isnan(points[:, 0, 0]))).sum()):
         yield Trouble(file, f"{wrong} rows of landmarks are no face: they count as missing")
     yield from (Trouble(file, what) for what in _of_landmarks(points[:, :NUM_LANDMARKS]))
 

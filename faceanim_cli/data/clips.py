@@ -135,7 +135,7 @@ def _cached(file: ClipFile, files: Sequence[Path], stamp_file: Path) -> list[Cac
 
 def _stamp(file: ClipFile) -> dict[str, Any]:
     """What the cache of a clip depends on."""
-    stamp: dict[str, Any] = {"side": CACHED_SIDE, "fps": CACHED_FPS, "points": NUM_POINTS}
+    stamp: dict[str, Any] = {"side": CACHED_SIDE, "fps": CACHED_FPS, "points": [NUM_POINTS, "as shown"]}
     if file.path.exists():
         stamp["clip"] = file_stamp(file.path)
     if file.landmarks is not None and file.landmarks.exists():
@@ -148,7 +148,7 @@ def _decode(file: ClipFile, frames_file: Path, points_file: Path, aperture_file:
     assert file.landmarks is not None
     kept: list[int] = []
     with open_frames(file.path) as reader:
-        points = read_landmarks(file.landmarks, (reader.width, reader.height))
+        points = read_landmarks(file.landmarks, (reader.width, reader.height), reader.pixel_aspect)
         step, scale = _step(float(reader.fps)), _scale(reader.width, reader.height)
         size = (round(reader.width * scale), round(reader.height * scale))
         wanted = np.asarray(np.isfinite(points[::step, :NUM_LANDMARKS]).all((1, 2)))

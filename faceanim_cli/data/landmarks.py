@@ -6,6 +6,7 @@ picture's left. Data may know 12 more: 68, 69 pupils, 70-74 forehead from the pi
 """
 
 import logging
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,6 +29,7 @@ EXTRA_FOLDER = "landmarks_extra"  # (frames, 12, 2): landmarks 68-79
 PUPILS_SEEN_FOLDER = "iris_ok"  # (frames, 2) bool: whether a pupil's place can be trusted
 APERTURE_FOLDER = "aperture"  # (frames, 2): distance of the lids over the eye's width
 
+SQUARE = Fraction(1)  # pixels: no video but anamorphic ones has others
 LARGEST_COORDINATE = 1e6  # pixels
 SMALLEST_FACE = 0.1  # pixels: width and height of landmarks that all lie in one place
 SHARE_INSIDE = 0.25  # of the 68 lie inside the frame, where they are a face in it
@@ -68,7 +70,9 @@ EYES = head_model.EYES
 MOUTH = head_model.MOUTH
 
 
-def read_landmarks(path: Path, size: tuple[int, int] | None = None) -> Landmarks:
+def read_landmarks(
+    path: Path, size: tuple[int, int] | None = None, pixel_aspect: Fraction = SQUARE
+) -> Landmarks:
     """The landmarks (N, 80, 2) of a video; rows of NaN where no face was found, single points where unknown.
 
     Points 68-79 come from the same file if it has 80, else from ``landmarks_extra`` beside its folder where
@@ -77,7 +81,9 @@ def read_landmarks(path: Path, size: tuple[int, int] | None = None) -> Landmarks
 
     Args:
         path: (frames, 68, 2) or (frames, 80, 2).
-        size: (width, height) of the frames, pixels as the file stores them; None if nobody knows.
+        size: (width, height) of the frames as they are shown; None if nobody knows.
+        pixel_aspect: of the video. Files of landmarks count stored pixels, as OpenCV shows them; what is
+            returned are pixels of the frames as they are shown.
 
     Raises:
         UnreadableInputError: not such an array.
@@ -95,7 +101,8 @@ def read_landmarks(path: Path, size: tuple[int, int] | None = None) -> Landmarks
         points[: len(trusted), list(PUPILS)] = np.where(
             trusted[..., None], points[: len(trusted), list(PUPILS)], np.nan
         )
-    wrong = not_a_face(given, size)
+    points[..., 0] = (points[..., 0] + 0.5) * float(pixel_aspect) - 0.5
+    wrong = not_a_face(points, size)
     if wrong.any():
         log.warning(
             "%s: %d of %d rows are no face (all zero, one point, or outside the frame); taken for missing",

@@ -107,8 +107,8 @@ class VideoPreparer:
         """
         result = PreparedVideo()
         with source.open() as video:
-            size = (video.width, video.height)
-            given = None if source.landmarks is None else read_landmarks(source.landmarks, size)
+            size, aspect = (video.width, video.height), video.pixel_aspect
+            given = None if source.landmarks is None else read_landmarks(source.landmarks, size, aspect)
             found = self._sequences(source, video, listed)
             result.dropped.extend(item for item in found if isinstance(item, Dropped))
             wanted = [item for item in found if isinstance(item, Sequence)]

@@ -15,6 +15,7 @@ from faceanim_cli.media.photo_reader import read_photo
 from faceanim_cli.pictures import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+FORMATS = ("PNG", "JPEG")  # no other decoder is shown a file that may be called anything
 
 
 class StackedFrames(StoredFrames):
@@ -53,7 +54,7 @@ def stacked_count(path: Path) -> int:
     if path.suffix.lower() not in SUFFIXES:
         return 0
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(path, formats=FORMATS) as picture:
             width, height = picture.size
     except (OSError, PillowImage.DecompressionBombError):  # what is wrong with it, its reader will say
         return 0

@@ -20,6 +20,7 @@ from faceanim_cli.data.portraits import load_portraits
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoWriter, write_photo
 from tests.data.conftest import centroids, draw_dots, face_landmarks
+from tests.media.conftest import ffmpeg
 
 COLUMNS = "file,split,identity\n"
 
@@ -156,6 +157,27 @@ class TestDecoding:
         assert clip.frames.shape[1:3] == stored
         seen = centroids(clip.frames[1].transpose(2, 0, 1) / 255)
         np.testing.assert_allclose(seen, clip.landmarks[1][marked], atol=0.25)
+
+    @pytest.mark.parametrize(("aspect", "shown"), [("4/3", 64), ("3/4", 36)])
+    def test_landmarks_of_anamorphic_clips_lie_in_stored_pixels(self, tmp_path, make_record, aspect, shown):
+        points = np.stack([18 * face_landmarks() + [24, 20]] * 2)
+        marked = [36, 45, 8]
+        frames = [draw_dots(48, 48, p[marked], radius=2) for p in points]
+        record = make_record("wide", frames, points, Fraction(15))
+        square = record.path.rename(tmp_path / "square.mp4")
+        ffmpeg(
+            "-i",
+            str(square),
+            "-c",
+            "copy",
+            "-bsf:v",
+            f"h264_metadata=sample_aspect_ratio={aspect}",
+            str(record.path),
+        )
+        (clip,) = open_clips([record], tmp_path / "cache")
+        assert clip.frames.shape[1:3] == (48, shown)
+        seen = centroids(clip.frames[1].transpose(2, 0, 1) / 255)
+        np.testing.assert_allclose(seen, clip.landmarks[1][marked], atol=0.6)
 
     def test_frames_are_rgb(self, tmp_path, make_record):
         red = np.zeros((48, 64, 3), np.uint8)
