@@ -11,7 +11,7 @@ from faceanim_cli.media import FrameSource, open_video
 from faceanim_cli.media.find_files import FRAME_SUFFIXES
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
 from faceanim_cli.media.frame_source import StoredFrames
-from faceanim_cli.media.photo_reader import read_photo
+from faceanim_cli.media.photos import read_photo
 from faceanim_cli.pictures import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})

@@ -24,6 +24,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 DRIVER_SUFFIXES = VIDEO_SUFFIXES | {".webp"}  # which among frames is a frame
 
+_HEADER_BYTES = 1 << 16  # a PNG's colour profile may come before what says that it moves
+_WEBP_MOVES = 2  # bit of the flags of a WebP's VP8X chunk
+
 logger = logging.getLogger(__name__)
 
 
@@ -134,6 +137,24 @@ def expand(given: str | os.PathLike[str]) -> list[Path]:
         return [path]
     # Path.glob() takes no absolute patterns
     return [Path(match) for match in sorted(glob.glob(text, recursive=True))] or [path]  # noqa: PTH207
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a WebP or PNG moves, by its header; of files of other kinds, whether their suffix is a video's.
+
+    Raises:
+        UnreadableInputError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise UnreadableInputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return head[12:16] == b"VP8X" and bool(head[20] & _WEBP_MOVES)
+    if head.startswith(b"\x89PNG"):
+        return b"acTL" in head.partition(b"IDAT")[0]
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.find_files import frame_files
 from faceanim_cli.media.frame_source import FrameSource, StoredFrames
-from faceanim_cli.media.photo_reader import read_photo
+from faceanim_cli.media.photos import read_photo
 from faceanim_cli.media.signatures import is_folder
 from faceanim_cli.media.video_reader import VideoReader
 from faceanim_cli.pictures import Image

@@ -113,7 +113,7 @@ def is_folder(path: Path) -> bool:
 def kind_of(head: bytes) -> str:
     """What the first bytes say that a file is, as the end of "it is ..."; empty if they say nothing."""
     if head[4:8] == b"ftyp" and not head.startswith(b"crx ", 8):
-        return PHOTO if is_heic(head) or head[8:12] in (b"avif", b"avis") else VIDEO
+        return PHOTO if is_heic(head) or is_avif(head) else VIDEO
     for offset, signature, kind in _SIGNATURES:
         if head.startswith(signature, offset):
             return kind
@@ -122,10 +122,15 @@ def kind_of(head: bytes) -> str:
 
 def is_heic(head: bytes) -> bool:
     """Whether the file is an iPhone's HEIC/HEIF photo."""
-    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS:
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS and not is_avif(head)
+
+
+def is_avif(head: bytes) -> bool:
+    """Whether the file is AVIF: by its brand, or where that is mif1 (any HEIF file), by its other brands."""
+    if head[4:8] != b"ftyp":
         return False
     length = struct.unpack(">I", head[:4])[0]
-    return b"avif" not in head[16:length]  # mif1 is the brand of any HEIF file, and AVIF is one
+    return head[8:12] in (b"avif", b"avis") or (head[8:12] in _HEIC_BRANDS and b"avif" in head[16:length])
 
 
 def _kind_of_text(head: bytes) -> str:

@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.find_files import expand, frame_files, holds_frames, list_folder, walk
+from faceanim_cli.media.find_files import expand, frame_files, holds_frames, is_animated, list_folder, walk
+from tests.media.conftest import grey_ramp
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -92,3 +94,16 @@ def test_a_pattern_stands_for_files_and_a_name_for_itself(tmp_path: Path) -> Non
     assert expand(f"{tmp_path}/[ab].jpg") == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
     assert expand(tmp_path / "odd[1].jpg") == [tmp_path / "odd[1].jpg"]
     assert expand(tmp_path / "*.tif") == [tmp_path / "*.tif"]
+
+
+@pytest.mark.parametrize("form", ["WEBP", "PNG"])
+@pytest.mark.parametrize("profile", [b"", bytes(3000)])
+def test_pictures_that_move_are_told_from_stills(tmp_path: Path, form: str, profile: bytes) -> None:
+    path = tmp_path / "any.webp"
+    images = [Image.fromarray(frame) for frame in grey_ramp(3)]
+    images[0].save(path, form, icc_profile=profile)
+    assert not is_animated(path)
+    images[0].save(path, form, icc_profile=profile, save_all=True, append_images=images[1:])
+    assert is_animated(path)
+    path.with_suffix(".mp4").write_bytes(b"any")
+    assert is_animated(path.with_suffix(".mp4"))

@@ -1,24 +1,30 @@
 """Photos: whatever a phone, a scanner or a designer saved becomes uint8 RGB, upright, in sRGB."""
 
-import io
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, TiffImagePlugin, UnidentifiedImageError, features
 from PIL import Image as PillowImage
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.signatures import PHOTO, RAW, VIDEO, is_heic, kind_of, read_head
+from faceanim_cli.media.photo_colours import to_srgb
+from faceanim_cli.media.raw_photos import REDUCED, SUBFILE_TYPE, raw_kind
+from faceanim_cli.media.signatures import PHOTO, RAW, VIDEO, is_avif, is_heic, kind_of, read_head
 from faceanim_cli.pictures import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode
 
 # Opened by name: among Pillow's others is PostScript, which starts Ghostscript whatever the file's suffix.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "TGA")
+MOST_PAGES = 100  # of a TIFF
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH, PNG_COLOUR_TYPE = 24, 25  # offsets of the two bytes in the IHDR chunk
@@ -29,11 +35,11 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
 
     EXIF (and XMP) orientation is applied. Transparency is laid over white: cut-out portraits are made to be
     seen on a page, and the colour stored under transparent pixels is arbitrary, often black. 16-bit samples
-    are scaled, not clipped. Colour profiles (Display P3, Adobe RGB, CMYK presses) are converted to sRGB.
-    Of an animation the first frame is taken.
+    are scaled, not clipped. Colours are converted to sRGB by the photo's profile, whatever its kind (Display
+    P3, Adobe RGB, grey, linear, CMYK presses). Of an animation the first frame is taken.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP, GIF or anything else that Pillow decodes.
+        path: one of ``FORMATS``, told by its contents; HEIC where pi-heif is installed.
 
     Returns:
         uint8 RGB in [0, 255], shape (H, W, 3), contiguous, writable.
@@ -43,26 +49,39 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
             no photo at all.
     """
     path = Path(path)
+    with _opened(path) as (image, head):
+        image.load()
+        if image.mode == "F":
+            raise UnreadableInputError(f"cannot read the photo {path}: it has float samples; save it as PNG")
+        deep = _read_16_bit_colour(path) if _is_16_bit_colour_png(head) else None
+        return _upright(to_srgb(image, deep), _orientation(image))
+
+
+def check_photo(path: str | os.PathLike[str]) -> None:
+    """Refuse what ``read_photo`` will refuse, by the file's header alone: damage further in is not seen.
+
+    Raises:
+        UnreadableInputError: as ``read_photo``.
+    """
+    with _opened(Path(path)):
+        pass
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[PillowImage.Image, bytes]]:
+    """The photo, not decoded yet, and its first bytes; whatever Pillow raises meanwhile becomes one line."""
     head = read_head(path, "photo")
-    kind = kind_of(head)
-    if kind == VIDEO:
-        raise UnreadableInputError(
-            f"cannot read the photo {path}: it is a video; are photo and driving video swapped?"
-        )
-    if kind.startswith(RAW):
-        raise UnreadableInputError(f"cannot read the photo {path}: it is {kind}; export it as JPEG")
-    if kind not in ("", PHOTO):
-        raise UnreadableInputError(f"cannot read the photo {path}: it is {kind}; give a JPEG or a PNG")
-    if is_heic(head):
-        raise UnreadableInputError(f"cannot read the photo {path}: HEIC is not supported; save it as JPEG")
+    reason = _refusal(path, head)
+    if reason:
+        raise UnreadableInputError(f"cannot read the photo {path}: {reason}")
     try:
         # The size is ours to judge, a few lines below; Pillow's warning would only clutter stderr.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(path, formats=_formats()) as image:
+            with PillowImage.open(path, formats=_formats(is_heic(head))) as image:
+                _choose_page(image)
                 _check_size(path, *image.size)
-                image.load()
-                return _upright(_to_rgb(image, path, head), _orientation(image))
+                yield image, head
     except UnreadableInputError:
         raise
     except PillowImage.DecompressionBombError as error:
@@ -80,8 +99,46 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
         ) from error
 
 
-def _formats() -> list[str]:
+def _refusal(path: Path, head: bytes) -> str:
+    """Why a file is no photo that can be read, by its kind; empty if it may be one."""
+    kind = kind_of(head)
+    raw = raw_kind(path)
+    if raw:
+        kind = f"{RAW} ({raw})"
+    if kind == VIDEO:
+        return "it is a video; are photo and driving video swapped?"
+    if kind.startswith(RAW):
+        return f"it is {kind}; export it as JPEG"
+    if kind not in ("", PHOTO):
+        return f"it is {kind}; give a JPEG or a PNG"
+    if is_heic(head) and find_spec("pi_heif") is None:
+        return (
+            "it is HEIC, for which pi-heif is missing: pip install 'faceanim-cli[heic]', or save it as JPEG"
+        )
+    if is_avif(head) and not features.check("avif"):
+        return "it is AVIF, for which Pillow is too old: pip install -U pillow, or save it as JPEG"
+    return ""
+
+
+def _choose_page(image: PillowImage.Image) -> None:
+    """Of a TIFF that begins with a preview of a later picture, go to the largest."""
+    if (
+        not isinstance(image, TiffImagePlugin.TiffImageFile)
+        or not image.tag_v2.get(SUBFILE_TYPE, 0) & REDUCED
+    ):
+        return
+    sizes = []
+    for page in range(min(image.n_frames, MOST_PAGES)):
+        image.seek(page)
+        sizes.append(image.width * image.height)
+    image.seek(int(np.argmax(sizes)))
+
+
+def _formats(heic: bool) -> list[str]:
     PillowImage.init()
+    if heic:
+        import_module("pi_heif").register_heif_opener()
+        return ["HEIF"]
     return [name for name in FORMATS if name in PillowImage.OPEN]  # AVIF: since 11.3
 
 
@@ -93,67 +150,24 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-def _to_rgb(image: PillowImage.Image, path: Path, head: bytes) -> Image:
-    """Decoded image of any mode to uint8 (H, W, 3), still as the sensor lay."""
-    if _is_16_bit_colour_png(head):
-        rgb = PillowImage.fromarray(_read_16_bit_colour(path))
-    elif image.mode.startswith("I"):  # "I;16" and its byte orders; older Pillow says "I" for a 16-bit PNG
-        grey = _eight_bits(np.clip(np.asarray(image), 0, 65535).astype(np.uint32))
-        rgb = PillowImage.fromarray(grey).convert("RGB")
-    elif image.mode == "F":
-        raise UnreadableInputError(f"cannot read the photo {path}: it has float samples; save it as PNG")
-    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = PillowImage.new("RGBA", rgba.size, (255, 255, 255, 255))
-        rgb = PillowImage.alpha_composite(white, rgba).convert("RGB")
-    else:
-        rgb = image.convert("RGB")
-    return np.array(_to_srgb(image, rgb))
-
-
-def _to_srgb(image: PillowImage.Image, rgb: PillowImage.Image) -> PillowImage.Image:
-    """``rgb`` after the colour profile that ``image`` carries, or as it is if there is none that fits."""
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return rgb
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return rgb  # a round trip through the colour engine would only add rounding
-        pixels = image if image.mode == "CMYK" else rgb
-        converted = ImageCms.profileToProfile(
-            pixels, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return rgb  # a broken profile, or a grey one: slightly wrong colours beat no photo
-    return converted or rgb
-
-
 def _is_16_bit_colour_png(head: bytes) -> bool:
     """Pillow opens these, but drops the low byte (a shift instead of a division), hence OpenCV."""
     return (
         head.startswith(PNG_SIGNATURE)
         and len(head) > PNG_COLOUR_TYPE
         and head[PNG_BIT_DEPTH] == 16
-        and head[PNG_COLOUR_TYPE] in (2, 6)  # RGB, RGBA
+        and head[PNG_COLOUR_TYPE] in (2, 4, 6)  # RGB, grey with alpha, RGBA
     )
 
 
-def _read_16_bit_colour(path: Path) -> Image:
+def _read_16_bit_colour(path: Path) -> npt.NDArray[np.uint16]:
+    """RGB (H, W, 3) or RGBA (H, W, 4)."""
     # imdecode and not imread: the latter cannot open non-ASCII paths on Windows
     decoded = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise OSError("a 16-bit PNG that OpenCV cannot decode")
-    bgr = decoded[..., :3].astype(np.uint32)
-    if decoded.shape[2] == 4:
-        alpha = decoded[..., 3:].astype(np.uint32)
-        bgr = (bgr * alpha + 65535 * (65535 - alpha) + 32767) // 65535  # over white, rounded; below 2**32
-    return np.ascontiguousarray(_eight_bits(bgr)[..., ::-1])
-
-
-def _eight_bits(samples: npt.NDArray[np.uint32]) -> Image:
-    """[0, 65535] to [0, 255], rounded: 65535 = 257 * 255."""
-    return ((samples + 128) // 257).astype(np.uint8)
+    order = [2, 1, 0, 3][: decoded.shape[2]]
+    return np.asarray(decoded[..., order], np.uint16)
 
 
 def _orientation(image: PillowImage.Image) -> int:
