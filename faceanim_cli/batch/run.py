@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,54 +48,38 @@ class BatchOutcome:
         return sum(report.status == "failed" for report in self.reports)
 
 
+@dataclass(frozen=True)
+class PreparedBatch:
+    """What is to be done, when all that can be refused before the work has been."""
+
+    items: Sequence[BatchItem]
+    """Those that are left to do."""
+    done: Sequence[ItemReport]
+    """What an earlier run did."""
+    made_with: dict[str, Any] | None
+    """What results depend on; None where no report tells it."""
+
+
 def run_batch(
     job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, settings: BatchSettings | None = None
 ) -> BatchOutcome:
-    """Animate all items that are to be done.
-
-    Returns:
-        A report on each item; failures are in them.
-
-    Raises:
-        UsageError: outputs or the report cannot be written, or there is no such cluster.
-        UnreadableInputError: the report to resume is none.
-        WeightsError: the networks cannot be loaded.
-    """
+    """Animate all items that are to be done: :func:`prepare_batch` and :func:`run_prepared`."""
     settings = settings or BatchSettings()
-    reports: list[ItemReport] = []
-    made_with = None if settings.report is None else job.result_settings()
-    if settings.resume:
-        items, reports = left_to_do(items, settings.report, made_with)
-    prepare_outputs(job, items)
-    found = len(reports)
-    listener.there_already(found)
-    file = None if settings.report is None else ReportFile(settings.report, keep=reports)
-    with contextlib.ExitStack() as stack:
-        if file is not None:
-            stack.callback(file.close)
-        # Closed, so that workers end before an error that is raised in here goes on.
-        for result in stack.enter_context(contextlib.closing(_results(job, items, listener, settings))):
-            report = replace(result, settings=made_with)
-            if file is not None:
-                file.add(report)
-            reports.append(report)
-            listener.item(report)
-    return BatchOutcome(tuple(reports), found)
+    return run_prepared(job, prepare_batch(job, items, settings), listener, settings)
 
 
-def left_to_do(
-    items: Sequence[BatchItem], report: Path | None, made_with: Mapping[str, Any] | None = None
-) -> tuple[Sequence[BatchItem], list[ItemReport]]:
-    """What ``--resume`` leaves to do, and the reports on what is done; see :func:`split_done`."""
-    return split_done(items, [] if report is None else read_report(report), made_with)
-
-
-def prepare_outputs(job: BatchJob, items: Sequence[BatchItem]) -> None:
-    """Make the folders of all outputs, and make sure that each kind of output can be written there.
+def prepare_batch(job: BatchJob, items: Sequence[BatchItem], settings: BatchSettings) -> PreparedBatch:
+    """Find out what is left to do, make the folders of outputs, and refuse what cannot be written.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: outputs cannot be written, or would replace what is not ours.
+        UnreadableInputError: what lies in the report's place is none.
     """
+    made_with = None if settings.report is None else job.result_settings()
+    earlier = [] if settings.report is None else read_report(settings.report)
+    done: list[ItemReport] = []
+    if settings.resume:
+        items, done = split_done(items, earlier, made_with)
     kinds = {(item.output.parent, item.output.suffix): item for item in items}
     for (folder, _), item in kinds.items():
         try:
@@ -103,6 +87,38 @@ def prepare_outputs(job: BatchJob, items: Sequence[BatchItem]) -> None:
         except OSError as error:
             raise UsageError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
         job.check_output(item.output, item.photo, item.driver)
+    known = {report.output for report in earlier if report.status == "done"}
+    job.check_replacing([item.output for item in items if str(item.output) not in known])
+    return PreparedBatch(items, done, made_with)
+
+
+def run_prepared(
+    job: BatchJob, batch: PreparedBatch, listener: BatchListener, settings: BatchSettings
+) -> BatchOutcome:
+    """Animate what is left to do.
+
+    Returns:
+        A report on each item; failures are in them.
+
+    Raises:
+        UsageError: the report cannot be written, or there is no such cluster.
+        WeightsError: the networks cannot be loaded.
+    """
+    reports = list(batch.done)
+    listener.there_already(len(reports))
+    file = None if settings.report is None else ReportFile(settings.report, keep=reports)
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            stack.callback(file.close)
+        # Closed, so that workers end before an error that is raised in here goes on.
+        results = stack.enter_context(contextlib.closing(_results(job, batch.items, listener, settings)))
+        for result in results:
+            report = replace(result, settings=batch.made_with)
+            if file is not None:
+                file.add(report)
+            reports.append(report)
+            listener.item(report)
+    return BatchOutcome(tuple(reports), len(batch.done))
 
 
 def _results(

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +42,9 @@ class BatchJob(Protocol):
 
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         """Refuse, before hours of work, an output that cannot be written."""
+
+    def check_replacing(self, outputs: Sequence[Path]) -> None:
+        """Refuse to replace what faceanim did not make; of what is not there nothing is lost."""
 
     def animator(self, slot: WorkerSlot | None = None) -> "Animator":
         """Load the networks, into a part of the machine if it has several workers."""

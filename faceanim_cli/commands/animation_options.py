@@ -1,5 +1,6 @@
 """The options of an animation, shared by all commands that animate: declared once, applied once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +19,10 @@ from faceanim_cli.commands.options import (
     confirm_on_terminal,
     option,
 )
+from faceanim_cli.commands.results import check_replacing
 from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps
 from faceanim_cli.files import file_sha256, file_stamp
+from faceanim_cli.media.own_files import is_ours
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
@@ -196,6 +199,10 @@ class AnimationOptions:
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         """Refuse an output that cannot be written, or not so."""
         self.render_settings().check(output, photo, driver)
+
+    def check_replacing(self, outputs: Sequence[Path]) -> None:
+        """Refuse to replace what faceanim did not make, unless that is agreed to."""
+        check_replacing(outputs, self.overwrite, is_ours)
 
     def for_workers(self) -> "AnimationOptions":
         """The same for processes that nobody can answer to: weights are fetched and agreed to before.

@@ -81,7 +81,9 @@ def batch(
     """
     from faceanim_cli.batch.pairs import plan_pairs  # noqa: PLC0415
     from faceanim_cli.batch.plan import plan_batch  # noqa: PLC0415
-    from faceanim_cli.batch.run import BatchSettings, left_to_do, run_batch  # noqa: PLC0415 (OpenCV)
+    from faceanim_cli.batch.report import read_report  # noqa: PLC0415
+    from faceanim_cli.batch.resume import split_done  # noqa: PLC0415
+    from faceanim_cli.batch.run import BatchSettings, prepare_batch, run_prepared  # noqa: PLC0415 (OpenCV)
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     if pairs is None and photos is not None and drivers is not None:
@@ -94,7 +96,8 @@ def batch(
         for note in plan.notes:
             typer.echo(note, err=True)
     if dry_run:
-        items = left_to_do(plan.items, report, options.given())[0] if resume else plan.items
+        earlier = [] if report is None else read_report(report)
+        items = split_done(plan.items, earlier, options.given())[0] if resume else plan.items
         if as_json:
             typer.echo(json.dumps([asdict(item) for item in items], indent=2, default=str))
         for item in [] if as_json else items:
@@ -103,8 +106,10 @@ def batch(
         return
     show_progress(not quiet)
     settings = BatchSettings(workers, cluster, resume, report)
+    job = options.for_workers()
+    prepared = prepare_batch(job, plan.items, settings)
     with batch_progress(len(plan.items), quiet, print_paths=not as_json) as listener:
-        outcome = run_batch(options.for_workers(), plan.items, listener, settings)
+        outcome = run_prepared(job, prepared, listener, settings)
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in outcome.reports], indent=2))
     all_items = len(outcome.reports)

@@ -9,7 +9,8 @@ import pytest
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.batch.report import ReportFile, read_report
-from faceanim_cli.batch.run import BatchOutcome, BatchSettings, left_to_do, run_batch
+from faceanim_cli.batch.resume import split_done
+from faceanim_cli.batch.run import BatchOutcome, BatchSettings, run_batch
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, WeightsError
 from tests.batch.text_job import Recorder, TextJob
 
@@ -160,14 +161,18 @@ def test_resuming_notices_other_settings(made: list[BatchItem], caplog: pytest.L
 
 
 def test_weights_are_compared_where_they_are_known(made: list[BatchItem]) -> None:
+    earlier = read_report(Path("report.jsonl"))
+    assert split_done(made, earlier, {"style": "plain"})[0] == []  # a dry run, which fetches nothing
+    assert split_done(made, earlier, {"style": "plain", "weights_sha256": "4567"})[0] == made
+
+
+def test_a_report_of_an_earlier_version_says_nothing_of_settings(made: list[BatchItem]) -> None:
     path = Path("report.jsonl")
-    assert left_to_do(made, path, {"style": "plain"})[0] == []  # a dry run, which fetches nothing
-    assert left_to_do(made, path, {"style": "plain", "weights_sha256": "4567"})[0] == made
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for line in lines:  # the report of an earlier version knows neither
+    for line in lines:
         del line["settings"], line["inputs"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert left_to_do(made, path, {"style": "wild", "weights_sha256": "4567"})[0] == []
+    assert split_done(made, read_report(path), {"style": "wild", "weights_sha256": "4567"})[0] == []
 
 
 def test_resuming_without_a_report_believes_what_is_there() -> None:
@@ -190,7 +195,7 @@ def test_empty_files_and_folders_are_not_whole() -> None:
     Path("out/a-x.mp4").touch()
     Path("out/c-x.mp4").mkdir()
     Path("out/c-x.mp4/0001.png").touch()
-    left, done = left_to_do(items("a", "b", "c"), None)
+    left, done = split_done(items("a", "b", "c"))
     assert [item.photo.stem for item in left] == ["a", "b"]
     assert [report.status for report in done] == ["skipped"]
 
@@ -273,11 +278,22 @@ def test_a_report_whose_disk_is_full_ends_the_batch_in_one_line(tmp_path: Path) 
     assert read_report(path) == [one]
 
 
-def test_a_file_that_is_no_report_is_refused_and_kept(tmp_path: Path) -> None:
+def test_what_others_made_is_not_replaced() -> None:
+    Path("out").mkdir()
+    Path("out/b-x.mp4").write_text("precious")
+    with pytest.raises(UsageError, match=r"out/b-x\.mp4: it is there, and faceanim did not make it"):
+        work(items("a", "b"))
+    assert not Path("log").exists()
+    assert Path("out/b-x.mp4").read_text() == "precious"
+    work(items("a"))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_that_is_no_report_is_refused_and_kept(tmp_path: Path, resume: bool) -> None:
     path = tmp_path / "report.jsonl"
     path.write_text("Dear diary,\n")
     with pytest.raises(UnreadableInputError, match=r"report\.jsonl, line 1: not a line of a report"):
-        work(items("a"), resume=True)
+        work(items("a"), resume=resume)
     assert path.read_text() == "Dear diary,\n"
     assert not Path("out").exists()
 

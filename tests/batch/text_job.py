@@ -7,12 +7,14 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from faceanim_cli.batch.worker import WorkerSlot
+from faceanim_cli.commands.results import check_replacing
 from faceanim_cli.errors import NoFaceError, WeightsError
 from faceanim_cli.media import whole_file
 from faceanim_cli.pictures import Progress
@@ -37,6 +39,9 @@ class TextJob:
 
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         pass
+
+    def check_replacing(self, outputs: Sequence[Path]) -> None:
+        check_replacing(outputs, False, lambda path: not path.exists() or path.read_text() != "precious")
 
     def result_settings(self) -> dict[str, Any]:
         return {"style": self.style, "weights_sha256": "0123"}
