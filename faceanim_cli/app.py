@@ -24,8 +24,9 @@ from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
 from faceanim_cli.commands.weights import weights
-from faceanim_cli.console import debugging, escape_unprintable
+from faceanim_cli.console import debugging
 from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.standard_streams import ReaderGoneError, guard_standard_streams
 
 # Newer typers bring a click of their own, which they export no more of.
 _TyperUsageError = cast(Any, typer.BadParameter.__base__)
@@ -77,8 +78,7 @@ def _terminate(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def main() -> None:
-    """Run the command line and exit with its code."""
+def _prepare_process() -> None:
     # Torch's threads spin while they wait for each other. Beside any other work on the machine that made
     # `animate` four times slower; asleep they cost nothing. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -86,7 +86,12 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _terminate)
-    escape_unprintable()
+    guard_standard_streams()
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    _prepare_process()
     try:
         code = app(prog_name="faceanim", standalone_mode=False)
     except _TyperUsageError as error:  # typer's own words would fill a box of five lines
@@ -94,21 +99,39 @@ def main() -> None:
             error.show()
         else:
             command = error.ctx.command_path if error.ctx is not None else "faceanim"
-            typer.echo(f"faceanim: {error.format_message().rstrip('.')} (see {command} -h)", err=True)
+            _say(f"{error.format_message().rstrip('.')} (see {command} -h)")
         sys.exit(UsageError.exit_code)
     except typer.Abort:
         sys.exit(130)
     except FaceanimError as error:
         if debugging():
             traceback.print_exc()
-        typer.echo(f"faceanim: {error}", err=True)
+        if not isinstance(error, ReaderGoneError):
+            _say(str(error))
         sys.exit(error.exit_code)
     except Exception as error:
-        # A fault of ours: still one line for a person, and the way to the traceback for a report.
         if debugging():
             raise
-        typer.echo(
-            f"faceanim: internal error: {type(error).__name__}: {error} (--debug shows where)", err=True
-        )
+        if (
+            isinstance(error, OSError) and error.strerror
+        ):  # of the machine: a disk that is full, a missing right
+            _say(f"{error.strerror}{'' if error.filename is None else f': {error.filename}'}")
+        else:  # a fault of ours: still one line for a person, and the way to the traceback for a report
+            _say(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
         sys.exit(1)
     sys.exit(code)
+
+
+def _unforeseen(error: Exception) -> str:
+    """Still one line for a person, and the way to the traceback for a report."""
+    if isinstance(error, OSError) and error.strerror:  # the machine's: a disk that is full, a missing right
+        return (
+            f"{error.strerror}{'' if error.filename is None else f': {error.filename}'} (--debug shows where)"
+        )
+    return f"internal error: {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _say(message: str) -> None:
+    """Why a command ends; one line, even if the name of a file in it has two."""
+    lines = [line.strip() for line in message.splitlines()]
+    typer.echo(f"faceanim: {' '.join(line for line in lines if line)}", err=True)

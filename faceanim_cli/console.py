@@ -1,6 +1,5 @@
 """What people see: progress and messages on stderr, results on stdout."""
 
-import io
 import logging
 import sys
 import time
@@ -58,16 +57,6 @@ def _set(name: str, value: bool) -> bool:
     logging.getLogger().setLevel(max(level, logging.WARNING) if level == logging.INFO else level)
     logging.getLogger("faceanim_cli").setLevel(level)
     return value
-
-
-def escape_unprintable() -> None:
-    """Let no name end a command because the encoding of stdout or stderr lacks a letter of it.
-
-    Names hold letters of any script, and bytes that are no letters at all; ``\\u753b`` stands for such.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def debugging() -> bool:

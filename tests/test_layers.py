@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("training", "evaluation", "benchmark"),
     ("faceanim_cli",),
-    ("doctor", "console"),
+    ("doctor", "console", "standard_streams"),
     ("commands", "web"),
     ("app",),
     ("__main__",),
