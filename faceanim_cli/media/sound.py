@@ -1,5 +1,6 @@
 """The driver's sound track under a finished picture, neither longer than it nor shortening it."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def add_sound(
     """Write ``output``: the picture of ``video``, copied, and the sound track ``audio`` of ``source``.
 
     The track is copied where the container's players understand it and re-encoded (to AAC, in WebM to
-    Opus) where not, where its packets are too long to cut, or where copying fails.
+    Opus) where not, where its packets are too long to cut, or where copying fails. Channels that the encoder
+    does not take are mixed down to stereo.
 
     Args:
         video: a file without sound.
@@ -45,7 +47,8 @@ def add_sound(
     Returns:
         None if all went well, else why not, in ffmpeg's words.
     """
-    ways = [OPUS if output.suffix.lower() == ".webm" else AAC]
+    encoder, encoded_packet = OPUS if output.suffix.lower() == ".webm" else AAC
+    ways = [(encoder, encoded_packet), ([*encoder, "-af", _mix_down(audio.layout)], encoded_packet)]
     packet = _copied_packet(audio, output)
     if packet is not None and packet <= 2 * frame:  # longer ones cannot be cut to within a frame
         ways.insert(0, (["copy"], packet))
@@ -82,6 +85,20 @@ def _copied_packet(audio: AudioStream, output: Path) -> Fraction | None:
     if audio.codec not in copied or audio.rate == 0:
         return None
     return Fraction(copied[audio.codec] * (2 if audio.high_efficiency else 1), audio.rate)
+
+
+def _mix_down(layout: str) -> str:
+    """ffmpeg's filter from a layout to stereo.
+
+    More than eight channels are rarely the loudspeakers that ffmpeg takes them for by their number, but
+    recordings side by side: odd ones go left, even ones right, and none is lost.
+    """
+    counted = re.match(r"(\d+) channels|(\d+(?:\.\d+)+)", layout)
+    count = sum(map(int, (counted[1] or counted[2]).split("."))) if counted else 0
+    if count <= 8:
+        return "aformat=channel_layouts=stereo"
+    left, right = ("+".join(f"c{n}" for n in range(side, count, 2)) for side in (0, 1))
+    return f"pan=stereo|FL<{left}|FR<{right}"
 
 
 def _length(frame: Fraction, frame_count: int, packet: Fraction) -> Fraction:

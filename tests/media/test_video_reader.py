@@ -71,17 +71,23 @@ def test_colours_of_untagged_bt601_and_ten_bits(make_clip: MakeClip) -> None:
         np.testing.assert_allclose(frame[32, 32], (255, 0, 0), atol=2)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize(("turns", "matrix"), [(-1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (1, (0, -1, 1, 0))])
-def test_phone_rotation_is_applied(make_clip: MakeClip, turns: int, matrix: tuple[int, ...]) -> None:
+def test_phone_rotation_is_applied(
+    make_clip: MakeClip, turns: int, matrix: tuple[int, ...], mirrored: bool
+) -> None:
     frames = np.full((2, 32, 64, 3), (200, 30, 30), np.uint8)
     frames[:, :, 48:] = (30, 30, 200)  # the right edge is blue
     path = make_clip(frames, "phone.mp4", codec=H264)
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 44  # ISO 14496-12: 4 type, 4 version, 20 ids and times, 16 reserved and layer
     a, b, c, d = (value << 16 for value in matrix)
+    if mirrored:
+        a, c = -a, -c  # x
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     expected = np.rot90(frames[0], turns)  # (0, 1, -1, 0) maps (x, y) to (-y, x): clockwise
+    expected = expected[:, ::-1] if mirrored else expected
     with VideoReader(path) as reader:
         assert (reader.height, reader.width) == expected.shape[:2]
         assert np.abs(next(iter(reader)).astype(int) - expected).mean() < 8
@@ -90,8 +96,9 @@ def test_phone_rotation_is_applied(make_clip: MakeClip, turns: int, matrix: tupl
 def test_anamorphic_pixels_become_square(make_clip: MakeClip) -> None:
     path = make_clip(grey_ramp(2, 48, 60), codec=(*LOSSLESS, "-vf", "setsar=16/15"))
     with VideoReader(path) as reader:
-        assert (reader.width, reader.height) == (64, 48)
+        assert (reader.width, reader.height, reader.pixel_aspect) == (64, 48, Fraction(16, 15))
         assert [frame.shape for frame in reader] == [(48, 64, 3)] * 2
+        assert [frame.shape for frame in reader.frames((33, 7, 31, 40))] == [(40, 31, 3)] * 2
 
 
 def test_variable_rate_becomes_constant_in_step_with_the_clock(make_clip: MakeClip) -> None:
