@@ -2,17 +2,14 @@
 
 import contextlib
 import os
-import subprocess
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.ffmpeg import file_url, spawn, stop
-from faceanim_cli.media.frame_pipe import FramePipe
+from faceanim_cli.media.ffmpeg import file_url
+from faceanim_cli.media.frame_pipe import FramePipe, read_frames
 from faceanim_cli.media.frame_writer import EncodedWriter
 from faceanim_cli.pictures import Image
 
@@ -114,17 +111,13 @@ class AnimatedPictureWriter(EncodedWriter):
         """Frames ``first`` to ``first + count - 1`` of those that wait."""
         # half a frame early: Matroska's clock has milliseconds
         start = ["-ss", f"{float((first - Fraction(1, 2)) / self.fps):.6f}"] if first else []
-        frames = ["-frames:v", str(count), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-        process = spawn([*start, "-i", file_url(self._encoded), *frames], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        try:
-            for _ in range(count):
-                frame = np.empty((self.height, self.width, 3), np.uint8)
-                if process.stdout.readinto(frame.data.cast("B")) < frame.nbytes:  # type: ignore[attr-defined]
-                    raise FaceanimError(f"cannot write {self.path}: its first pass cannot be read; try again")
-                yield frame
-        finally:
-            stop(process)
+        some = [*start, "-i", file_url(self._encoded), "-frames:v", str(count)]
+        frames = read_frames(some, self.width, self.height)
+        for _ in range(count):
+            frame = next(frames, None)
+            if frame is None:
+                raise FaceanimError(f"cannot write {self.path}: its first pass cannot be read; try again")
+            yield frame
 
     def _second_pass(self, undo: contextlib.ExitStack) -> Sequence[str]:
         """ffmpeg's options when all frames are there, and come once more."""

@@ -2,20 +2,19 @@
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 
 from faceanim_cli.errors import FaceanimError
-from faceanim_cli.media.ffmpeg import last_words, spawn, stop
+from faceanim_cli.media.ffmpeg import Stderr, last_words, spawn, stop
 from faceanim_cli.pictures import Image
 
 
@@ -40,7 +39,7 @@ class FramePipe:
         self.process: subprocess.Popen[bytes] | None = None
         self._padding = (size[1] % 2, size[0] % 2) if even else (0, 0)
         self._arguments = arguments
-        self._stderr: IO[bytes] | None = None
+        self._stderr: Stderr | None = None
 
     def __enter__(self) -> "FramePipe":
         """Start ffmpeg."""
@@ -52,15 +51,9 @@ class FramePipe:
             *("-framerate", str(self.fps)),
             *("-i", "pipe:0"),
         ]
-        # a file, not a pipe: complaints can never fill it up and stall ffmpeg
-        self._stderr = tempfile.TemporaryFile()
-        try:
-            self.process = spawn(
-                ["-loglevel", "error", *raw, *self._arguments], stdin=subprocess.PIPE, stderr=self._stderr
-            )
-        except BaseException:
-            self._stderr.close()
-            raise
+        arguments = ["-loglevel", "error", *raw, *self._arguments]
+        self.process = spawn(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._stderr = Stderr(self.process)
         return self
 
     def __exit__(
@@ -68,8 +61,6 @@ class FramePipe:
     ) -> None:
         if self.process is not None:
             stop(self.process)
-        if self._stderr is not None:
-            self._stderr.close()
 
     def write(self, frame: Image) -> None:
         """Encode one frame: uint8 RGB (H, W, 3) in [0, 255], of the size that was announced.
@@ -114,10 +105,29 @@ class FramePipe:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5)  # a broken pipe comes before the reason is written down
         stop(self.process)
-        return FaceanimError(f"cannot write {self.path}: {why_ended(self.process.returncode, self._stderr)}")
+        reason = why_ended(self.process.returncode, self._stderr.text())
+        return FaceanimError(f"cannot write {self.path}: {reason}")
 
 
-def why_ended(code: int, stderr: str | IO[bytes]) -> str:
+def read_frames(arguments: Sequence[str], width: int, height: int) -> Iterator[Image]:
+    """What an unfinished output holds so far: the whole frames that ffmpeg decodes, given its input options.
+
+    Only for files that this process wrote itself.
+    """
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    process = spawn(["-loglevel", "error", *arguments, *raw], stdout=subprocess.PIPE)
+    try:
+        assert isinstance(process.stdout, io.BufferedReader)
+        while True:
+            frame = np.empty((height, width, 3), np.uint8)
+            if process.stdout.readinto(frame.data.cast("B")) < frame.nbytes:
+                return
+            yield frame
+    finally:
+        stop(process)
+
+
+def why_ended(code: int, stderr: str) -> str:
     """Why ffmpeg failed, in its own words; where a signal killed it, it had none."""
     if code == -getattr(signal, "SIGXFSZ", 0):
         return f"{os.strerror(errno.EFBIG)} (a limit, see ulimit -f)"

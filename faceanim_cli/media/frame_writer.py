@@ -13,6 +13,7 @@ from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.atomic_file import partial_path, whole_file
 from faceanim_cli.media.ffmpeg import file_url
 from faceanim_cli.media.frame_pipe import FramePipe, check_frame
+from faceanim_cli.media.nvenc_pipe import NvencPipe
 from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.pictures import Image
 
@@ -124,15 +125,15 @@ class EncodedWriter(FrameWriter):
         """
         super().__init__(path, fps, size)
         check_writable(self.path)
-        self._pipe: FramePipe | None = None
+        self._pipe: FramePipe | NvencPipe | None = None
         self._whole = self._encoded = self.path
 
     def _open(self, undo: contextlib.ExitStack) -> None:
         self._whole = undo.enter_context(whole_file(self.path))
         self._encoded = self._first_file(undo)
-        arguments = [*self._arguments(), file_url(self._encoded)]
-        size = (self.width, self.height)
-        self._pipe = undo.enter_context(FramePipe(self.path, self.fps, size, arguments, even=self._even))
+        self._pipe = self._encoder(undo)
+        self._pipe.__enter__()
+        undo.push(self._pipe)
 
     def _write(self, frame: Image) -> None:
         assert self._pipe is not None
@@ -142,6 +143,12 @@ class EncodedWriter(FrameWriter):
         assert self._pipe is not None
         self._pipe.finish()
         self._complete(undo)
+
+    def _encoder(self, undo: contextlib.ExitStack) -> FramePipe | NvencPipe:
+        """What encodes the frames as they come, not started."""
+        del undo
+        arguments = [*self._arguments(), file_url(self._encoded)]
+        return FramePipe(self.path, self.fps, (self.width, self.height), arguments, even=self._even)
 
     def _temporary(self, undo: contextlib.ExitStack, suffix: str) -> Path:
         """An unused name beside the result, for a file that is gone in the end."""

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
-from faceanim_cli.media.codecs import MP4_FAMILY, choose_codec
+from faceanim_cli.errors import FaceanimError
+from faceanim_cli.media.codecs import MP4_FAMILY, NVENC, Codec, choose_codec
+from faceanim_cli.media.ffmpeg import file_url, run
+from faceanim_cli.media.frame_pipe import FramePipe, why_ended
 from faceanim_cli.media.frame_writer import EncodedWriter
 from faceanim_cli.media.metadata import container_arguments
+from faceanim_cli.media.nvenc_pipe import UNBREAKABLE, UNBREAKABLE_SUFFIX, NvencPipe
 from faceanim_cli.media.probe import AudioStream, probe
 from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.sound import add_sound
@@ -74,8 +78,11 @@ class VideoWriter(EncodedWriter):
         self._codec = choose_codec(self.path, codec, crf, encoder, size)
         logger.info("%s: encoded by %s", self.path, self._codec.encoder)
         self._even = not self._codec.rgb
-        self._crf = crf
+        self._codec_name, self._crf = codec, crf
         self._container = container_arguments(self.path, metadata or {})
+        hevc = self._codec.encoder in {"libx265", "hevc_nvenc"}
+        if hevc and self.path.suffix.lower() in MP4_FAMILY:
+            self._container += ["-tag:v", "hvc1"]  # Apple's players refuse the default, hev1
         self._audio_from = None if audio_from is None else Path(audio_from)
         self._audio_start = audio_start
         self._audio: AudioStream | None = None
@@ -86,33 +93,52 @@ class VideoWriter(EncodedWriter):
     def _first_file(self, undo: contextlib.ExitStack) -> Path:
         return self._whole if self._audio is None else self._temporary(undo, self.path.suffix)
 
+    def _arguments(self) -> list[str]:
+        return [*self._encoding(self._codec), *self._container]
+
+    def _encoder(self, undo: contextlib.ExitStack) -> FramePipe | NvencPipe:
+        if self._codec not in NVENC.values():
+            return super()._encoder(undo)
+        return NvencPipe(
+            self.path,
+            self.fps,
+            (self.width, self.height),
+            ([*self._encoding(self._codec), *UNBREAKABLE], self._temporary(undo, ".nut")),
+            (self._software_arguments, self._encoded),
+        )
+
+    def _software_arguments(self) -> list[str]:
+        return [*self._encoding(choose_codec(self.path, self._codec_name, self._crf)), *self._container]
+
+    def _encoding(self, codec: Codec) -> list[str]:
+        """ffmpeg's options for colours and codec."""
+        if codec.rgb:
+            return ["-pix_fmt", codec.pixels, *codec.arguments(self._crf)]
+        return ["-vf", TO_YUV.format(pixels=codec.pixels), *COLOUR_TAGS, *codec.arguments(self._crf)]
+
     def _complete(self, undo: contextlib.ExitStack) -> None:
         del undo
-        if self._audio is None or self._audio_from is None:
-            return
-        reason = add_sound(
-            self._encoded,
-            self._audio_from,
-            self._audio,
-            self._whole,
-            frame=1 / self.fps,
-            frame_count=self.frame_count,
-            container=self._container,
-            start=self._audio_start,
-        )
-        if reason is not None:  # hours of rendering are worth more than the sound
+        if isinstance(self._pipe, NvencPipe):
+            self._encoded = self._pipe.file
+        if self._audio is not None and self._audio_from is not None:
+            reason = add_sound(
+                self._encoded,
+                self._audio_from,
+                self._audio,
+                self._whole,
+                frame=1 / self.fps,
+                frame_count=self.frame_count,
+                container=self._container,
+                start=self._audio_start,
+            )
+            if reason is None:
+                return
+            # hours of rendering are worth more than the sound
             logger.warning("%s stays silent: the sound of %s: %s", self.path, self._audio_from, reason)
+        if self._encoded.suffix == UNBREAKABLE_SUFFIX:
+            picture = ["-loglevel", "error", "-y", "-i", file_url(self._encoded), "-c", "copy"]
+            code, _, err = run([*picture, *self._container, file_url(self._whole)], timeout_s=None)
+            if code != 0:
+                raise FaceanimError(f"cannot write {self.path}: {why_ended(code, err)}")
+        elif self._encoded != self._whole:
             self._encoded.replace(self._whole)
-
-    def _arguments(self) -> list[str]:
-        if self._codec.rgb:
-            colours = ["-pix_fmt", self._codec.pixels]
-        else:
-            colours = ["-vf", TO_YUV.format(pixels=self._codec.pixels), *COLOUR_TAGS]
-        hevc = self._codec.encoder in {"libx265", "hevc_nvenc"} and self.path.suffix.lower() in MP4_FAMILY
-        return [
-            *colours,
-            *self._codec.arguments(self._crf),
-            *(("-tag:v", "hvc1") if hevc else ()),  # Apple's players refuse the default, hev1
-            *self._container,
-        ]

@@ -10,23 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from faceanim_cli.errors import UsageError
+from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media import Encoding, VideoReader, check_output, open_output
-from faceanim_cli.media.ffmpeg import find_ffmpeg
-from tests.media.conftest import grey_ramp
+from faceanim_cli.media.ffmpeg import find_ffmpeg, run
+from faceanim_cli.media.probe import probe
+from tests.media.conftest import ffmpeg, grey_ramp, tone
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
 
 # Lists the encoders, then fails as without a driver or does in software what NVENC was asked for.
 STAND_IN = """#!{python}
-import json, os, sys
-real, works, log, given = {real!r}, {works!r}, {log!r}, sys.argv[1:]
+import json, os, subprocess, sys
+real, works, log, dies, given = {real!r}, {works!r}, {log!r}, {dies!r}, sys.argv[1:]
 if "-encoders" in given and not {listed!r}:
     print("Encoders:\\n V....D libx264              x\\n V....D libx265              x")
     sys.exit()
 with open(log, "a") as file:
     file.write(json.dumps(given) + "\\n")
 if any(a.endswith("_nvenc") for a in given):
+    video = "lavfi" not in given
     if not works:
         sys.exit("[h264_nvenc @ 0x55a9] Cannot load libcuda.so.1\\nError while opening encoder")
     at = given.index("-preset")
@@ -37,6 +39,14 @@ if any(a.endswith("_nvenc") for a in given):
     if "-rc" in given:
         at = given.index("-rc")
         del given[at : at + 4]
+    if dies and video:  # after some frames, and with a part of what it wrote
+        width, height = map(int, given[given.index("-video_size") + 1].split("x"))
+        frames = sys.stdin.buffer.read(dies[0] * width * height * 3)
+        if frames:
+            subprocess.run([real, *given], input=frames, check=True)
+            file = given[-1].removeprefix("file:")
+            os.truncate(file, int(os.path.getsize(file) * dies[1]))
+        sys.exit("[h264_nvenc @ 0x55a9] EncodePicture failed!: generic error (20)")
 os.execv(real, [real, *given])
 """
 Install = Callable[..., Callable[[], list[list[str]]]]
@@ -47,10 +57,17 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts the stand-in in ffmpeg's place; what it gives tells all encodings by NVENC that were begun."""
     real = find_ffmpeg()
 
-    def install(works: bool = True, listed: bool = True, cuda: bool = True) -> Callable[[], list[list[str]]]:
+    def install(
+        works: bool = True,
+        listed: bool = True,
+        cuda: bool = True,
+        dies: tuple[int, float] | None = None,
+    ) -> Callable[[], list[list[str]]]:
         log, script = tmp_path / "log", tmp_path / "ffmpeg"
         script.write_text(
-            STAND_IN.format(python=sys.executable, real=real, works=works, listed=listed, log=str(log))
+            STAND_IN.format(
+                python=sys.executable, real=real, works=works, listed=listed, log=str(log), dies=dies
+            )
         )
         script.chmod(0o755)
         monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(script))
@@ -103,7 +120,7 @@ def test_the_trial_is_of_the_very_size_and_quality(tmp_path: Path, gpu: Install)
     for arguments in (trial, encoding):
         assert (said(arguments, "-c:v"), said(arguments, "-tune")) == ("hevc_nvenc", "lossless")
         assert "-cq" not in arguments
-    assert said(encoding, "-tag:v") == "hvc1"
+    assert b"hvc1" in (tmp_path / "a.mp4").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -164,3 +181,92 @@ def test_auto_does_not_try_before_the_size_is_known(tmp_path: Path, gpu: Install
     asked = gpu()
     check_output(tmp_path / "a.mp4", Encoding())
     assert not asked()
+
+
+def count_up(count: int) -> np.ndarray:
+    """Frame n tells its number in black and white, binary; the size is odd."""
+    bits = (np.arange(count)[:, None] >> np.arange(7)) & 1
+    stripes = np.pad(bits.repeat(7, 1), ((0, 0), (0, 2)))  # 51 wide
+    return (stripes[:, None, :, None] * 255).astype(np.uint8).repeat(35, 1).repeat(3, 3)
+
+
+def numbers(path: Path) -> list[int]:
+    with VideoReader(path) as video:
+        return [int(((frame[17, 3:49:7, 1] > 128) << np.arange(7)).sum()) for frame in video]
+
+
+@pytest.mark.parametrize(
+    ("dies", "kept"),
+    [
+        ((0, 1.0), 300),  # at once: no session was free
+        ((60, 1.0), 300),  # later; all frames are in memory still
+        ((60, 1.0), 40),  # the first ones are not, but in its file
+        ((90, 0.8), 60),  # which breaks off
+        ((100, 1.0), 20),  # after the last frame
+    ],
+)
+@pytest.mark.parametrize(("name", "codec"), [("o.mp4", None), ("o.mkv", "hevc")])
+def test_software_takes_over_from_a_gpu_that_fails(
+    tmp_path: Path,
+    gpu: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    dies: tuple[int, float],
+    kept: int,
+    name: str,
+    codec: str | None,
+) -> None:
+    monkeypatch.setattr("faceanim_cli.media.nvenc_pipe.FEWEST_RECENT", 1)
+    monkeypatch.setattr("faceanim_cli.media.nvenc_pipe.RECENT_BYTES", kept * 35 * 51 * 3)
+    gpu(dies=dies)
+    path = tmp_path / "out" / name
+    path.parent.mkdir()
+    with open_output(path, Fraction(25), (51, 35), encoding=Encoding(codec)) as writer:
+        for frame in count_up(100):
+            writer.write(frame)
+            frame[:] = 0  # a caller may use its memory anew
+    assert numbers(path) == list(range(100))
+    assert list(path.parent.iterdir()) == [path]
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "software goes on" in warning.getMessage()
+    assert "EncodePicture failed" in warning.getMessage()
+
+
+def test_frames_that_died_with_the_gpu_are_not_left_out_in_silence(
+    tmp_path: Path, gpu: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceanim_cli.media.nvenc_pipe.FEWEST_RECENT", 1)
+    monkeypatch.setattr("faceanim_cli.media.nvenc_pipe.RECENT_BYTES", 10 * 35 * 51 * 3)
+    gpu(dies=(60, 0.1))
+    path = tmp_path / "out" / "o.mp4"
+    path.parent.mkdir()
+    with (
+        pytest.raises(FaceanimError, match=r"EncodePicture failed.*--encoder software") as caught,
+        open_output(path, Fraction(25), (51, 35)) as writer,
+    ):
+        for frame in count_up(100):
+            writer.write(frame)
+    assert "\n" not in str(caught.value)
+    assert not list(path.parent.iterdir())
+
+
+def test_a_gpus_video_has_the_drivers_sound_and_streams_at_once(tmp_path: Path, gpu: Install) -> None:
+    asked = gpu()
+    ffmpeg(*tone(0.5), "-c:a", "flac", str(tmp_path / "song.mkv"))
+    for name, song in (("a.mp4", None), ("b.mp4", tmp_path / "song.mkv"), ("c.mkv", tmp_path / "song.mkv")):
+        how = {"encoding": Encoding("hevc"), "audio_from": song, "metadata": {"title": "t"}}
+        with open_output(tmp_path / name, Fraction(25), (51, 35), **how) as writer:
+            for frame in count_up(20):
+                writer.write(frame)
+        assert numbers(tmp_path / name) == list(range(20))
+        held = probe(tmp_path / name)
+        assert (held.audio is not None) == (song is not None)
+        assert held.duration == pytest.approx(0.8, abs=0.04)
+        banner = run(["-i", str(tmp_path / name)])[2]
+        assert "yuv420p(tv, bt709" in banner
+        assert " t\n" in banner
+        if name.endswith("mp4"):
+            data = (tmp_path / name).read_bytes()
+            assert 0 < data.index(b"moov") < data.index(b"mdat")
+            assert b"hvc1" in data
+    assert len(asked()) == 4  # one trial
