@@ -1,8 +1,9 @@
 """``faceanim train``: retrain the networks on your own clips."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ from faceanim_cli.commands.options import (
     Quiet,
     choice,
     confirm_on_terminal,
+    on_terminal,
     option,
 )
 from faceanim_cli.commands.training_view import training_view
@@ -34,8 +36,13 @@ def train(
         ),
     ],
     stage: Annotated[
-        Literal["motion", "sr"],
-        choice(BASICS, "motion, or sr: super-resolution, on photos", ("motion", "sr")),
+        Literal["motion", "keypoints", "sr"],
+        choice(
+            BASICS,
+            "motion, keypoints, or sr (super-resolution)\nThe animation networks; of them the keypoint "
+            "detector alone, on landmarks; or super-resolution, on photos.",
+            ("motion", "keypoints", "sr"),
+        ),
     ] = "motion",
     out: Annotated[
         Path | None,
@@ -51,7 +58,7 @@ def train(
         option(
             BASICS,
             "Fine-tune these weights: a name, a file, user/repo\nFirst-order-model's too; and if only on one "
-            "person's clips.",
+            "person's clips. The keypoints' stage goes on from the shipped ones.",
             autocompletion=weights_names,
         ),
     ] = None,
@@ -84,12 +91,32 @@ def train(
         bool | None,
         option(WHAT + MORE, "The head's is no motion to choose from", "--similarity/--no-similarity"),
     ] = None,
+    segmenter: Annotated[
+        bool | None,
+        option(WHAT + MORE, "The photo's head is not told apart", "--segmenter/--no-segmenter"),
+    ] = None,
     box_prior: Annotated[
         bool | None,
         option(
             WHAT + MORE,
             "Do not tell the detector where Viola-Jones sees a face",
             "--box-prior/--no-box-prior",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Literal["resnet18", "resnet34", "resnet50"] | None,
+        choice(
+            WHAT + MORE,
+            "resnet18, resnet34 or resnet50 [resnet18]\nOf the keypoint detector.",
+            ("resnet18", "resnet34", "resnet50"),
+        ),
+    ] = None,
+    encoder_weights: Annotated[
+        str | None,
+        option(
+            WHAT + MORE,
+            "imagenet, a file, or none, to start from [none]\nimagenet fetches torchvision's (45 to 100 MB) "
+            "unless they are here; the paper's preset does.",
         ),
     ] = None,
     loss: Annotated[
@@ -126,9 +153,19 @@ def train(
             metavar="WHAT",
         ),
     ] = "steps",
+    swats_tolerance: Annotated[
+        float | None,
+        option(HOW + MORE, "How settled SGD's rate must be for SWATS to switch [1e-3]", metavar="X"),
+    ] = None,
     batch: Annotated[
-        int, option(HOW, "Pairs that a process sees at once", "--batch-size", "--batch", min=1)
-    ] = 8,
+        int | None,
+        option(
+            HOW,
+            "Pairs that a process sees at once [8; keypoints: 32]",
+            *("--batch-size", "--batch"),
+            min=1,
+        ),
+    ] = None,
     accumulate: Annotated[int, option(HOW + MORE, "Batches whose gradients make a step", min=1)] = 1,
     seed: Annotated[int, option(HOW + MORE, "Of weights and pairs", min=0)] = 0,
     precision: Annotated[
@@ -150,16 +187,13 @@ def train(
     or many: torchrun --nproc-per-node 8 -m faceanim_cli train --data DATA.
     """
     from faceanim_cli.data.unprepared import prepared_folder  # noqa: PLC0415 (imports torch)
-    from faceanim_cli.training.first_order import train_first_order  # noqa: PLC0415
-    from faceanim_cli.training.motion import train_motion  # noqa: PLC0415
-    from faceanim_cli.training.presets import (  # noqa: PLC0415
-        first_order_settings,
-        motion_settings,
-        super_resolution_settings,
-    )
     from faceanim_cli.training.progress import Listener  # noqa: PLC0415
-    from faceanim_cli.training.super_resolution import train_super_resolution  # noqa: PLC0415
-    from faceanim_cli.weights.inspect import describe  # noqa: PLC0415
+    from faceanim_cli.training.settings import ClipSettings  # noqa: PLC0415
+    from faceanim_cli.training.stages import (  # noqa: PLC0415
+        fetch_pretrained,
+        stage_settings,
+        train_stage,
+    )
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     def say(line: str) -> None:
@@ -167,47 +201,50 @@ def train(
             typer.echo(line, err=True)
 
     start = init and resolve_weights(
-        init, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
+        init,
+        "super-resolution" if stage == "sr" else "animation",
+        offline=offline,
+        accept_license=accept_license,
+        confirm=confirm_on_terminal(),
     )
-    if stage == "motion":  # super-resolution learns from photos
+    settings = stage_settings(  # what is None is left to the preset
+        stage,
+        preset,
+        loss or (),
+        init=start or None,
+        data=data,
+        out=out or Path("runs") / stage,
+        cache=cache,
+        max_steps=max_steps,
+        max_minutes=max_minutes,
+        validate_minutes=validate_minutes,
+        keep=keep,
+        size=size,
+        keypoints=keypoints,
+        similarity=similarity,
+        segmenter=segmenter,
+        box_prior=box_prior,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        perceptual=perceptual,
+        optimizer=optimizer,
+        swats_tolerance=swats_tolerance,
+        learning_rate=learning_rate,
+        decay_over=decay_over,
+        batch=batch,
+        accumulate=accumulate,
+        seed=seed,
+        precision=precision.removeprefix("fp"),
+        devices=devices,
+        nodes=nodes,
+        workers=workers,
+        offline=offline,
+    )
+    fetch_pretrained(settings, say, progress=on_terminal() and not quiet)
+    if isinstance(settings, ClipSettings):  # super-resolution learns from photos
         with item_progress("videos", quiet) as progress:
-            data = prepared_folder(data, report=say, progress=progress)
-    common: dict[str, Any] = {  # what is None is left to the preset
-        "data": data,
-        "out": out or Path("runs") / stage,
-        "init": start,
-        "max_steps": max_steps,
-        "max_minutes": max_minutes,
-        "validate_minutes": validate_minutes,
-        "keep": keep,
-        "size": size,
-        "perceptual": perceptual,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "decay_over": decay_over,
-        "batch": batch,
-        "accumulate": accumulate,
-        "seed": seed,
-        "precision": precision.removeprefix("fp"),
-        "devices": devices,
-        "nodes": nodes,
-        "workers": workers,
-    }
+            settings = replace(settings, data=prepared_folder(data, report=say, progress=progress))
     with training_view(quiet) as (report, view):
-        listener = Listener(report, view)
-        if stage == "sr":
-            result = train_super_resolution(super_resolution_settings(preset, **common), listener)
-        else:
-            common |= {
-                "losses": loss or (),
-                "cache": cache,
-                "keypoints": keypoints,
-                "similarity": similarity,
-                "box_prior": box_prior,
-            }
-            if start and describe(start).network == "first-order":
-                result = train_first_order(first_order_settings(preset, **common), listener)
-            else:
-                result = train_motion(motion_settings(preset, **common), listener)
+        result = train_stage(settings, Listener(report, view))
     if result is not None:  # in the first of all processes
         typer.echo(json.dumps({"weights": str(result.weights)}) if as_json else result.weights)

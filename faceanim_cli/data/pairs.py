@@ -86,18 +86,12 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         flipped = rng.random() < self.augmentation.flip
         item: dict[str, torch.Tensor] = {}
         for role, frame in (("source", source), ("driving", driving)):
-            image = warp_frame(clip.frames[frame], matrix, self.size)
-            points = clip.landmarks[frame] @ matrix[:, :2].T + matrix[:, 2]
-            if flipped:
-                image = image[:, ::-1]
-                points = mirrored(np.stack((self.size - 1 - points[:, 0], points[:, 1]), axis=-1))
-            image = np.stack([colours[c][image[..., c]] for c in range(3)])
+            image, landmarks = augmented_frame(clip, frame, matrix, colours, flipped, self.size)
             item[role] = torch.from_numpy(image)
-            normal = 2 * points / (self.size - 1) - 1
             item[f"{role}_points"] = torch.from_numpy(
-                anchored_keypoints(normal, self.anchors).astype(np.float32)
+                anchored_keypoints(landmarks, self.anchors).astype(np.float32)
             )
-            item[f"{role}_box"] = torch.from_numpy(jittered_box(normal, self.augmentation, rng))
+            item[f"{role}_box"] = torch.from_numpy(jittered_box(landmarks, self.augmentation, rng))
         return item
 
     def _draw(self, rng: np.random.Generator) -> tuple[Clip, int, int]:
@@ -117,6 +111,32 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
     def _draw_clip(self, rng: np.random.Generator) -> Clip:
         clips = self.people[rng.integers(len(self.people))]
         return clips[rng.integers(len(clips))]
+
+
+def augmented_frame(
+    clip: Clip,
+    frame: int,
+    matrix: np.ndarray[Any, Any],
+    colours: np.ndarray[Any, Any],
+    flipped: bool,
+    size: int,
+) -> tuple[np.ndarray[Any, Any], Points]:
+    """A frame as training sees it: float32 (3, size, size) in [0, 1]; and its landmarks (80, 2) in [-1, 1].
+
+    Args:
+        clip: whose frame it is.
+        frame: its number.
+        matrix: of :func:`jittered_framing`.
+        colours: of :func:`colour_table`.
+        flipped: as in a mirror.
+        size: pixels a side.
+    """
+    image = warp_frame(clip.frames[frame], matrix, size)
+    points = clip.landmarks[frame] @ matrix[:, :2].T + matrix[:, 2]
+    if flipped:
+        image = image[:, ::-1]
+        points = mirrored(np.stack((size - 1 - points[:, 0], points[:, 1]), axis=-1))
+    return np.stack([colours[c][image[..., c]] for c in range(3)]), 2 * points / (size - 1) - 1
 
 
 def draw_frames(clip: Clip, rng: np.random.Generator) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Where a run computes: one process or many, on CPUs or GPUs, by lightning-fabric."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 
@@ -26,6 +27,8 @@ def launch(settings: RunSettings) -> Fabric:
     if launched and (settings.devices != "auto" or settings.nodes != 1):
         raise UsageError("--devices and --nodes are torchrun's to say: leave them away under torchrun")
     nodes = int(os.environ["GROUP_WORLD_SIZE"]) if launched else settings.nodes
+    # Its banners are for those who ask for more: -v.
+    logging.getLogger("lightning_fabric").setLevel(logging.getLogger(__name__).getEffectiveLevel())
     try:
         # Fabric's own mixed precision would round inputs, keypoints included, to 8 bits: autocast is ours.
         fabric = Fabric(

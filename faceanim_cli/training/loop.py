@@ -116,7 +116,7 @@ class _Run:
         )
         self.scores: Scores | None = None
         self.best = self.files.best_score()
-        self.losses.best = f"{self.best:.2f} {stage.unit}" if math.isfinite(self.best) else ""
+        self.losses.best = self._best_in_words() if math.isfinite(self.best) else ""
         world = f"{fabric.world_size} x {settings.accumulate} x {settings.batch}"
         self.report(f"{stage.about}; {world} pairs a step")
         if stage.validate is None:
@@ -163,7 +163,7 @@ class _Run:
 
     def _set_up(self, name: str, network: nn.Module, objective: nn.Module) -> TrainedNetwork:
         s = self.settings
-        optimizer = make_optimizer(s.optimizer, network, s.learning_rate, self.report, self.stage.betas)
+        optimizer = make_optimizer(s, network, self.report, self.stage.betas)
         return TrainedNetwork(name, network, objective, optimizer, self.fabric)
 
     def _go_on(self) -> float | None:
@@ -207,7 +207,7 @@ class _Run:
         settings = self.settings
         for trained in self.trained:
             for group in trained.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate_factor", 1.0)
         seed_step(settings.seed, self.step, self.fabric.global_rank)
         means: dict[str, Tensor] = {}
         for part in range(settings.accumulate):
@@ -281,6 +281,9 @@ class _Run:
             advice = f"with a lower --learning-rate the run goes on from {good}"
         return WeightsError(f"{files.out}: not finite at step {self.step}: {what}; {advice}")
 
+    def _best_in_words(self) -> str:
+        return f"{-self.best if self.stage.lower_is_better else self.best:.2f} {self.stage.unit}"
+
     def _save(self) -> None:
         parts: dict[str, Stateful] = {"ema": self.ema}
         for trained in self.trained:
@@ -307,5 +310,5 @@ class _Run:
                 self.curves.add_picture("samples", picture, step)
         if scores.value > self.best:
             self.best = scores.value
-            self.losses.best = f"{self.best:.2f} {self.stage.unit} at step {step}"
+            self.losses.best = f"{self._best_in_words()} at step {step}"
             self.files.save_best(step, self.ema.module, self.best)

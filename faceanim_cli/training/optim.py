@@ -3,37 +3,54 @@
 import math
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from faceanim_cli.training.settings import OptimizerName, RunSettings
+from faceanim_cli.training.settings import RunSettings
 from faceanim_cli.training.swats import SWATS
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 BETAS = (0.5, 0.999)  # first-order-model's
+SCALARS = frozenset({"locality", "rigidity"})  # of the dense motion network
+SCALARS_FASTER = 20.0
 WARM_UP_SHARE = 0.05  # of a run; the warm-up takes no longer
 
 
 def make_optimizer(
-    name: OptimizerName,
+    settings: RunSettings,
     network: nn.Module,
-    rate: float,
     report: Callable[[str], None],
     betas: tuple[float, float] = BETAS,
 ) -> Optimizer:
-    """Adam, or SWATS with a group for each network in ``network``; ``report`` is told of its switches."""
-    if name == "adam":
-        return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=True)
+    """Adam, or SWATS with groups for each network in ``network``; ``report`` is told of its switches.
+
+    What is frozen is left out. Scalars that weigh keypoints (``SCALARS``) have a group, and a rate, of their
+    own: at that of the weights they hardly leave their initial values.
+    """
+    if settings.optimizer == "adam":
+        groups = _groups("network", network)
+        return torch.optim.Adam(groups, settings.learning_rate, betas=betas, fused=True)
 
     def switched(group: str, steps: int, sgd_rate: float) -> None:
         report(f"{group}: from Adam to SGD with rate {sgd_rate:.2e} after {steps} steps")
 
-    groups = [{"name": part, "params": list(child.parameters())} for part, child in network.named_children()]
-    return SWATS(groups, rate, betas=betas, on_switch=switched)
+    parts = [group for name, child in network.named_children() for group in _groups(name, child)]
+    tolerance = settings.swats_tolerance
+    return SWATS(parts, settings.learning_rate, betas=betas, tolerance=tolerance, on_switch=switched)
+
+
+def _groups(name: str, network: nn.Module) -> list[dict[str, Any]]:
+    """Parameter groups of what is trained in a network: its weights, and its scalars if it has any."""
+    trained = [(key, p) for key, p in network.named_parameters() if p.requires_grad]
+    scalars = [p for key, p in trained if key.rsplit(".", 1)[-1] in SCALARS]
+    weights = [p for key, p in trained if key.rsplit(".", 1)[-1] not in SCALARS]
+    groups: list[dict[str, Any]] = [{"name": name, "params": weights}]
+    groups.append({"name": f"{name} scalars", "params": scalars, "rate_factor": SCALARS_FASTER})
+    return [group for group in groups if group["params"]]
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

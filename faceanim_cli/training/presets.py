@@ -17,6 +17,7 @@ from faceanim_cli.training.settings import (
     RunSettings,
     SuperResolutionSettings,
 )
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
 PresetName: TypeAlias = Literal["shipped", "paper"]
 Settings = TypeVar("Settings", bound=RunSettings)
@@ -89,6 +90,7 @@ def keypoint_settings(
     """
     _refuse_paper(preset, "--stage keypoints")
     chosen = _stated(given) | {"losses": loss_weights(KeypointLossWeights(), losses)}
+    chosen.setdefault("init", shipped_weights(ANIMATION))
     if chosen.get("perceptual") is not None:
         raise UsageError(_meaningless(f"--perceptual {chosen['perceptual']}", "--stage keypoints"))
     return _settings(KeypointTrainingSettings, chosen, "--stage keypoints")

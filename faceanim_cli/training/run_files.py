@@ -16,7 +16,7 @@ from faceanim_cli.errors import FaceanimError, UsageError, WeightsError
 from faceanim_cli.media import write_photo
 from faceanim_cli.media.atomic_file import whole_file
 from faceanim_cli.training.settings import RunSettings
-from faceanim_cli.weights.checkpoint import save_checkpoint
+from faceanim_cli.weights.checkpoint import save_checkpoint, stored_type
 from faceanim_cli.weights.file_kind import read_metadata
 from faceanim_cli.weights.inspect import identify
 
@@ -42,6 +42,7 @@ class RunFiles:
     def __init__(self, settings: RunSettings) -> None:
         self.out, self.keep, self.notes = settings.out, settings.keep, settings.notes
         self.origin: dict[str, str] = {}  # of the weights it began from
+        self.dtype = torch.float16  # that weights are saved as
         self.state_file = self.out / "state.pt"
         self.last, self.best = self.out / "last.safetensors", self.out / "best.safetensors"
         self.saved_step: int | None = None  # that the run would go on from
@@ -59,6 +60,8 @@ class RunFiles:
             partial.unlink(missing_ok=True)
         if settings.init is not None:
             self.origin = origin(settings.init)
+            # First-order-model's are kept in float32: rounded to half, its pictures change visibly.
+            self.dtype = stored_type(settings.init)
         with whole_file(self.out / "settings.json") as partial:
             partial.write_text(json.dumps(settings.as_json(), indent=2) + "\n")
 
@@ -144,7 +147,7 @@ class RunFiles:
         notes |= self.origin
         notes["trained"] = f"step {step}; {self.notes}" if self.notes else f"step {step}"
         try:
-            save_checkpoint(file, network, notes=notes)
+            save_checkpoint(file, network, dtype=self.dtype, notes=notes)
         except (OSError, SafetensorError) as error:
             raise self._not_saved(file, error) from error
 

@@ -34,5 +34,6 @@ class Stage:
     # None: there is nobody to validate on.
     validate: Callable[[nn.Module], tuple[Scores, Image | None]] | None
     unit: str  # of the number that weights are best by
+    lower_is_better: bool = False  # in that unit: the scores' value is minus it
     adversarial: AdversarialLoss | None = None
     betas: tuple[float, float] = BETAS

@@ -19,7 +19,7 @@ from torch import nn
 
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.media.atomic_file import whole_file
-from faceanim_cli.weights.file_kind import FORMAT, read_metadata
+from faceanim_cli.weights.file_kind import FORMAT, file_kind, read_metadata, safetensors_header
 from faceanim_models import (
     AnimationModel,
     AnimationSettings,
@@ -99,6 +99,18 @@ def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
         raise WeightsError(f"{path}: a damaged safetensors file ({error}); fetch it again") from error
     load_tensors(network, tensors, path)
     return network.float().eval()
+
+
+def stored_type(path: Path) -> torch.dtype:
+    """What the weights in a file are kept in: half precision where all are, else float32.
+
+    Raises:
+        WeightsError: no weights file.
+    """
+    if file_kind(path) != "safetensors":  # another project's
+        return torch.float32
+    types = {entry["dtype"] for key, entry in safetensors_header(path).items() if key != "__metadata__"}
+    return torch.float32 if types & {"F32", "F64", "BF16"} else torch.float16
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,13 +11,20 @@ import cv2
 import huggingface_hub.constants
 import numpy as np
 import pytest
+import torch
 
 from faceanim_cli.app import _terminate
 from faceanim_cli.data.unprepared import prepared_folder
 from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 from faceanim_cli.training import motion
+from faceanim_cli.weights import resolve
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
+from faceanim_cli.weights.checkpoint import save_checkpoint
+from faceanim_cli.weights.inspect import describe
+from faceanim_models import AnimationModel
 from tests.training.conftest import first_order_checkpoint, squeezenet_file, tiny_settings
 
+SHIPPED_ARCHITECTURE = motion.shipped_architecture
 Run = Callable[..., tuple[int, str, str]]
 FRAMES = 26  # a clip of ``faceanim prepare`` has 25 or more
 BRIEF = ("--size", 64, "--max-steps", 2, "--batch", 2, "--workers", 0)
@@ -148,6 +156,103 @@ def test_options_that_mean_nothing_to_first_order_model(
     assert said in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No network at all, and nothing that torchvision fetched before."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+
+
+def test_a_bare_install_trains_what_ships_without_a_network(
+    faceanim: Run,
+    make_clip: Callable[[str, int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    cut_off: None,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(motion, "shipped_architecture", SHIPPED_ARCHITECTURE)
+    clip = make_clip("anna.mp4", 0)
+    brief = ("--size", 64, "--max-steps", 1, "--batch", 1, "--workers", 0, "--keep", 0)
+    options = ("-o", tmp_path / "run", *brief, "--devices", 1, "--offline", "--json", "--quiet")
+    code, out, err = faceanim("train", "--data", clip, *options)
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"weights": str(tmp_path / "run" / "last.safetensors")}
+    files = (tmp_path / "run" / "last.safetensors", shipped_weights(ANIMATION))
+    built, ours = (describe(file).settings for file in files)
+    assert built["motion"] == ours["motion"]
+    assert built["generator"] == ours["generator"]
+
+
+@pytest.mark.parametrize("offline", [True, False], ids=["offline", "cut off"])
+def test_what_must_be_fetched_is_told_before_videos_are_prepared(
+    faceanim: Run, make_clip: Callable[[str, int], Path], cut_off: None, tmp_path: Path, offline: bool
+) -> None:
+    clip = make_clip("anna.mp4", 0)
+    options = ("--preset", "paper", *(["--offline"] if offline else []))
+    code, out, err = faceanim("train", "--data", clip.parent, "-o", tmp_path / "run", *options)
+    assert (code, out) == (4, "")
+    said = err.splitlines()[-1]
+    assert "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth" in said
+    assert str(tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth") in said
+    assert len(err.splitlines()) == (1 if offline else 2)  # else it says first what it fetches
+    assert not (tmp_path / "videos-prepared").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_super_resolution_goes_on_from_a_repository_s_super_resolution(
+    faceanim: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+    monkeypatch.setattr(resolve, "cached_file", asked.append)
+    options = ("--stage", "sr", "--init", "somebody/weights", "--offline", "-o", tmp_path / "run")
+    code, _, err = faceanim("train", "--data", tmp_path, *options)
+    assert code == 4
+    assert "somebody/weights is not on this machine" in err
+    assert [source.filename for source in asked] == ["super_resolution.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "said"),
+    [
+        (("--stage", "sr", "--keypoints", "dense"), 2, "--keypoints dense: means nothing to --stage sr"),
+        (("--stage", "sr", "--loss", "pixels=1"), 2, "--loss pixels=1: means nothing to --stage sr"),
+        (("--stage", "sr", "--init", "animation"), 4, "holds a animation network; --stage sr goes on from"),
+        (
+            ("--stage", "keypoints", "--init", "super-resolution"),
+            4,
+            "goes on from animation",
+        ),
+        (("--swats-tolerance", "0.1"), 2, "add --optimizer swats"),
+    ],
+)
+def test_options_that_mean_nothing_to_a_stage(
+    faceanim: Run, tmp_path: Path, options: tuple[str, ...], expected: int, said: str
+) -> None:
+    code, out, err = faceanim("train", "--data", tmp_path / "nowhere", "-o", tmp_path / "run", *options)
+    assert (code, out) == (expected, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_keypoint_detector_alone(
+    faceanim: Run, make_clip: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    for name, tint in (("anna.mp4", 0), ("ben.mp4", 25)):
+        make_clip(name, tint)
+    save_checkpoint(tmp_path / "init.safetensors", AnimationModel(tiny_settings()))
+    options = ("--stage", "keypoints", "--init", tmp_path / "init.safetensors", "-o", tmp_path / "run")
+    code, out, err = faceanim("train", "--data", tmp_path / "videos", *options, *BRIEF, "--precision", "fp32")
+    assert code == 0, err
+    assert "validation error" in err
+    assert "px of 256" in err
+    assert out.strip() == str(tmp_path / "run" / "best.safetensors")
 
 
 def test_one_single_clip_trains_and_says_that_nobody_validates_it(

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import signal
-from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -15,8 +14,7 @@ from faceanim_cli.training import motion, optim
 from faceanim_cli.training.optim import Schedule, learning_rate_factor, moving_average
 from faceanim_cli.training.progress import LossReport
 from faceanim_cli.training.settings import LossWeights, RunSettings
-from faceanim_cli.training.swats import SWATS
-from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint, stored_type
 from faceanim_models import (
     AnimationModel,
     PatchDiscriminator,
@@ -72,6 +70,7 @@ class TestRun:
         model = load_checkpoint(out / "best.safetensors", expected="animation")
         assert isinstance(model, AnimationModel)
         assert model.settings == tiny_settings()
+        assert stored_type(out / "best.safetensors") == torch.float16
 
         _, reports = run(max_steps=5)
         assert any("going on from step 3" in line for line in reports)
@@ -120,8 +119,10 @@ class TestRun:
         model = AnimationModel(tiny_settings())
         with torch.no_grad():
             model.dense_motion.rigidity.fill_(0.75)
-        save_checkpoint(tmp_path / "init.safetensors", model, notes={"licence": "CC BY-NC 4.0"})
-        run(init=tmp_path / "init.safetensors", max_steps=1)
+        init = tmp_path / "init.safetensors"
+        save_checkpoint(init, model, notes={"licence": "CC BY-NC 4.0"}, dtype=torch.float32)
+        run(init=init, max_steps=1)
+        assert stored_type(tmp_path / "run" / "best.safetensors") == torch.float32  # as init's are
         said = read_metadata(tmp_path / "run" / "best.safetensors")
         assert said["licence"] == "CC BY-NC 4.0"  # stays with what is made of them
         digest = hashlib.sha256((tmp_path / "init.safetensors").read_bytes()).hexdigest()
@@ -154,21 +155,32 @@ class TestRun:
 
 
 class TestOptimizer:
-    def test_swats_switches_group_by_group_says_so_and_goes_on_after_a_stop(self, run, tmp_path, monkeypatch):
-        monkeypatch.setattr(optim, "SWATS", partial(SWATS, tolerance=1e-4))
-        _, reports = run(optimizer="swats", learning_rate=1e-6, max_steps=4)
+    @pytest.mark.parametrize("optimizer", ["adam", "swats"])
+    def test_scalars_that_weigh_keypoints_move_faster(self, run, tmp_path, optimizer):
+        run(optimizer=optimizer, learning_rate=1e-3, warm_up=1, max_steps=1)
+        state = state_of(tmp_path / "run")["model"]
+        # Adam's first step is the rate itself, whatever the gradient.
+        moved = (state["dense_motion.locality"] - 4.0).abs()
+        torch.testing.assert_close(moved, torch.full((K,), 20e-3), rtol=5e-2, atol=0)
+        assert state["dense_motion.rigidity"].abs().max() == pytest.approx(20e-3, rel=5e-2)
+
+    def test_swats_switches_group_by_group_says_so_and_goes_on_after_a_stop(self, run, tmp_path):
+        options = {"optimizer": "swats", "swats_tolerance": 1e-4, "learning_rate": 1e-6}
+        _, reports = run(**options, max_steps=4)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
-        assert [group["name"] for group in groups] == ["keypoint_detector", "dense_motion", "generator"]
-        assert [group["steps"] for group in groups] == [4, 4, 4]
+        assert [group["name"] for group in groups] == [
+            *("keypoint_detector", "dense_motion", "dense_motion scalars", "generator")
+        ]
+        assert [group["steps"] for group in groups] == [4, 4, 4, 4]
         switched = {group["name"]: group["sgd_rate"] for group in groups if group["sgd_rate"] is not None}
         assert switched
         for name in switched:
             assert sum(line.startswith(f"{name}: from Adam to SGD with rate ") for line in reports) == 1
-        _, reports = run(optimizer="swats", learning_rate=1e-6, max_steps=6)
+        _, reports = run(**options, max_steps=6)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
-        assert [group["steps"] for group in groups] == [6, 6, 6]
+        assert [group["steps"] for group in groups] == [6, 6, 6, 6]
         assert {group["name"]: group["sgd_rate"] for group in groups if group["name"] in switched} == switched
-        assert not any(line.startswith(name) for line in reports for name in switched)
+        assert not any(line.startswith(f"{name}: from") for line in reports for name in switched)
 
 
 class TestAdversary:
@@ -315,5 +327,6 @@ class TestLearningRate:
 
     def test_warms_up(self, run, tmp_path):
         run(max_steps=1, learning_rate=1e-3, warm_up=100)
-        (group,) = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
-        assert group["lr"] == pytest.approx(1e-5)
+        weights, scalars = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
+        assert weights["lr"] == pytest.approx(1e-5)
+        assert scalars["lr"] == pytest.approx(20e-5)

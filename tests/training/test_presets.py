@@ -14,12 +14,14 @@ from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.training.optim import Schedule
 from faceanim_cli.training.presets import (
     first_order_settings,
+    keypoint_settings,
     loss_weights,
     motion_settings,
     super_resolution_settings,
 )
 from faceanim_cli.training.progress import Status
 from faceanim_cli.training.settings import FirstOrderLossWeights, LossWeights, RunSettings
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from tests.training.conftest import K, state_of
 
@@ -103,6 +105,59 @@ class TestFirstOrder:
         losses = [*losses, "adversarial=1"]
         settings = first_order_settings("shipped", losses, **FIRST_ORDER, perceptual=perceptual)
         assert settings.losses.adversarial == 1
+
+
+class TestKeypoints:
+    def test_goes_on_from_the_shipped_weights_unless_others_are_given(self):
+        assert keypoint_settings("shipped", **PLACES).init == shipped_weights(ANIMATION)
+        assert keypoint_settings("shipped", **FIRST_ORDER).init == FIRST_ORDER["init"]
+
+    def test_what_is_given_overrides(self):
+        settings = keypoint_settings("shipped", ["openings=5"], **PLACES, batch=4)
+        assert (settings.losses.openings, settings.losses.points, settings.batch) == (5, 20, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained"),
+    [(keypoint_settings, "--stage keypoints"), (super_resolution_settings, "--stage sr")],
+)
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"keypoints": "dense"}, "--keypoints dense"),
+        ({"similarity": False}, "--no-similarity"),
+        ({"segmenter": True}, "--segmenter"),
+        ({"encoder": "resnet50"}, "--encoder resnet50"),
+        ({"encoder_weights": "imagenet"}, "--encoder-weights imagenet"),
+    ],
+)
+def test_other_stages_refuse_what_means_nothing_to_them(settings, trained, option, said):
+    with pytest.raises(UsageError, match=f"^{said}: means nothing to {trained}; leave it away$"):
+        settings("shipped", **PLACES, **option)
+
+
+@pytest.mark.parametrize(
+    ("settings", "call", "said"),
+    [
+        (super_resolution_settings, {"losses": ["pixels=1"]}, "--loss pixels=1"),
+        (super_resolution_settings, {"cache": Path("c")}, "--cache c"),
+        (super_resolution_settings, {"box_prior": False}, "--no-box-prior"),
+        (keypoint_settings, {"perceptual": "vgg19"}, "--perceptual vgg19"),
+        (keypoint_settings, {"preset": "paper"}, "--preset paper"),
+    ],
+)
+def test_each_refuses_more_of_its_own(settings, call, said):
+    with pytest.raises(UsageError, match=f"^{said}: means nothing to --stage"):
+        settings(**{"preset": "shipped", **PLACES, **call})
+
+
+def test_swats_s_tolerance_is_swats_s():
+    settings = motion_settings("paper", **PLACES, swats_tolerance=0.01)
+    assert settings.swats_tolerance == 0.01
+    with pytest.raises(UsageError, match=r"--swats-tolerance 0\.01: is SWATS's; add --optimizer swats"):
+        motion_settings("shipped", **PLACES, swats_tolerance=0.01)
+    with pytest.raises(UsageError, match="--swats-tolerance 0: must be above 0"):
+        motion_settings("paper", **PLACES, swats_tolerance=0.0)
 
 
 def test_super_resolution_by_the_paper_is_eq_7_alone():

@@ -1,0 +1,78 @@
+"""Single frames of clips, augmented as the frames of a pair are: for the keypoint detector alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from faceanim_cli.data.clips import Clip
+from faceanim_cli.data.landmarks import Anchors, anchored_keypoints
+from faceanim_cli.data.pairs import (
+    Augmentation,
+    augmented_frame,
+    colour_table,
+    jittered_box,
+    jittered_framing,
+)
+
+
+class FrameDataset(Dataset[dict[str, torch.Tensor]]):
+    """Every frame of every clip once, in a random order, then once more in another, and so on.
+
+    Frame ``index`` is drawn by generators seeded with ``seed``: the same on every run and machine. Each item:
+    ``frame`` (3, S, S) in [0, 1], ``points`` (K, 2) in [-1, 1], NaN where a landmark is not known, and
+    ``box`` (4,) or NaN.
+
+    Args:
+        clips: at least one.
+        anchors: which landmarks make which keypoint.
+        size: S, pixels.
+        length: how many frames there are.
+        seed: of the draw.
+        augmentation: see :class:`Augmentation`.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        anchors: Anchors,
+        size: int,
+        length: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.clips = list(clips)
+        self.ends = np.cumsum([len(clip.frames) for clip in clips])
+        self.anchors, self.size, self.length, self.seed = anchors, size, length, seed
+        self.augmentation = augmentation or Augmentation()
+        self._order = (-1, np.empty(0, np.int64))  # of the last round that was asked for
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not 0 <= index < self.length:
+            raise IndexError(f"frame {index} of {self.length}")  # ends ``for item in frames``
+        clip, frame = self._frame(*divmod(index, int(self.ends[-1])))
+        rng = np.random.default_rng((self.seed, index))
+        shape, augmentation = clip.frames.shape[1:3], self.augmentation
+        matrix = jittered_framing(clip.landmarks[frame], shape, self.size, augmentation, rng)
+        colours = colour_table(augmentation, rng)
+        flipped = rng.random() < augmentation.flip
+        image, landmarks = augmented_frame(clip, frame, matrix, colours, flipped, self.size)
+        return {
+            "frame": torch.from_numpy(image),
+            "points": torch.from_numpy(anchored_keypoints(landmarks, self.anchors).astype(np.float32)),
+            "box": torch.from_numpy(jittered_box(landmarks, augmentation, rng)),
+        }
+
+    def _frame(self, number: int, position: int) -> tuple[Clip, int]:
+        """The clip, and the frame in it, at a position of a round."""
+        if self._order[0] != number:
+            order = np.random.default_rng((self.seed, number, 0)).permutation(int(self.ends[-1]))
+            self._order = number, order
+        place = int(self._order[1][position])
+        clip = int(np.searchsorted(self.ends, place, side="right"))
+        start = 0 if clip == 0 else int(self.ends[clip - 1])
+        return self.clips[clip], place - start

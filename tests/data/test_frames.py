@@ -1,0 +1,66 @@
+"""Single frames: every one once a round, augmented as a pair's are, the same on every machine."""
+
+import numpy as np
+import pytest
+import torch
+
+from faceanim_cli.data.clips import Clip
+from faceanim_cli.data.frames import FrameDataset
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, NUM_POINTS, anchored_keypoints
+from faceanim_cli.data.pairs import Augmentation
+
+SIZE = 32
+
+
+@pytest.fixture
+def clips():
+    """Two clips of 3 and 2 frames; each frame is of one grey level, which tells it apart."""
+    made = []
+    for name, levels in (("a", (10, 20, 30)), ("b", (40, 50))):
+        frames = np.stack([np.full((64, 64, 3), level, np.uint8) for level in levels])
+        points = np.random.default_rng(0).uniform(20, 44, (len(levels), NUM_POINTS, 2)).astype(np.float32)
+        points[:, 68:] = np.nan
+        made.append(Clip(name, name, frames, points))
+    return made
+
+
+def levels_of(frames):
+    return [round(float(item["frame"].mean()) * 255) for item in frames]
+
+
+def test_every_frame_comes_once_a_round_in_another_order_each(clips):
+    levels = levels_of(FrameDataset(clips, DENSE_ANCHORS, SIZE, 20, augmentation=Augmentation.none()))
+    rounds = [levels[i : i + 5] for i in range(0, 20, 5)]
+    assert all(sorted(one) == [10, 20, 30, 40, 50] for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_an_item_depends_on_seed_and_index_alone(clips):
+    one, other = (FrameDataset(clips, DENSE_ANCHORS, SIZE, 20, seed=3) for _ in range(2))
+    whole = list(one)
+    for index in (17, 2, 9):  # whatever was asked for before
+        for key, value in other[index].items():
+            torch.testing.assert_close(value, whole[index][key], equal_nan=True)
+    assert levels_of(FrameDataset(clips, DENSE_ANCHORS, SIZE, 20, seed=4)) != levels_of(whole)
+
+
+def test_points_lie_where_the_face_is_shown(clips):
+    # With neither zoom nor turn the crop is a square around the face's box: a shift and a scale for all.
+    item = FrameDataset(clips[:1], DENSE_ANCHORS, SIZE, 3, augmentation=Augmentation.none())[0]
+    frame = next(f for f in range(3) if clips[0].frames[f, 0, 0, 0] == levels_of([item])[0])
+    truth = anchored_keypoints(clips[0].landmarks[frame], DENSE_ANCHORS)
+    shown = item["points"].numpy()
+    scale = np.linalg.norm(shown[0] - shown[9]) / np.linalg.norm(truth[0] - truth[9])
+    np.testing.assert_allclose(shown - shown.mean(0), scale * (truth - truth.mean(0)), atol=1e-4)
+    assert np.isfinite(item["box"]).all()
+
+
+def test_landmarks_that_are_not_known_stay_unknown(clips):
+    points = FrameDataset(clips, (*DENSE_ANCHORS, (68,), (69,)), SIZE, 1)[0]["points"]
+    assert points[: len(DENSE_ANCHORS)].isfinite().all()
+    assert points[len(DENSE_ANCHORS) :].isnan().all()
+
+
+def test_ends(clips):
+    with pytest.raises(IndexError):
+        FrameDataset(clips, DENSE_ANCHORS, SIZE, 3)[3]
