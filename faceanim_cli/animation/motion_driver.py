@@ -36,7 +36,7 @@ class MotionDriver:
 
     def __init__(self, path: Path, animator: Animator, rate: Callable[[Fraction], Fraction]) -> None:
         motion = library_motion(str(path), animator.anchors) if is_library_motion(path) else read_motion(path)
-        motion.check_fit(animator.anchors, animator.weights_sha256, str(path))
+        motion = motion.fitted(animator.anchors, animator.weights_sha256, str(path))
         self._motion = motion.resampled(rate(motion.fps))
         self._animator = animator
         self.path, self.fps, self.size = path, self._motion.fps, (1, 1)

@@ -72,6 +72,7 @@ class AnimationOptions:
     expression: Annotated[float, how_much("The motion of mouth, lids and brows, 0 to 2")] = 1.0
     mouth: Annotated[float, how_much("The mouth's alone, times --expression, 0 to 2")] = 1.0
     eyes: Annotated[float, how_much("The lids' alone, times --expression, 0 to 2")] = 1.0
+    gaze: Annotated[float, how_much("The pupils' alone, times --expression, 0 to 2")] = 1.0
     smooth: Annotated[
         float,
         option(MOTION, "Steady a jittery driver: 0 off, 1 the most\nWithout visible lag.", min=0, max=1),
@@ -251,7 +252,7 @@ class AnimationOptions:
             adapt_scale=self.adapt_scale,
             sr=self.sr,
             size=None if self._whole_photo else self.size,
-            motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes, self.smooth),
+            motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes, self.gaze, self.smooth),
             batch=self.batch_size,
             compiled=self.compiled,
         )

@@ -21,7 +21,7 @@ Anchors: TypeAlias = head_model.Anchors
 
 NUM_LANDMARKS = 68
 NUM_POINTS = 80  # with the 12 that only some data have
-PUPILS = (68, 69)
+PUPILS = head_model.PUPILS
 
 # Folders of a data folder, with <clip>.npy each.
 LANDMARKS_FOLDER = "landmarks"  # (frames, 68, 2), pixels as the file stores them

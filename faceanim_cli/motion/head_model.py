@@ -14,8 +14,9 @@ from faceanim_cli.pictures import Points
 
 Anchors: TypeAlias = tuple[tuple[int, ...], ...]
 
-# The 68 landmarks (0-67, the usual order): x right, y down, z towards the viewer; the outer eye corners are
-# 1 apart, 0 between them. Fitted, with pose and size of each frame, to frames of the training people.
+# The 68 landmarks (0-67, the usual order) and the pupils (68, 69): x right, y down, z towards the viewer; the
+# outer eye corners are 1 apart, 0 between them. Fitted, with pose and size of each frame, to frames of the
+# training people.
 HEAD: Points = np.array([
     # 0-16: jaw
     (-0.764, -0.059, -0.492), (-0.762, 0.272, -0.591), (-0.752, 0.426, -0.572), (-0.679, 0.763, -0.467),
@@ -41,9 +42,12 @@ HEAD: Points = np.array([
     (0.092, 0.859, 0.400), (0.0, 0.867, 0.421), (-0.092, 0.859, 0.400), (-0.169, 0.831, 0.360),
     (-0.253, 0.708, 0.235), (-0.067, 0.667, 0.420), (0.0, 0.667, 0.446), (0.067, 0.667, 0.420),
     (0.253, 0.708, 0.235), (0.072, 0.754, 0.393), (0.0, 0.756, 0.414), (-0.072, 0.754, 0.393),
+    # 68, 69: pupils
+    (-0.356, -0.013, 0.1), (0.356, -0.013, 0.1),
 ])  # fmt: skip
 
 EYES = frozenset(range(36, 48))
+PUPILS = (68, 69)  # the left one in the picture first
 MOUTH = frozenset(range(48, 68))
 BROWS = frozenset(range(17, 27))
 # What talking and frowning leave in place: the jaw's upper half, nose, eye corners.
@@ -61,7 +65,7 @@ def on_bone(group: tuple[int, ...]) -> bool:
 
 
 def anchor_means(landmarks: Points, anchors: Anchors) -> Points:
-    """(..., K, D): the mean of each anchor's landmarks (..., 68, D)."""
+    """(..., K, D): the mean of each anchor's landmarks (..., 68 or more, D)."""
     return np.stack([landmarks[..., list(group), :].mean(axis=-2) for group in anchors], axis=-2)
 
 

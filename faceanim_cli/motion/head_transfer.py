@@ -20,6 +20,7 @@ from faceanim_cli.motion.head_model import (
     HEAD,
     LOWER_JAW,
     MOUTH,
+    PUPILS,
     Anchors,
     HeadPose,
     anchor_means,
@@ -35,6 +36,8 @@ FEWEST_BONE = 3  # keypoints that a pose in three dimensions takes
 FLATTEST = 0.5  # foreshortening of a turned face that expressions are made up for, at most (60 degrees)
 INNER_LIPS = ({61: 67, 62: 66, 63: 65}, 0.0)  # upper to lower, and how near they come, in eye distances
 LIDS = ({37: 41, 38: 40, 43: 47, 44: 46}, 0.045)  # what the landmarks of closed eyes have between them
+EYE_CORNERS = {68: (36, 39), 69: (42, 45)}  # of each pupil, from the picture's left to its right
+NEAREST_CORNER = 0.18  # share of the eye's width that a pupil keeps from its corners
 
 
 class HeadTransfer:
@@ -74,6 +77,11 @@ class HeadTransfer:
         self.multipliers = np.array([multiplier(group, self.settings) for group in anchors])[:, None]
         self.lips = gaps(anchors, *INNER_LIPS, self.shape)
         self.lids = gaps(anchors, *LIDS, self.shape)
+        self.pupils = [
+            (anchors.index((pupil,)), *(anchors.index((corner,)) for corner in corners))
+            for pupil, corners in EYE_CORNERS.items()
+            if {(pupil,), *((corner,) for corner in corners)} <= set(anchors)
+        ]
 
     def follow(self, driving: Points, first_frame: int = 0, beyond: OutOfRange | None = None) -> Points:
         """Keypoints (N, K, 2) for the photo's person to follow the driver's ``driving`` (N, K, 2).
@@ -128,7 +136,8 @@ class HeadTransfer:
         return HeadPose(rotation, own.scale * np.exp(growth[:, 0]), own.centre + shift * own.scale), over
 
     def _plausible(self, local: Points) -> tuple[Points, Flags]:
-        """Lips and lids that neither pass each other nor, lips, open too wide; and which frames opened so."""
+        """Lips and lids that do not pass each other, lips that do not open too wide, pupils that stay in the
+        eye; and which frames opened their lips so."""
         wide: Flags = np.zeros(len(local), np.bool_)
         for pairs, limit in ((self.lips, limits.MOUTH_GAP), (self.lids, None)):
             for upper, lower, own, least in pairs:
@@ -140,6 +149,14 @@ class HeadTransfer:
                     wanted = held_back(np.maximum(wanted, 0), most) + np.minimum(wanted, 0)
                 local[:, lower, 1] += (wanted - gap) / 2
                 local[:, upper, 1] -= (wanted - gap) / 2
+        for pupil, left, right in self.pupils:
+            place = self.shape[:, 0] + local[:, :, 0]  # x of all keypoints in the plane of the face
+            margin = NEAREST_CORNER * (place[:, right] - place[:, left])
+            # Where the photo's own gaze is farther out than that, it may stay there.
+            own = self.shape[pupil, 0]
+            least = np.minimum(place[:, left] + margin, own)
+            most = np.maximum(place[:, right] - margin, own)
+            local[:, pupil, 0] = np.clip(place[:, pupil], least, most) - self.shape[pupil, 0]
         return local, wide
 
 
@@ -149,6 +166,8 @@ def multiplier(group: tuple[int, ...], settings: MotionSettings) -> float:
         return settings.pose
     if set(group) <= MOUTH | LOWER_JAW:
         return settings.expression * settings.mouth
+    if set(group) <= set(PUPILS):
+        return settings.expression * settings.gaze
     return settings.expression * (settings.eyes if set(group) <= EYES else 1.0)
 
 
@@ -185,10 +204,10 @@ def check_steering(anchors: Anchors, settings: MotionSettings) -> None:
             f"{options}: needs weights whose keypoints are anchored to facial landmarks, as the shipped ones "
             "are; these move freely"
         )
-    regions = {"mouth": MOUTH | LOWER_JAW, "eyes": EYES}
+    regions = {"mouth": MOUTH | LOWER_JAW, "eyes": EYES, "gaze": frozenset(PUPILS)}
     for name in set(settings.steered) & regions.keys():
         if not any(set(group) <= regions[name] and not on_bone(group) for group in anchors):
-            part = {"mouth": "on the lips", "eyes": "on the lids"}[name]
+            part = {"mouth": "on the lips", "eyes": "on the lids", "gaze": "on the pupils"}[name]
             raise UsageError(f"--{name}: these weights have no keypoints {part}; use the shipped ones")
 
 

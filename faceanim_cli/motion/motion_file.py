@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media import whole_file
 from faceanim_cli.motion.head_model import HEAD, Anchors
+from faceanim_cli.motion.head_transfer import EYE_CORNERS
 from faceanim_cli.pictures import Floats
 
 MOTION_SUFFIX = ".motion"
@@ -33,7 +34,7 @@ class Motion:
     Attributes:
         points: (N, K, 2), x and y in [-1, 1] of the driver's crop; not finite where a frame has none.
         fps: frames per second, exact.
-        anchors: which landmarks (0-67) each keypoint is the mean of; empty for keypoints learned freely.
+        anchors: which landmarks (0-69) each keypoint is the mean of; empty for keypoints learned freely.
         jacobians: (N, K, 2, 2) of first-order-model's weights, or None.
         weights: SHA-256 of the weights that found the keypoints: free ones mean nothing to others.
         reference: the frame that stands for the photo's pose and expression, if that is known.
@@ -64,17 +65,32 @@ class Motion:
         turns = None if self.jacobians is None else between(self.jacobians)
         return replace(self, points=between(self.points), jacobians=turns, fps=fps, reference=reference)
 
-    def check_fit(self, anchors: Anchors, weights: str, name: str) -> None:
-        """Whether keypoints of these weights mean the same.
+    def fitted(self, anchors: Anchors, weights: str, name: str) -> "Motion":
+        """The same motion with the keypoints of weights, if it has them.
+
+        Keypoints that the weights do not know are left out. Pupils that it lacks are put amidst the corners
+        of their eyes: the gaze then stays as the photo's.
 
         Raises:
-            UsageError: they do not.
+            UsageError: it lacks others, or keypoints without anchors were found by other weights.
         """
-        if self.anchors != anchors or (not anchors and self.weights != weights):
+        if self.anchors == anchors and (anchors or self.weights == weights):
+            return self
+        columns = []
+        for group in anchors:
+            groups = (
+                [(corner,) for corner in EYE_CORNERS.get(group[0], ())]
+                if group not in self.anchors
+                else [group]
+            )
+            columns.append([self.anchors.index(g) for g in groups if g in self.anchors])
+        if self.jacobians is not None or not all(columns) or not anchors:
             raise UsageError(
                 f"{name}: made with weights whose keypoints are others; give --weights the same ones, "
                 "or make it anew with faceanim motion"
             )
+        points = np.stack([self.points[:, column].mean(1) for column in columns], axis=1)
+        return replace(self, points=points, anchors=anchors)
 
 
 def write_motion(path: Path, motion: Motion) -> None:

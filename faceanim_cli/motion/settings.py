@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from faceanim_cli.errors import UsageError
 
+MULTIPLIERS = ("pose", "expression", "mouth", "eyes", "gaze")
 MOST = 2.0  # of a multiplier
 
 
@@ -22,6 +23,7 @@ class MotionSettings:
     expression: float = 1.0  # all that moves in the face: mouth, lids, brows; 0 to 2
     mouth: float = 1.0  # lips and chin, on top of ``expression``; 0 to 2
     eyes: float = 1.0  # lids, on top of ``expression``; 0 to 2
+    gaze: float = 1.0  # pupils, on top of ``expression``; 0 to 2
     smooth: float = 0.0  # of the One Euro filter that steadies a driver: 0 (off) to 1
     clamp: bool = True  # hold back poses and openings that the weights were not trained for
     relative: bool = True  # count motion from a reference frame: keeps the photo's face shape
@@ -30,7 +32,7 @@ class MotionSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.smooth <= 1:
             raise UsageError(f"--smooth {self.smooth:g}: give 0 (off) to 1")
-        for name in ("pose", "expression", "mouth", "eyes"):
+        for name in MULTIPLIERS:
             value = getattr(self, name)
             if not 0 <= value <= MOST:
                 raise UsageError(f"--{name} {value:g}: give 0 (none) to {MOST:g} (twice the driver's motion)")
@@ -38,7 +40,7 @@ class MotionSettings:
     @property
     def steered(self) -> tuple[str, ...]:
         """The multipliers that are not 1, by name."""
-        return tuple(n for n in ("pose", "expression", "mouth", "eyes") if getattr(self, n) != 1)
+        return tuple(name for name in MULTIPLIERS if getattr(self, name) != 1)
 
 
 FAITHFUL = MotionSettings(clamp=False)  # the driver's motion as it is, frame by frame: what is scored

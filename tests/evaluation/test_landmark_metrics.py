@@ -16,7 +16,7 @@ def turned_head(yaw: float, pitch: float, roll: float, scale: float = 80.0) -> n
     about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
     about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    points = HEAD.copy()
+    points = HEAD[:68].copy()
     for eye, corners in ((range(37, 42), (36, 39)), (range(43, 48), (42, 45))):
         for i in set(eye) - set(corners):
             points[i] = (HEAD[corners[0]] + HEAD[corners[1]]) / 2

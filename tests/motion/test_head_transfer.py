@@ -159,6 +159,36 @@ def test_a_head_that_leaves_its_place_is_held_back(at: tuple[float, float]) -> N
     assert np.allclose(shift / np.linalg.norm(shift), np.array(at) / np.linalg.norm(at), atol=1e-3)
 
 
+WITH_PUPILS = (*DENSE_ANCHORS, (68,), (69,))
+
+
+def looking(right: float, turn: np.ndarray | None = None) -> np.ndarray:
+    """Keypoints (31, 2) of the mean head, its pupils moved by ``right`` eye widths."""
+    head = HEAD.copy()
+    head[[68, 69], 0] += right * (HEAD[39, 0] - HEAD[36, 0])
+    return anchored_keypoints((head @ (rotation() if turn is None else turn).T)[:, :2] * 0.3, WITH_PUPILS)
+
+
+@pytest.mark.parametrize(("settings", "share"), [({}, 1.0), ({"gaze": 0.0}, 0.0), ({"gaze": 2.0}, 2.0)])
+def test_the_gaze_follows_as_far_as_it_is_told(settings: dict[str, float], share: float) -> None:
+    transfer = HeadTransfer(looking(0), looking(0), WITH_PUPILS, MotionSettings(**settings))
+    turned = rotation(10)
+    seen_now = transfer.follow(looking(0.1, turned)[None])[0]
+    wanted = looking(0.1 * share, turned)
+    np.testing.assert_allclose(seen_now, wanted, atol=2e-3)
+
+
+def test_pupils_stay_between_the_corners_of_their_eyes() -> None:
+    moved = HeadTransfer(looking(0), looking(0), WITH_PUPILS).follow(looking(0.6)[None])[0]
+    left, right = moved[0], moved[1]  # 36, 39
+    assert left[0] < moved[29, 0] < right[0] - 0.15 * (right[0] - left[0])
+
+
+def test_weights_without_pupils_have_no_gaze_to_steer() -> None:
+    with pytest.raises(UsageError, match="--gaze: these weights have no keypoints on the pupils"):
+        HeadTransfer(REST, REST, DENSE_ANCHORS, MotionSettings(gaze=0))
+
+
 def test_frames_that_are_not_finite_stay_so_and_spoil_no_others() -> None:
     frames = np.stack([REST, np.full_like(REST, np.nan), REST])
     moved = HeadTransfer(PHOTO, REST, DENSE_ANCHORS).follow(frames)

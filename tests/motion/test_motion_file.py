@@ -32,7 +32,7 @@ def test_everything_is_kept(tmp_path: Path) -> None:
     "wrong",
     [
         {"faceanim_motion": "2"}, {"fps": "0"}, {"fps": "1/0"}, {"fps": "1e9"}, {"fps": "soon"},
-        {"anchors": "[[1]]"}, {"anchors": "{"}, {"anchors": "5"}, {"anchors": str([[68]] * 10)},
+        {"anchors": "[[1]]"}, {"anchors": "{"}, {"anchors": "5"}, {"anchors": str([[70]] * 10)},
         {"anchors": str([[]] * 10)}, {"reference": "7"}, {"reference": "-1"}, {"reference": "true"},
     ],
 )  # fmt: skip
@@ -74,11 +74,24 @@ def test_another_rate_keeps_the_length_and_the_path() -> None:
 
 
 def test_keypoints_of_other_weights_are_refused() -> None:
-    Motion(POINTS, Fraction(25), PAPER_ANCHORS, weights="a").check_fit(PAPER_ANCHORS, "b", "x")
+    same = Motion(POINTS, Fraction(25), PAPER_ANCHORS, weights="a")
+    assert same.fitted(PAPER_ANCHORS, "b", "x") is same
     with pytest.raises(UsageError, match="x: made with"):
-        Motion(POINTS, Fraction(25), PAPER_ANCHORS).check_fit(DENSE_ANCHORS, "", "x")
+        Motion(POINTS, Fraction(25), PAPER_ANCHORS).fitted(DENSE_ANCHORS, "", "x")
     with pytest.raises(UsageError, match="x: made with"):
-        Motion(POINTS, Fraction(25), weights="a").check_fit((), "b", "x")
+        Motion(POINTS, Fraction(25), weights="a").fitted((), "b", "x")
+
+
+def test_files_from_before_pupils_were_found_still_fit() -> None:
+    with_pupils = (*DENSE_ANCHORS, (68,), (69,))
+    older = library_motion("nod", DENSE_ANCHORS)
+    fitted = older.fitted(with_pupils, "", "x")
+    assert fitted.anchors == with_pupils
+    np.testing.assert_array_equal(fitted.points[:, :29], older.points)
+    np.testing.assert_allclose(fitted.points[:, 29], older.points[:, :2].mean(1))  # amidst 36 and 39
+    np.testing.assert_allclose(fitted.points[:, 30], older.points[:, 2:4].mean(1))
+    newer = library_motion("nod", with_pupils)
+    np.testing.assert_array_equal(newer.fitted(DENSE_ANCHORS, "", "x").points, older.points)
 
 
 @pytest.mark.parametrize("name", LIBRARY)
