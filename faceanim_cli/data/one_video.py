@@ -3,14 +3,20 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from faceanim_cli.data.landmark_model import LandmarkModel
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, NUM_POINTS, read_landmarks, write_landmarks
+from faceanim_cli.data.landmarks import (
+    LANDMARKS_FOLDER,
+    NUM_LANDMARKS,
+    NUM_POINTS,
+    read_landmarks,
+    write_landmarks,
+)
 from faceanim_cli.data.sequences import (
     SAMPLES_PER_SECOND,
     Dropped,
@@ -39,16 +45,16 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class PreparedClip:
-    """What the manifest says about a clip.
+    """What the manifest says about a clip, or about a still.
 
     ``box`` is the crop (x, y, w, h) in pixels of the source's frames, of which frame ``start`` is the first;
     ``face_px`` the median side of the face box in the clip; ``landmarks`` says whether they were given or
-    estimated; ``split`` is None until it is drawn.
+    estimated. ``identity`` and ``split`` are None unless a list said them: else the source's.
     """
 
     name: str
     split: str | None
-    identity: str
+    identity: str | None
     source: str
     start: int
     frames: int
@@ -59,14 +65,31 @@ class PreparedClip:
     face_px: int
     landmarks: str
     sha256: str
+    still: bool = False
+
+    @property
+    def file(self) -> str:
+        """Its path inside the data folder."""
+        return f"photos/{self.name}.png" if self.still else f"clips/{self.name}.mp4"
+
+    def files(self, data: Path) -> list[Path]:
+        """What lies in the data folder for it: itself first."""
+        more = [] if self.still else [data / LANDMARKS_FOLDER / f"{self.name}.npy"]
+        return [data / self.file, *more]
+
+    def hashed(self, data: Path) -> "PreparedClip":
+        """The same with the SHA-256 of its file."""
+        return replace(self, sha256=file_sha256(data / self.file))
 
 
 @dataclass(frozen=True)
 class PreparedVideo:
-    """What became of a video."""
+    """What became of a video or a still, and what its source says of person and split."""
 
     clips: list[PreparedClip] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
+    identity: str = ""
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -200,10 +223,10 @@ class VideoPreparer:
         if not np.isfinite(landmarks[:, :NUM_LANDMARKS]).all((1, 2)).any():
             return Dropped(sequence.start, stop, "no landmarks")
         write_landmarks(self.out, path.stem, landmarks)
-        return PreparedClip(
+        clip_made = PreparedClip(
             name=path.stem,
-            split=sequence.split or source.split,
-            identity=sequence.person or source.identity,
+            split=sequence.split,
+            identity=sequence.person,
             source=str(source.path),
             start=sequence.start,
             frames=count,
@@ -213,8 +236,9 @@ class VideoPreparer:
             box=(int(crop.x), int(crop.y), int(crop.w), int(crop.h)),
             face_px=round(float(np.median([box.side for box in track.boxes]))),
             landmarks=ESTIMATED if given is None else GIVEN,
-            sha256=file_sha256(path),
+            sha256="",
         )
+        return clip_made.hashed(self.out)
 
     def _track_in_clip(self, sequence: Sequence, crop: Box, clip: VideoReader) -> FaceTrack:
         """The face's boxes by frame of the clip, in its pixels."""

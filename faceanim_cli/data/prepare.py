@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,24 @@ import cv2
 import torch
 
 from faceanim_cli.data.clips import cache_bytes
-from faceanim_cli.data.journal import Journal
+from faceanim_cli.data.journal import Journal, key_of
 from faceanim_cli.data.landmark_model import LandmarkModel
-from faceanim_cli.data.manifest import MANIFEST, has_manifest, read_manifest, write_manifest, write_table
+from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
+from faceanim_cli.data.manifest import MANIFEST, on_both_sides, write_table
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
+from faceanim_cli.data.prepared_manifest import update_manifest
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart
-from faceanim_cli.data.splits import split_people
+from faceanim_cli.data.stills import prepare_still
 from faceanim_cli.data.vox_metadata import VoxRow, read_vox_metadata
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector
+from faceanim_cli.files import file_sha256
 from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
 DROPPED = "dropped.csv"
-COLUMNS = (
-    *("file", "split", "identity", "source", "start", "frames", "fps", "width", "height"),
-    *("box", "face_px", "landmarks", "sha256"),
-)
 UNREADABLE = "unreadable"
 CROPS = ("auto", "face", "none")
 
@@ -81,13 +80,16 @@ class Preparation:
         }
 
     def __str__(self) -> str:
-        split = Counter(clip.split for clip in self.clips)
-        people = Counter(dict({clip.identity: clip.split for clip in self.clips}).values())
+        clips = [clip for clip in self.clips if not clip.still]
+        split = Counter(clip.split for clip in clips)
+        people = Counter(dict({clip.identity: clip.split for clip in clips}).values())
         text = (
             f"{split['train']} clips of {people['train']} people to train on, "
             f"{split['val']} of {people['val']} to judge"
         )
-        room = sum(cache_bytes(c.width, c.height, c.frames, float(Fraction(c.fps))) for c in self.clips)
+        if stills := len(self.clips) - len(clips):
+            text += f", {stills} photos for super-resolution"
+        room = sum(cache_bytes(c.width, c.height, c.frames, float(Fraction(c.fps))) for c in clips)
         text += f"; decoded for training they take {room / 1e9:.1f} GB"
         reasons = Counter(dropped.reason for _, dropped in self.dropped)
         if reasons:
@@ -122,13 +124,14 @@ def prepare(
         FaceanimError: the disk is full.
     """
     _check(settings)
-    sources = find_sources(videos, settings.person_from, settings.landmarks)
+    sources = find_sources(videos, settings.person_from, settings.landmarks, out)
     listed = None if settings.metadata is None else read_vox_metadata(settings.metadata)
     missing: list[str] = []
     if listed is not None:
         at_hand = {source.path.stem: source for source in sources}
         missing = sorted(listed.keys() - at_hand.keys())
         sources = [source for name, source in at_hand.items() if name in listed]
+        _check_people(sources, listed)
         if not sources:
             raise UnreadableInputError(f"{settings.metadata}: none of its videos is among those given")
     for folder in (out, out / "clips", out / "landmarks"):
@@ -140,12 +143,13 @@ def prepare(
             ) from error
     journal = Journal.read(out, _lasting(settings))
     sources = _renamed(sources, journal)
-    todo = [source for source in sources if not journal.knows(source)]
+    todo = [source for source in sources if not journal.knows(source, _rows_of(source, listed))]
     if len(todo) < len(sources):
         report(f"{len(sources) - len(todo)} of {len(sources)} videos are done already")
     with journal.appending():
         _work(todo, out, settings, listed, journal, len(sources), progress)
-    result = _finish(out, journal, settings, missing)
+    journal.rename(sources)
+    result = _finish(out, journal, settings, missing, report)
     if not result.clips:
         if len(result.unreadable) == len(sources):
             first = result.dropped[0][1].detail
@@ -175,11 +179,12 @@ def _work(
     """
     if not todo:
         return
-    for leftover in [*out.glob("clips/.*.partial-*"), *out.glob("landmarks/.*.partial-*")]:
-        leftover.unlink(missing_ok=True)  # of a run that was killed
+    for folder in ("clips", "photos", LANDMARKS_FOLDER, EXTRA_FOLDER):
+        for leftover in (out / folder).glob(".*.partial-*"):
+            leftover.unlink(missing_ok=True)  # of a run that was killed
     stop = threading.Event()
     model = None
-    if any(source.landmarks is None for source in todo):
+    if any(source.landmarks is None and not source.still for source in todo):
         weights = settings.landmark_model or shipped_weights(ANIMATION)
         model = LandmarkModel(weights, choose_device(settings.device))
     of_thread = threading.local()
@@ -191,7 +196,9 @@ def _work(
             out, settings.size, settings.crop, settings.sequences, of_thread.detector, model, stop.is_set
         )
         try:
-            return preparer.prepare(source, listed[source.path.stem] if listed else None)
+            if source.still:
+                return prepare_still(source, out, of_thread.detector)
+            return preparer.prepare(source, _rows_of(source, listed))
         except UnreadableInputError as error:
             return PreparedVideo(dropped=[Dropped(0, 0, UNREADABLE, str(error))])
 
@@ -202,7 +209,8 @@ def _work(
             if progress is not None:
                 progress(done, total)
             for future in as_completed(futures):
-                journal.add(futures[future], future.result())
+                source = futures[future]
+                journal.add(source, future.result(), _rows_of(source, listed))
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -214,7 +222,11 @@ def _work(
 
 
 def _finish(
-    out: Path, journal: Journal, settings: PreparationSettings, missing: Sequence[str]
+    out: Path,
+    journal: Journal,
+    settings: PreparationSettings,
+    missing: Sequence[str],
+    report: Callable[[str], None],
 ) -> Preparation:
     """Draw the split and write manifest and list of what was dropped, from all that the journal has."""
     clips: list[PreparedClip] = []
@@ -224,50 +236,41 @@ def _finish(
     seen: dict[str, str] = {}
     for source, video in sorted(journal.videos.items()):
         dropped += [(source, item) for item in video.dropped]
-        for clip in video.clips:
-            twin = seen.setdefault(clip.sha256, clip.name)
-            if twin == clip.name:
+        for made in video.clips:
+            clip = replace(made, identity=made.identity or video.identity, split=made.split or video.split)
+            twin = seen.setdefault(clip.sha256, clip.file)
+            if twin == clip.file:
                 clips.append(clip)
             else:  # the same footage under two names would teach in one split and judge in the other
                 detail = f"the same as {twin}"
                 dropped.append((source, Dropped(clip.start, clip.start + clip.frames, "duplicate", detail)))
-    drawn = split_people(
-        (clip.identity for clip in clips if clip.split is None),
-        settings.val_share,
-        settings.seed,
-        _splits_before(out),
-    )
-    rows = []
-    for clip in sorted(clips, key=lambda clip: clip.name):
-        values = asdict(clip)
-        values |= {
-            "file": f"clips/{clip.name}.mp4",
-            "split": clip.split or drawn[clip.identity],
-            "box": ",".join(map(str, clip.box)),
-        }
-        rows.append({column: values[column] for column in COLUMNS})
-    if rows:  # a manifest means that there is something to train on
-        write_manifest(out, COLUMNS, rows)
+    clips = update_manifest(out, journal, clips, settings.val_share, settings.seed, report)
     lost = [{"source": source, **asdict(item)} for source, item in dropped]
     write_table(out / DROPPED, ("source", "start", "stop", "reason", "detail"), lost)
-    final = [PreparedClip(**{**asdict(c), "split": c.split or drawn[c.identity]}) for c in clips]
-    return Preparation(out, final, dropped)
+    return Preparation(out, clips, dropped)
 
 
-def _splits_before(out: Path) -> dict[str, str]:
-    """Who is on which side by the manifest that is there, which people may have edited."""
-    return {row.identity: row.split for row in read_manifest(out)} if has_manifest(out) else {}
+def _rows_of(source: Source, listed: Mapping[str, list[VoxRow]] | None) -> list[VoxRow] | None:
+    """What a list says about a video; None without a list, and for stills."""
+    return listed[source.path.stem] if listed is not None and not source.still else None
+
+
+def _check_people(sources: Sequence[Source], listed: Mapping[str, list[VoxRow]]) -> None:
+    """Refuse a list, before any work, by which somebody is trained on and judges."""
+    rows = [(source, row) for source in sources for row in listed[source.path.stem]]
+    if both := on_both_sides((row.person or source.identity, row.split or "") for source, row in rows):
+        raise UsageError(f"--metadata: {both[0]} is in train and in test; nobody may judge who is trained on")
 
 
 def _renamed(sources: Sequence[Source], journal: Journal) -> list[Source]:
     """Videos whose name a video of an earlier run has, under another name."""
     taken = {
-        re.sub(r"-\d{6,}$", "", clip.name): path  # without the frame number
-        for path, video in journal.videos.items()
+        re.sub(r"-\d{6,}$", "", clip.name): key  # without the frame number
+        for key, video in journal.videos.items()
         for clip in video.clips
     }
     return [
-        told_apart(source) if taken.get(source.name, str(source.path)) != str(source.path) else source
+        told_apart(source) if taken.get(source.name, key_of(source)) != key_of(source) else source
         for source in sources
     ]
 
@@ -279,7 +282,7 @@ def _lasting(settings: PreparationSettings) -> dict[str, Any]:
         "size": settings.size,
         "crop": settings.crop,
         **asdict(settings.sequences),
-        "landmark_model": "shipped" if model is None else model.name,
+        "landmark_model": "shipped" if model is None else f"{model.name}, {file_sha256(model)[:16]}",
     }
 
 

@@ -1,7 +1,6 @@
-"""Which videos a person means: files, folders of any depth, patterns, folders of frames, and
+"""Which videos and stills a person means: files, folders of any depth, patterns, folders of frames, and
 first-order-model's layout; and whose face is in each."""
 
-import glob
 import hashlib
 import os
 import re
@@ -11,19 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from faceanim_cli.data.clip_files import identity_of
-from faceanim_cli.data.stacked_frames import open_frames, stacked_count
+from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
+from faceanim_cli.data.manifest import on_both_sides
+from faceanim_cli.data.stacked_frames import is_photo, open_frames, picture_size, stacked_count
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media import FrameSource
-from faceanim_cli.media.find_files import FRAME_SUFFIXES, VIDEO_SUFFIXES
+from faceanim_cli.media.find_files import Listing, expand, walk
 
 SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model judges on "test"
-LONGEST_NAME = 120  # characters: file names end at 255 bytes, and a frame number is added
-LANDMARKS_FOLDER = "landmarks"
+STILLS_FOLDERS = {"photos", "portraits"}
+LONGEST_NAME = (
+    120  # bytes: file names end at 255, and a frame number and what marks unfinished files is added
+)
+RESERVED = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d")  # devices on Windows, with any suffix
 
 
 @dataclass(frozen=True)
 class Source:
-    """One video to prepare.
+    """One video or still to prepare.
 
     Attributes:
         path: a video, a folder of frames, or a picture of frames side by side.
@@ -31,7 +35,8 @@ class Source:
         identity: whose face it is.
         split: train or val, where the folder's layout says so.
         is_clip: the layout says that this is a face crop, made before.
-        landmarks: a file (frames, 68, 2), pixels of the video's frames, or None.
+        landmarks: a file (frames, 68, 2), pixels as the video stores them, or None.
+        still: this is a photo, for super-resolution.
     """
 
     path: Path
@@ -40,6 +45,7 @@ class Source:
     split: str | None = None
     is_clip: bool = False
     landmarks: Path | None = None
+    still: bool = False
 
     def open(self) -> FrameSource:
         """The frames.
@@ -51,9 +57,15 @@ class Source:
 
 
 def find_sources(
-    inputs: Sequence[str | os.PathLike[str]], person_from: str = "auto", landmarks: Path | None = None
+    inputs: Sequence[str | os.PathLike[str]],
+    person_from: str = "auto",
+    landmarks: Path | None = None,
+    out: Path | None = None,
 ) -> list[Source]:
-    """The videos of files, folders and patterns, each once, in the order given and by name.
+    """The videos and stills of files, folders and patterns, each once, in the order given and by name.
+
+    Pictures in a folder without videos are frames of one video if they are numbered and of one size; else,
+    and in a folder called photos or portraits, they are stills.
 
     Args:
         inputs: videos; folders, searched to any depth; patterns such as ``videos/**/*.mp4``. A folder with
@@ -64,13 +76,15 @@ def find_sources(
             first group, or all of it, is the person.
         landmarks: a folder of ``<video>.npy``, flat or laid out like the input. Without it a ``.npy`` beside
             a video and of its name is taken.
+        out: a folder in which nothing is searched unless an input lies in it: an earlier run's results.
 
     Raises:
         UnreadableInputError: an input that does not exist, or no video in any.
-        UsageError: an expression that is none, or that a path does not match.
+        UsageError: an expression that is none, or that a path does not match; one name in train and in test.
     """
     person = _person_rule(person_from)
-    paths = [path for given in inputs for path in _expanded(given)]
+    paths = [path for given in inputs for path in expand(given)]
+    whole = None if out is None or any(_inside(path, out) for path in paths) else out.resolve()
     sources: list[Source] = []
     seen: set[Path] = set()
     for path in paths:
@@ -78,7 +92,7 @@ def find_sources(
             raise UnreadableInputError(f"{path}: no such file or folder; check the path")
         # Of several folders each one's own name tells more than where it lies.
         root = path if path.is_dir() and len(paths) == 1 else path.parent
-        for found, split in _found(path):
+        for found, split, still in _found(path, whole):
             if found.resolve() in seen:
                 continue
             seen.add(found.resolve())
@@ -93,54 +107,60 @@ def find_sources(
                     person(PurePosixPath(without), found),
                     split,
                     split is not None,
-                    _landmarks_of(found, without.as_posix(), landmarks),
+                    None if still else _landmarks_of(found, without.as_posix(), landmarks),
+                    still,
                 )
             )
     if not sources:
         named = ", ".join(str(given) for given in inputs)
-        raise UnreadableInputError(f"{named}: no video and no folder of frames in it")
+        raise UnreadableInputError(f"{named}: no video, no folder of frames and no photo in it")
+    if both := on_both_sides((source.identity, source.split or "") for source in sources):
+        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
+        raise UsageError(
+            f"{', '.join(both[:3])}{more}: in train as well as in test, and nobody may judge who is trained "
+            "on; move them, or if they are different people say so with --person-from"
+        )
     return _unique(sources)
 
 
-def _expanded(given: str | os.PathLike[str]) -> list[Path]:
-    path = Path(given)
-    if path.exists() or not glob.has_magic(str(given)):
-        return [path]
-    # Path.glob() takes no absolute patterns
-    return [Path(match) for match in sorted(glob.glob(str(given), recursive=True))] or [path]  # noqa: PTH207
-
-
-def _found(path: Path) -> Iterator[tuple[Path, str | None]]:
-    """Videos in a file or folder, and the split that first-order-model's layout gives them."""
+def _found(path: Path, out: Path | None) -> Iterator[tuple[Path, str | None, bool]]:
+    """Videos and stills in a file or folder: (path, the split by first-order-model's layout, still)."""
     if path.is_file():
-        yield path, None
+        yield path, None, is_photo(path)
         return
     splits = [name for name in SPLIT_FOLDERS if (path / name).is_dir()]
     if "train" in splits and len(splits) > 1:
         for name in splits:
-            yield from ((found, SPLIT_FOLDERS[name]) for found in _walk(path / name, set()))
+            for found, still in _walk(path / name, out):
+                yield found, SPLIT_FOLDERS[name], still
     else:
-        yield from ((found, None) for found in _walk(path, set()))
+        for found, still in _walk(path, out):
+            yield found, None, still
 
 
-def _walk(folder: Path, visited: set[Path]) -> Iterator[Path]:
-    """Videos under a folder, by name; symbolic links are followed, once."""
-    real = folder.resolve()
-    if real in visited:
-        return
-    visited.add(real)
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    videos = [entry for entry in entries if entry.suffix.lower() in VIDEO_SUFFIXES and entry.is_file()]
-    pictures = [entry for entry in entries if entry.suffix.lower() in FRAME_SUFFIXES and entry.is_file()]
-    if pictures and not videos:  # beside videos they are previews
-        if stacked_count(pictures[0]):
-            yield from pictures
-        elif len(pictures) > 1:
-            yield folder
-    yield from videos
-    for entry in entries:
-        if entry.is_dir() and entry.name != LANDMARKS_FOLDER:
-            yield from _walk(entry, visited)
+def _walk(folder: Path, out: Path | None) -> Iterator[tuple[Path, bool]]:
+    """Videos and stills under a folder, by name; what lies in ``out`` came of an earlier run."""
+    for listing in walk(folder, skip={LANDMARKS_FOLDER}):
+        if out is not None and listing.folder.resolve().is_relative_to(out):
+            continue
+        yield from ((video, False) for video in listing.videos)
+        if not listing.photos or listing.videos:  # beside videos they are previews
+            continue
+        if stacked_count(listing.photos[0]):
+            yield from ((photo, False) for photo in listing.photos)
+        elif _are_frames(listing):
+            yield listing.folder, False
+        else:
+            yield from ((photo, True) for photo in listing.photos)
+
+
+def _are_frames(listing: Listing) -> bool:
+    """Whether the photos of a folder are frames of one video: numbered, and of one size."""
+    if len(listing.photos) < 2 or listing.folder.name.lower() in STILLS_FOLDERS:
+        return False
+    if len({re.sub(r"\d+", "0", photo.name) for photo in listing.photos}) > 1:
+        return False
+    return len({picture_size(photo) for photo in listing.photos}) == 1
 
 
 def _person_rule(person_from: str) -> Callable[[PurePosixPath, Path], str]:
@@ -183,8 +203,12 @@ def _landmarks_of(path: Path, inside: str, folder: Path | None) -> Path | None:
 
 def file_name(inside: str) -> str:
     """A path or any other text as a file's name without suffix, on every file system."""
-    name = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", inside)  # what some file system cannot hold
-    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}-{_short_hash(inside)}"
+    name = re.sub(r'[/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]', "_", inside)  # what some file system cannot hold
+    name = re.sub(r"^[. ]|[. ]$", "_", name)
+    if RESERVED.fullmatch(name.split(".")[0]):
+        name = f"_{name}"
+    short = name.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return name if short == name else f"{short}-{_short_hash(inside)}"
 
 
 def told_apart(source: Source) -> Source:
@@ -197,5 +221,9 @@ def _unique(sources: list[Source]) -> list[Source]:
     return [told_apart(source) if count[source.name.casefold()] > 1 else source for source in sources]
 
 
+def _inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]

@@ -15,7 +15,13 @@ from faceanim_cli.media.photos import read_photo
 from faceanim_cli.pictures import Image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-FORMATS = ("PNG", "JPEG")  # no other decoder is shown a file that may be called anything
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+)  # whatever the file is called
 
 
 class StackedFrames(StoredFrames):
@@ -53,12 +59,17 @@ def stacked_count(path: Path) -> int:
     """How many square frames lie side by side in a picture, told by its header; 0 for any other file."""
     if path.suffix.lower() not in SUFFIXES:
         return 0
+    width, height = picture_size(path) or (0, 0)
+    return width // height if height and width % height == 0 and width >= 2 * height else 0
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """(width, height) as a picture's header has them; None for what is no picture: its reader says why."""
     try:
         with PillowImage.open(path, formats=FORMATS) as picture:
-            width, height = picture.size
-    except (OSError, PillowImage.DecompressionBombError):  # what is wrong with it, its reader will say
-        return 0
-    return width // height if height and width % height == 0 and width >= 2 * height else 0
+            return picture.size
+    except (OSError, PillowImage.DecompressionBombError):
+        return None
 
 
 def is_photo(path: Path) -> bool:

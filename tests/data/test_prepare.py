@@ -11,11 +11,13 @@ import pytest
 from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import open_clips
 from faceanim_cli.data.one_video import VideoPreparer
+from faceanim_cli.data.portraits import load_portraits
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sequences import SequenceSettings
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.files import file_sha256
-from faceanim_cli.media import VideoReader, VideoWriter, write_photo
+from faceanim_cli.media import VideoReader, VideoWriter, read_photo, write_photo
+from tests.media.conftest import ffmpeg
 
 WIDTH, HEIGHT = 320, 256
 LEFT = 70  # column of the portrait where the video's frames begin
@@ -81,6 +83,12 @@ def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
+
+
+def prepare_table(tmp_path, settings):
+    """The manifest's rows after ``in`` was prepared into ``out``."""
+    prepare([tmp_path / "in"], tmp_path / "out", settings)
+    return table(tmp_path / "out" / "manifest.csv")
 
 
 class TestWhatIsWritten:
@@ -171,6 +179,65 @@ class TestWhatIsWritten:
         }
 
 
+class TestStills:
+    def photo(self, tmp_path, astronaut, name, side=1024, left=0):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        large = cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_CUBIC)
+        write_photo(path, np.ascontiguousarray(large[:, left:]))
+        return path
+
+    def test_photos_become_portraits_that_super_resolution_reads(self, tmp_path, astronaut, make_video):
+        make_video("anna/talk.mp4")
+        first = self.photo(tmp_path, astronaut, "anna stills/one.png", side=1600, left=3)
+        self.photo(tmp_path, astronaut, "anna stills/two.png", side=700)
+        write_photo(tmp_path / "in" / "anna stills" / "wall.png", np.full((700, 700, 3), 90, np.uint8))
+        (tmp_path / "in" / "anna stills" / "broken.jpg").write_bytes(b"no photo")
+        rule = PreparationSettings(**{**vars(SETTINGS), "person_from": "anna|stills"})
+        result = prepare([tmp_path / "in"], tmp_path / "out", rule)
+        assert [(clip.file, clip.identity) for clip in result.clips] == [
+            ("clips/anna_talk-000000.mp4", "anna"),
+            ("photos/anna stills_one.png", "anna"),
+        ]
+        reasons = {row["source"][-7:]: row["reason"] for row in table(tmp_path / "out" / "dropped.csv")}
+        assert reasons == {"two.png": "too small", "all.png": "no face", "ken.jpg": "unreadable"}
+        assert "1 photos for super-resolution" in str(result)
+        row = table(tmp_path / "out" / "manifest.csv")[1]
+        x, y, w, h = map(int, row["box"].split(","))
+        shown = read_photo(tmp_path / "out" / row["file"])
+        assert np.array_equal(shown, read_photo(first)[y : y + h, x : x + w])
+        assert (row["width"], row["height"]) == (str(w), str(h))
+        (portrait,) = load_portraits(tmp_path / "out", row["split"])
+        assert portrait.identity == "anna"
+        assert abs(portrait.face.side - int(row["face_px"])) < 0.15 * portrait.face.side
+        assert prepare([tmp_path / "in"], tmp_path / "out", rule).clips == result.clips
+
+    def test_no_larger_than_they_teach(self, tmp_path, astronaut):
+        self.photo(tmp_path, astronaut, "large.png", side=4000)
+        (portrait,) = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS).clips
+        assert portrait.face_px * 1.75 == pytest.approx(1024, rel=0.01)
+        assert portrait.width == read_photo(tmp_path / "out" / portrait.file).shape[1] < 2100
+
+
+def test_hdr_videos_become_clips_as_they_look(tmp_path, make_video):
+    path = make_video("a.mp4")
+    (tmp_path / "hdr").mkdir()
+    to_hdr = (
+        "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv,"
+        "zscale=t=linear:npl=203,format=gbrpf32le,"
+        "zscale=p=2020:t=smpte2084:m=2020_ncl:r=tv:npl=203,format=yuv420p10le"
+    )
+    tags = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")
+    ffmpeg("-i", str(path), "-vf", to_hdr, "-c:v", "ffv1", *tags, str(tmp_path / "hdr" / "a.mkv"))
+    np.save(tmp_path / "hdr" / "a.npy", landmarks_at(8))
+    plain = prepare([tmp_path / "in"], tmp_path / "plain", SETTINGS).clips[0]
+    shown = prepare([tmp_path / "hdr"], tmp_path / "shown", SETTINGS).clips[0]
+    one, other = tmp_path / "plain" / plain.file, tmp_path / "shown" / shown.file
+    pairs = zip(VideoReader(one), VideoReader(other), strict=True)
+    differences = [np.abs(a.astype(int) - b).mean() for a, b in pairs]
+    assert max(differences) < 10  # levels; HDR taken for SDR is off by dozens
+
+
 class TestGoingOn:
     def test_the_second_time_nothing_is_done_and_nothing_changes(self, tmp_path, make_video, monkeypatch):
         make_video("a.mp4")
@@ -220,6 +287,97 @@ class TestGoingOn:
         split = {clip.identity: clip.split for clip in second.clips}
         assert len(split) == 4
         assert {clip.identity: clip.split for clip in first.clips}.items() <= split.items()
+
+    def test_what_people_changed_in_the_manifest_stays(self, tmp_path, make_video):
+        for name in ("a", "b", "c", "d"):
+            make_video(f"{name}.mp4", tint=ord(name) - 97)
+        out = tmp_path / "out"
+        prepare([tmp_path / "in"], out, SETTINGS)
+        a, _, c, d = table(out / "manifest.csv")
+        c["split"] = "train" if c["split"] == "val" else "val"
+        rows = [{**row, "Note": f"n{row['source'][-5]}"} for row in (d, a | {"identity": "Anna"}, c)]
+        own = {"file": "photos/p.png", "split": "train", "identity": "Zoë", "Note": "mine"}
+        with (out / "manifest.csv").open("w", newline="", encoding="utf-16") as file:  # as a spreadsheet may
+            writer = csv.DictWriter(file, rows[0], delimiter=";")
+            writer.writeheader()
+            writer.writerows([*rows, own])
+        for _ in range(2):
+            reports = []
+            result = prepare([tmp_path / "in"], out, SETTINGS, reports.append)
+            after = table(out / "manifest.csv")
+            assert [row["file"] for row in after] == [a["file"], c["file"], d["file"], "photos/p.png"]
+            assert [row["identity"] for row in after] == ["Anna", "c", "d", "Zoë"]
+            assert [row["note"] for row in after] == ["na", "nc", "nd", "mine"]
+            assert after[1]["split"] == c["split"]
+            assert after[2] == d | {"note": "nd"}
+            assert [clip.identity for clip in result.clips] == ["Anna", "c", "d"]
+            assert "1 clips were taken out of the manifest by hand and stay out" in reports
+        make_video("e.mp4", tint=4)
+        prepare([tmp_path / "in"], out, SETTINGS)
+        assert table(out / "manifest.csv")[:2] == after[:2]
+        (out / "manifest.csv").unlink()  # asks for all of it anew
+        prepare([tmp_path / "in"], out, SETTINGS)
+        assert [row["identity"] for row in table(out / "manifest.csv")] == ["a", "b", "c", "d", "e"]
+
+    def test_another_rule_for_people_counts_for_videos_that_are_done(self, tmp_path, make_video, monkeypatch):
+        for number, name in enumerate(("x_1", "x_2", "y_1", "z_1")):
+            make_video(f"{name}.mp4", tint=number)
+        out = tmp_path / "out"
+        half = PreparationSettings(**{**vars(SETTINGS), "val_share": 0.5})
+        before = {row["file"]: row["split"] for row in prepare_table(tmp_path, half)}
+        assert sorted(before.values()) == ["train", "train", "val", "val"]
+        monkeypatch.setattr(VideoPreparer, "prepare", None)  # calling it would raise
+        other = PreparationSettings(**{**vars(half), "person_from": "([a-z])_"})
+        after = prepare_table(tmp_path, other)
+        assert [row["identity"] for row in after] == ["x", "x", "y", "z"]
+        # who was trained on in any clip goes on being trained on, all others go on judging
+        x = [row["split"] for row in after if row["identity"] == "x"]
+        trained = "train" in [before[row["file"]] for row in after if row["identity"] == "x"]
+        assert x == (["train"] * 2 if trained else ["val"] * 2)
+        assert all(row["split"] == before[row["file"]] for row in after if row["identity"] in "yz")
+        assert prepare_table(tmp_path, half)[0]["identity"] == "x_1"
+        assert out.is_dir()
+
+    def test_another_list_is_cut_anew(self, tmp_path, make_video):
+        make_video("vid.mp4", frames=14)
+        lists = {}
+        for name, start in (("one", 0), ("two", 5)):
+            lists[name] = tmp_path / f"{name}.csv"
+            lists[name].write_text(
+                "video_id,start,end,bbox,fps,width,height,person_id\n"
+                f"vid#1,{start},{start + 8},100-20-240-160,25,{WIDTH},{HEIGHT},p\n"
+            )
+
+        def starts(metadata):
+            rows = prepare_table(tmp_path, PreparationSettings(**{**vars(SETTINGS), "metadata": metadata}))
+            found = {path.stem for path in (tmp_path / "out" / "clips").iterdir()}
+            assert found == {path.stem for path in (tmp_path / "out" / "landmarks").iterdir()}
+            assert found == {row["file"][6:-4] for row in rows}
+            return [(row["start"], row["identity"]) for row in rows]
+
+        assert starts(lists["one"]) == [("0", "p")]
+        assert starts(lists["two"]) == [("5", "p")]
+        assert [identity for _, identity in starts(None)] == ["vid"]
+
+    def test_other_landmarks_are_taken(self, tmp_path, make_video):
+        path = make_video("a.mp4")
+        (row,) = prepare_table(tmp_path, SETTINGS)
+        points = tmp_path / "out" / "landmarks" / f"{row['file'][6:-4]}.npy"
+        before = np.load(points)
+        (tmp_path / "better").mkdir()
+        np.save(tmp_path / "better" / "a.npy", np.load(path.with_suffix(".npy")) + np.array((2, 0)))
+        other = PreparationSettings(**{**vars(SETTINGS), "landmarks": tmp_path / "better"})
+        prepare_table(tmp_path, other)
+        scale = 64 / int(row["box"].split(",")[2])
+        moved = np.load(points) - before
+        np.testing.assert_allclose(moved, np.broadcast_to((2 * scale, 0), (8, 68, 2)), atol=1e-3)
+
+    def test_what_lies_in_the_data_folder_is_no_input(self, tmp_path, make_video):
+        make_video("a.mp4")
+        out = tmp_path / "in" / "data"
+        for _ in range(2):
+            result = prepare([tmp_path / "in"], out, SETTINGS)
+            assert [clip.identity for clip in result.clips] == ["a"]
 
     def test_other_settings_are_refused(self, tmp_path, make_video):
         make_video("a.mp4")

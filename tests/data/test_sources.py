@@ -1,9 +1,11 @@
 """Which videos a person means, and whose face is in each."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from faceanim_cli.data.sources import find_sources
+from faceanim_cli.data.sources import file_name, find_sources
 from faceanim_cli.data.stacked_frames import open_frames, stacked_count
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media import write_photo
@@ -80,6 +82,66 @@ def test_folders_of_frames_are_videos(tree):
         folder / "anna" / "take",
         folder / "ben" / "1.mp4",
     ]
+
+
+def test_photos_that_are_no_frames_are_stills(tree, tmp_path):
+    folder = tree("anna/1.mp4", "anna/preview.jpg")
+    for name, size in (("mix/a.png", 20), ("mix/b.png", 20), ("sizes/1.png", 20), ("sizes/2.png", 24)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_photo(folder / name, np.zeros((20, size, 3), np.uint8))
+    for name in ("clip/1.png", "clip/2.png", "photos/1.png", "photos/2.png", "alone/7.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_photo(folder / name, np.zeros((20, 20, 3), np.uint8))
+    found = {source.path.relative_to(folder).as_posix(): source.still for source in find_sources([folder])}
+    stills = [
+        "alone/7.png",
+        "mix/a.png",
+        "mix/b.png",
+        "photos/1.png",
+        "photos/2.png",
+        "sizes/1.png",
+        "sizes/2.png",
+    ]
+    assert found == {"anna/1.mp4": False, "clip": False, **dict.fromkeys(stills, True)}
+    assert [source.still for source in find_sources([folder / "clip" / "1.png", folder / "anna"])] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("names", [("train/anna/1.mp4", "test/anna/2.mp4"), ("train/1.mp4", "test/1.mp4")])
+def test_nobody_is_trained_on_and_judges(tree, names):
+    with pytest.raises(UsageError, match=r"(anna|1): in train as well as in test"):
+        find_sources([tree(*names)])
+    with pytest.raises(UsageError, match="in train as well as in test"):
+        find_sources([tree(*names)], "folder" if "anna" in names[0] else "[0-9]")
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(tree, monkeypatch, caplog):
+    folder = tree("anna/1.mp4", "closed/2.mp4", "zoe/3.mp4")
+    real = Path.iterdir
+
+    def refusing(path):
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    assert set(people(find_sources([folder]))) == {"1.mp4", "3.mp4"}
+    assert str(folder / "closed") in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["語" * 80, "a" * 250, "con", "NUL.x", ".hidden", "q?\\n%d", "\udcff", "end."], ids=repr
+)
+def test_any_name_becomes_one_that_every_file_system_holds(name):
+    made = file_name(name)
+    assert made == file_name(name)
+    assert 0 < len(made.encode()) <= 140
+    assert not set(made) & set('/\\:*?"<>|\n')
+    assert made[0] != "."
+    assert made[-1] not in ". "
+    assert made.split(".")[0].lower() not in ("con", "nul")
 
 
 def test_frames_side_by_side_are_a_video(tmp_path):
