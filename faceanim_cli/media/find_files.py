@@ -20,7 +20,7 @@ PHOTO_SUFFIXES = frozenset(
 FRAME_SUFFIXES = PHOTO_SUFFIXES - {".gif"}  # a GIF among frames is an animation of them
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif "  # noqa: SIM905
-    ".3g2 .apng .asf .dv .f4v .ivf .m2v .mjpeg .mjpg .mxf .nut .ogm .qt .rm .vob .y4m".split()
+    ".3g2 .apng .asf .dv .f4v .ivf .m2v .mxf .nut .ogm .qt .rm .vob .y4m".split()
 )
 DRIVER_SUFFIXES = VIDEO_SUFFIXES | {".webp"}  # which among frames is a frame
 

@@ -15,7 +15,6 @@ from faceanim_cli.media.frame_writer import FrameWriter
 from faceanim_cli.media.gif_writer import GifWriter
 from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.media.probe import probe
-from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.video_writer import VideoWriter
 from faceanim_cli.media.webp_writer import WebpWriter
 
@@ -152,6 +151,5 @@ def _silent_kind(path: Path) -> str:
 
 
 def _check_sound(path: Path) -> None:
-    read_head(path, "sound")
-    if probe(path).audio is None:
+    if probe(path, "sound").audio is None:
         raise UnreadableInputError(f"cannot take the sound of {path}: there is none in it; name another file")

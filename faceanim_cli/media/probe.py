@@ -14,7 +14,7 @@ from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.ffmpeg import MAX_PIXELS, input_arguments, last_words, run
-from faceanim_cli.media.signatures import PHOTO, kind_of, read_head
+from faceanim_cli.media.signatures import PHOTO, VIDEO, kind_of, read_head
 
 SWAPPED = "it is a photo; are photo and driving video swapped?"
 MAX_SIDE = 16384  # pixels; H.264 and HEVC end there
@@ -158,8 +158,10 @@ def _not_opened(head: bytes, what: str, words: str) -> str:
     kind = kind_of(head)
     if kind == PHOTO and what == "video":
         return SWAPPED
-    if kind and kind != "a video":
-        return f"it is {kind}; name a {what}"
+    if kind == VIDEO:
+        return f"it is cut off or damaged ({words}); copy or download it again"
+    if kind:
+        return f"it is {kind}; name a {what} file"
     if "whitelist" in words:
         return f"it is no {what}; convert it to MP4 first"
     return f"{words}; is it a {what} file?"

@@ -15,7 +15,6 @@ from faceanim_cli.media.frame_writer import EncodedWriter
 from faceanim_cli.media.metadata import container_arguments
 from faceanim_cli.media.nvenc_pipe import UNBREAKABLE, UNBREAKABLE_SUFFIX, NvencPipe
 from faceanim_cli.media.probe import AudioStream, probe
-from faceanim_cli.media.signatures import read_head
 from faceanim_cli.media.sound import add_sound
 from faceanim_cli.media.video_filters import SCALE_FLAGS
 
@@ -87,8 +86,7 @@ class VideoWriter(EncodedWriter):
         self._audio_start = audio_start
         self._audio: AudioStream | None = None
         if self._audio_from is not None and not self._audio_from.is_dir():  # a folder of frames is silent
-            read_head(self._audio_from, "sound")
-            self._audio = probe(self._audio_from).audio
+            self._audio = probe(self._audio_from, "sound").audio
 
     def _first_file(self, undo: contextlib.ExitStack) -> Path:
         return self._whole if self._audio is None else self._temporary(undo, self.path.suffix)

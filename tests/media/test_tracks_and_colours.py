@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoReader, open_video
 from faceanim_cli.media.probe import probe
-from tests.media.conftest import ffmpeg, grey_ramp
+from tests.media.conftest import ffmpeg, grey_ramp, tone
 
 MakeClip = Callable[..., Path]
 
@@ -59,6 +60,25 @@ def test_a_cover_is_never_the_picture(tmp_path: Path) -> None:
     )
     ffmpeg(*inputs, *covered, str(path))
     assert VideoReader(path).width == 32
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", "1", str(tmp_path / "cover.png"))
+    song = tmp_path / "song.mp3"
+    cover = [
+        "-i",
+        str(tmp_path / "cover.png"),
+        "-map",
+        "0:a",
+        "-map",
+        "1:v",
+        "-disposition:v",
+        "attached_pic",
+    ]
+    ffmpeg(*tone(0.3), *cover, "-c:a", "libmp3lame", str(song))
+    assert probe(song).audio is not None
+    with pytest.raises(UnreadableInputError, match="no picture"):
+        VideoReader(song)
 
 
 BARS = np.repeat(np.array([[200, 40, 40], [60, 160, 60], [40, 60, 190], [150, 150, 150]], np.uint8), 16, 0)

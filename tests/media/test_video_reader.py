@@ -1,5 +1,4 @@
 import logging
-import socket
 import struct
 import subprocess
 from collections.abc import Callable
@@ -11,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.errors import UsageError
 from faceanim_cli.media import VideoReader, ffmpeg, open_video, video_reader
 from faceanim_cli.media import probe as probe_module
-from faceanim_cli.media.probe import probe
 from tests.media.conftest import H264, LOSSLESS, grey_ramp, tone
 from tests.media.conftest import ffmpeg as call
 
@@ -255,91 +253,6 @@ def test_a_dying_ffmpeg_is_the_end_of_the_clip(
     started[0].kill()
     assert len(list(frames)) < 199
     assert "breaks off" in caplog.text
-
-
-def unreadable(tmp_path: Path, kind: str) -> Path:
-    path = tmp_path / f"{kind}.mp4"
-    if kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "text":
-        path.write_text("this is no video\n" * 50)
-    elif kind == "notes":
-        path = path.with_suffix(".txt")
-        path.write_text("ffmpeg would play this as ANSI art\n" * 50)
-    elif kind == "sound":
-        call(*tone(0.3), "-c:a", "aac", str(path))
-    elif kind == "photo":
-        call("-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", "1", "-f", "mjpeg", str(path))
-    elif kind == "folder.mp4":
-        path.mkdir()
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("missing", "no such file"),
-        ("empty", "is empty"),
-        ("text", "is a text"),
-        ("notes", "is a text"),
-        ("sound", "no picture"),
-        ("photo", "swapped"),
-        ("folder.mp4", "is a folder"),
-    ],
-)
-def test_unreadable_videos_are_named_in_one_line(tmp_path: Path, kind: str, words: str) -> None:
-    path = unreadable(tmp_path, kind)
-    with pytest.raises(UnreadableInputError, match=words) as caught:
-        VideoReader(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
-    call("-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", "1", str(tmp_path / "cover.png"))
-    song = tmp_path / "song.mp3"
-    cover = [
-        "-i",
-        str(tmp_path / "cover.png"),
-        "-map",
-        "0:a",
-        "-map",
-        "1:v",
-        "-disposition:v",
-        "attached_pic",
-    ]
-    call(*tone(0.3), *cover, "-c:a", "libmp3lame", str(song))
-    assert probe(song).audio is not None
-    with pytest.raises(UnreadableInputError, match="no picture"):
-        VideoReader(song)
-
-
-def test_huge_frames_are_refused(make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceanim_cli.media.probe.MAX_SIDE", 20)
-    with pytest.raises(UnreadableInputError, match="24x16"):
-        VideoReader(make_clip(grey_ramp(1)))
-
-
-def test_names_that_look_like_options_and_protocols(
-    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = make_clip(grey_ramp(2)).read_bytes()
-    monkeypatch.chdir(tmp_path)
-    for name in ("-i %03d.mkv", "concat:a|b.mkv", "ünï 'quoted' [0:v].mkv"):
-        Path(name).write_bytes(clip)
-        assert levels(VideoReader(name)) == [0, 1]
-
-
-def test_a_playlist_fetches_nothing(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        address = f"http://127.0.0.1:{server.getsockname()[1]}/secret.ts"
-        path = tmp_path / "driver.m3u8"
-        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
-        with pytest.raises(UnreadableInputError):
-            VideoReader(path)
-        with pytest.raises(BlockingIOError):  # nobody called
-            server.accept()
 
 
 def test_a_missing_ffmpeg_says_how_to_get_one(make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch) -> None:
