@@ -9,11 +9,11 @@ from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media.animated_picture_writer import AnimatedPictureWriter
 from faceanim_cli.media.ffmpeg import file_url, run
 from faceanim_cli.media.frame_pipe import why_ended
-from faceanim_cli.media.metadata import gif_with_comment
+from faceanim_cli.media.metadata import tag_gif
 
 
 class GifWriter(AnimatedPictureWriter):
-    """GIF with one palette for the clip, chosen when all colours are known. Tags become a comment.
+    """GIF with one palette for the clip, chosen when all colours are known. Tags become a comment and XMP.
 
     Two colours of a palette for every shade of skin would be too few: 256, of the whole clip, so that what
     stands still does not flicker, and an ordered pattern, which stands still too and packs well.
@@ -47,4 +47,4 @@ class GifWriter(AnimatedPictureWriter):
         return ["-filter_complex", use, "-loop", str(loop), "-f", "gif"]
 
     def _tag(self, untagged: Path) -> None:
-        gif_with_comment(untagged, self._whole, self._tags)
+        tag_gif(untagged, self._whole, self._tags)

@@ -12,7 +12,7 @@ from faceanim_cli.media.codecs import MP4_FAMILY, NVENC, Codec, choose_codec
 from faceanim_cli.media.ffmpeg import file_url, run
 from faceanim_cli.media.frame_pipe import FramePipe, why_ended
 from faceanim_cli.media.frame_writer import EncodedWriter
-from faceanim_cli.media.metadata import container_arguments
+from faceanim_cli.media.metadata import append_xmp_box, container_arguments
 from faceanim_cli.media.nvenc_pipe import UNBREAKABLE, UNBREAKABLE_SUFFIX, NvencPipe
 from faceanim_cli.media.probe import AudioStream, probe
 from faceanim_cli.media.sound import add_sound
@@ -78,7 +78,8 @@ class VideoWriter(EncodedWriter):
         logger.info("%s: encoded by %s", self.path, self._codec.encoder)
         self._even = not self._codec.rgb
         self._codec_name, self._crf = codec, crf
-        self._container = container_arguments(self.path, metadata or {})
+        self._tags = dict(metadata or {})
+        self._container = container_arguments(self.path, self._tags)
         hevc = self._codec.encoder in {"libx265", "hevc_nvenc"}
         if hevc and self.path.suffix.lower() in MP4_FAMILY:
             self._container += ["-tag:v", "hvc1"]  # Apple's players refuse the default, hev1
@@ -116,6 +117,12 @@ class VideoWriter(EncodedWriter):
 
     def _complete(self, undo: contextlib.ExitStack) -> None:
         del undo
+        self._mux()
+        if self._tags and self.path.suffix.lower() in MP4_FAMILY:
+            append_xmp_box(self._whole, self._tags)
+
+    def _mux(self) -> None:
+        """From what was encoded to the container, with sound."""
         if isinstance(self._pipe, NvencPipe):
             self._encoded = self._pipe.file
         if self._audio is not None and self._audio_from is not None:

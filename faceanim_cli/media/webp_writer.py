@@ -6,7 +6,7 @@ from pathlib import Path
 
 from faceanim_cli.errors import UsageError
 from faceanim_cli.media.animated_picture_writer import AnimatedPictureWriter
-from faceanim_cli.media.metadata import webp_with_xmp
+from faceanim_cli.media.metadata import tag_webp
 
 
 class WebpWriter(AnimatedPictureWriter):
@@ -30,4 +30,4 @@ class WebpWriter(AnimatedPictureWriter):
         return ["-c:v", "libwebp_anim", "-pix_fmt", "bgra", *quality, "-loop", str(self._loop), "-f", "webp"]
 
     def _tag(self, untagged: Path) -> None:
-        webp_with_xmp(untagged, self._whole, (self.width, self.height), self._tags)
+        tag_webp(untagged, self._whole, (self.width, self.height), self._tags)
