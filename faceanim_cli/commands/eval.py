@@ -21,7 +21,7 @@ from faceanim_cli.commands.options import (
     option,
 )
 from faceanim_cli.console import frame_progress
-from faceanim_cli.errors import FaceanimError
+from faceanim_cli.errors import FaceanimError, UsageError
 
 WHAT, HOW = "What is scored", "How it is compared"
 
@@ -82,7 +82,9 @@ def eval_(
         Path | None,
         option(WHAT, "For cross: columns source and driving", metavar="CSV"),
     ] = None,
-    num_pairs: Annotated[int, option(WHAT + MORE, "Pairs to draw where no CSV says", min=1)] = 50,
+    num_pairs: Annotated[
+        int | None, option(WHAT + MORE, "For cross: pairs to draw where no CSV says [50]", min=1)
+    ] = None,
     grid: Annotated[
         Path | None,
         option(WHAT, "Only draw a figure, .png or .jpg\nPhotos down, driver frames across."),
@@ -110,7 +112,7 @@ def eval_(
         Literal["auto", "none"],
         choice(HOW, "auto: around the face; none: whole frames", ("auto", "none"), metavar="HOW"),
     ] = "auto",
-    seed: Annotated[int, option(HOW + MORE, "Of pairs and intervals")] = 0,
+    seed: Annotated[int, option(HOW + MORE, "Of pairs and intervals", min=0)] = 0,
     landmark_model: Annotated[
         str | None,
         option(
@@ -135,8 +137,7 @@ def eval_(
 
     Exit code 1 if a clip could not be scored, or not in whole; the rest is scored all the same.
     """
-    from faceanim_cli.evaluation.metrics import METRICS, described  # noqa: PLC0415 (imports torch)
-    from faceanim_cli.evaluation.options import EvaluationOptions  # noqa: PLC0415
+    from faceanim_cli.evaluation.options import EvaluationOptions  # noqa: PLC0415 (imports torch)
     from faceanim_cli.evaluation.score_tables import (  # noqa: PLC0415
         difference_table,
         score_table,
@@ -151,13 +152,7 @@ def eval_(
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     if list_metrics:
-        known = described(METRICS.values())
-        if as_json:
-            typer.echo(
-                json.dumps([{"name": name, "about": about} for name, about in known.items()], indent=2)
-            )
-        for name, about in {} if as_json else known.items():
-            typer.echo(f"{name:<11}{about}")
+        _print_metrics(as_json)
         return
     by_files = predicted is not None or truth is not None
     by_pairs = pairs is not None
@@ -202,6 +197,8 @@ def eval_(
         )
     if grid is not None:
         check_writable(grid)
+    elif photo or driver is not None:
+        raise UsageError("--photo and --driver are for --grid, which draws a figure of them")
     show_progress(not quiet)
     fetch_weights(options, confirm_on_terminal())
     if grid is not None:
@@ -226,3 +223,14 @@ def eval_(
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         total = len({row.clip for row in evaluation.rows})
         raise FaceanimError(f"{len(bad)} of {total} clips have problems: {', '.join(bad[:3])}{more}")
+
+
+def _print_metrics(as_json: bool) -> None:
+    from faceanim_cli.evaluation.metrics import METRICS, described  # noqa: PLC0415 (imports torch)
+
+    known = described(METRICS.values())
+    if as_json:
+        typer.echo(json.dumps([{"name": name, "about": about} for name, about in known.items()], indent=2))
+        return
+    for name, about in known.items():
+        typer.echo(f"{name:<11}{about}")

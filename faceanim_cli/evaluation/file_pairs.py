@@ -1,10 +1,11 @@
 """Any program's results against the truth, aligned by name: the ``files`` protocol."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from faceanim_cli.evaluation.protocols import Comparison
 from faceanim_cli.image_metrics import Picture, as_unit
 from faceanim_cli.media import read_photo
 from faceanim_cli.media.find_files import frame_files, holds_frames
-from faceanim_cli.pictures import Floats
+from faceanim_cli.pictures import Floats, Points
 
 THUMBNAIL = 16  # pixels: enough to tell which frame is missing
 MOST_MISSING = 10  # frames that are searched for; beyond that something else is wrong
@@ -63,11 +64,19 @@ class FilePair:
             lacking = "prediction" if self.predicted is None else "truth"
             raise FaceanimError(f"{self.name}: there is no {lacking} of that name")
         problems: list[str] = []
+        aspects = [Fraction(1)] * 2
         if self.predicted.is_dir() and self.truth.is_dir():
             pairs, expected = self._by_name(self.predicted, self.truth, problems)
         else:
-            pairs, expected = self._by_number(self.predicted, self.truth, problems)
-        return Comparison(self._frames(pairs, problems), expected=expected, problems=problems)
+            # Decoded twice: first small, to see whether both have all frames.
+            clips = open_clip(self.predicted), open_clip(self.truth)
+            aspects = [clip.pixel_aspect for clip in clips]
+            pairs, expected = self._by_number(*clips, problems)
+        landmarks = [
+            None if path is None else read_landmarks(path, pixel_aspect=aspect)
+            for path, aspect in zip(self.landmarks, aspects, strict=True)
+        ]
+        return Comparison(self._frames(pairs, landmarks, problems), expected=expected, problems=problems)
 
     def _by_name(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
         ours, theirs = frames_by_name(predicted), frames_by_name(truth)
@@ -88,10 +97,8 @@ class FilePair:
         )
         return pairs, len(common)
 
-    def _by_number(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
-        # Decoded twice: first small, to see whether both have all frames.
-        clips = open_clip(predicted), open_clip(truth)
-        ours, theirs = (thumbnails(clip) for clip in clips)
+    def _by_number(self, predicted: Any, truth: Any, problems: list[str]) -> tuple[Iterator[Aligned], int]:
+        ours, theirs = thumbnails(predicted), thumbnails(truth)
         kept_ours, kept_theirs = list(range(len(ours))), list(range(len(theirs)))
         if len(ours) != len(theirs):
             problems.append(f"{len(ours)} predicted frames, {len(theirs)} true ones")
@@ -110,12 +117,13 @@ class FilePair:
                 _tell(problems, "the truth lacks the prediction's frame", [str(i) for i in lacking])
                 problems.append(f"{common} of {len(ours)} frames compared")
 
-        streams = _only(iter(clips[0]), kept_ours), _only(iter(clips[1]), kept_theirs)
+        streams = _only(iter(predicted), kept_ours), _only(iter(truth), kept_theirs)
         pairs = (Aligned(str(j), (i, j), mine, true) for (i, mine), (j, true) in zip(*streams, strict=True))
         return pairs, len(kept_theirs)
 
-    def _frames(self, pairs: Iterator[Aligned], problems: list[str]) -> Iterator[Frame]:
-        landmarks = [None if path is None else read_landmarks(path) for path in self.landmarks]
+    def _frames(
+        self, pairs: Iterator[Aligned], landmarks: Sequence[Points | None], problems: list[str]
+    ) -> Iterator[Frame]:
         last, compared = (-1, -1), 0
         for label, numbers, *pictures in pairs:
             sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
@@ -215,13 +223,12 @@ def missing_frames(shorter: Floats, longer: Floats) -> list[int]:
     return [i for i in range(len(longer)) if i not in kept]
 
 
-def thumbnails(clip: object) -> Floats:
+def thumbnails(clip: Iterable[Picture]) -> Floats:
     """All frames of a clip, tiny: (N, D)."""
     side = (THUMBNAIL, THUMBNAIL)
-    frames: Iterator[Picture] = iter(clip)  # type: ignore[call-overload]
     small = [
         cv2.resize(as_unit(frame).astype(np.float32), side, interpolation=cv2.INTER_AREA).ravel()
-        for frame in frames
+        for frame in clip
     ]
     return np.stack(small) if small else np.zeros((0, 3 * THUMBNAIL**2), np.float32)
 

@@ -61,7 +61,11 @@ class FramedClip:
     def __post_init__(self) -> None:
         self._video = open_clip(self.clip.path)
         self.shape = (self._video.width, self._video.height)
-        self._landmarks = None if self.clip.landmarks is None else read_landmarks(self.clip.landmarks)
+        self._landmarks = (
+            None
+            if self.clip.landmarks is None
+            else read_landmarks(self.clip.landmarks, self.shape, self._video.pixel_aspect)
+        )
         if self.crop == "auto":
             samples = self._video.sample(DETECTIONS_PER_SECOND)
             track = track_face(((i, as_bytes(f)) for i, f in samples), _detector(), name=self.clip.name)
@@ -124,6 +128,7 @@ class ArrayClip:
             )
         self.height, self.width = shape[1:3]
         self.fps: Fraction = DEFAULT_FPS
+        self.pixel_aspect = Fraction(1)
 
     @property
     def frame_count_estimate(self) -> int | None:

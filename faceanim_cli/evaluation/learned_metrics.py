@@ -17,7 +17,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors
+from faceanim_cli.data.landmarks import NUM_LANDMARKS, NUM_POINTS, Anchors
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.evaluation.batch import Batch, Distance, Embed
 from faceanim_cli.image_metrics import Picture, as_bytes, as_unit
@@ -62,8 +62,8 @@ class KeypointLandmarks:
 class ScriptedLandmarks:
     """A TorchScript file that maps frames (B, 3, H, W), RGB in [0, 1], to points (B, K, 2) in [-1, 1].
 
-    68 points are taken for the usual facial landmarks, 70 for these and the irises of the picture's left and
-    right eye.
+    68 points are taken for the usual facial landmarks, 70 for these and the pupils of the picture's left and
+    right eye, 80 for all that data may know.
 
     Raises:
         WeightsError: no such file, not TorchScript, or it gives something else.
@@ -75,14 +75,14 @@ class ScriptedLandmarks:
         self.name, self.path = path.name, path
         self._network, self._device = load_script(path, device), device
         count = self([np.zeros((64, 64, 3), np.uint8)]).shape[1]
-        known = count in (NUM_LANDMARKS, NUM_LANDMARKS + 2)
+        known = count in (NUM_LANDMARKS, NUM_LANDMARKS + 2, NUM_POINTS)
         self.anchors: Anchors = tuple((i,) for i in range(NUM_LANDMARKS)) if known else ()
 
     @torch.inference_mode()
     def __call__(self, frames: list[Image]) -> Points:
         height, width = frames[0].shape[:2]
         points = self._network(_tensor(frames).float().to(self._device))
-        if not isinstance(points, Tensor) or points.ndim != 3 or points.shape[-1] != 2:
+        if points.ndim != 3 or points.shape[-1] != 2 or len(points) != len(frames):
             raise WeightsError(f"{self.name}: a landmark network gives (B, K, 2), x and y in [-1, 1]")
         return np.asarray((points.double().cpu().numpy() + 1) / 2 * np.array([width - 1, height - 1]))
 
@@ -104,13 +104,15 @@ def load_identity(path: Path, device: torch.device) -> Embed:
             np.asarray(cv2.resize(frame, side, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames
         ]
         embeddings = network((2 * _tensor(small).float() - 1).to(device))
+        if embeddings.ndim < 2 or len(embeddings) != len(frames):
+            raise WeightsError(f"{path}: an identity network gives (B, D), an embedding for each face")
         return np.asarray(embeddings.double().flatten(1).cpu().numpy())
 
     return embed
 
 
 def load_script(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A TorchScript network in evaluation mode.
+    """A TorchScript network in evaluation mode, which raises WeightsError where it fails.
 
     Raises:
         WeightsError: no such file, or not TorchScript.
@@ -125,8 +127,18 @@ def load_script(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: not a TorchScript network; make one with torch.jit.save") from error
     network.eval()
-    scripted: Callable[[Tensor], Tensor] = network
-    return scripted
+
+    def run(pictures: Tensor) -> Tensor:
+        try:
+            result = network(pictures)
+        except RuntimeError as error:
+            shape = tuple(pictures.shape)
+            raise WeightsError(f"{path}: cannot compute pictures {shape} ({_last_line(error)})") from error
+        if not isinstance(result, Tensor):
+            raise WeightsError(f"{path}: gives {type(result).__name__} instead of a tensor")
+        return result
+
+    return run
 
 
 def load_lpips(device: torch.device, offline: bool = False) -> Distance:

@@ -14,6 +14,7 @@ import torch
 
 from faceanim_cli import __version__
 from faceanim_cli.data.clip_files import ClipFile, list_hash
+from faceanim_cli.data.manifest import has_manifest
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing
@@ -38,7 +39,7 @@ class EvaluationOptions:
     predicted: Path | None = None
     truth: Path | None = None
     pairs: Path | None = None
-    num_pairs: int = 50
+    num_pairs: int | None = None
     every: int = 1
     count_source: bool = False
     size: int | None = None
@@ -75,11 +76,30 @@ def check_options(options: EvaluationOptions) -> None:
             raise UsageError("--protocol files compares all frames; leave --every out")
     elif files_given:
         raise UsageError("--predicted and --truth belong to --protocol files")
-    if options.pairs is not None and options.protocol != "cross":
-        raise UsageError("--pairs belongs to --protocol cross")
+    if (options.pairs or options.num_pairs) and options.protocol != "cross":
+        raise UsageError(f"{'--pairs' if options.pairs else '--num-pairs'} belongs to --protocol cross")
+    if options.pairs and options.num_pairs:
+        raise UsageError("--num-pairs is for pairs that are drawn; with --pairs give --limit")
+    if options.count_source and options.protocol != "reconstruction":
+        raise UsageError("--count-source belongs to --protocol reconstruction")
+    _check_output(options)
     unknown = [name for name in options.baselines if name not in BASELINES]
     if unknown:
         raise UsageError(f"--baseline: unknown {', '.join(unknown)}; known are {', '.join(BASELINES)}")
+
+
+def _check_output(options: EvaluationOptions) -> None:
+    """The report must not lie among the clips, where the next run would take its pictures for some."""
+    if options.output is None:
+        return
+    output = options.output.resolve()
+    places = {"--data": options.data, "--predicted": options.predicted, "--truth": options.truth}
+    for name, place in places.items():
+        inside = place is not None and place.is_dir() and not has_manifest(place)
+        if place is not None and (
+            place.resolve().is_relative_to(output) or (inside and output.is_relative_to(place.resolve()))
+        ):
+            raise UsageError(f"-o {options.output} and {name} {place} lie in each other; choose another -o")
 
 
 def run_facts(

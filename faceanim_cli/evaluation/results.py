@@ -14,6 +14,7 @@ from faceanim_cli.errors import UsageError
 from faceanim_cli.media import whole_file
 
 NAMES = ("frame", "subject")  # columns of a table of frames that are no numbers
+WRITTEN = ("scores.json", "per_clip.csv", "report.html", "scores.md")
 FIXED = ("clip", "subject", "frames", "motion", "turn", "problem")
 LONGEST_NAME = 120  # characters of a file name made from a clip's name
 
@@ -57,6 +58,13 @@ class ScoreFolder:
         self, folder: Path, run: Mapping[str, Any], columns: Sequence[str], overwrite: bool = False
     ) -> None:
         self.folder, self.run, self.columns = folder, run, tuple(columns)
+        earlier = self._summary_before()
+        before = earlier.get("run")
+        foreign = [name for name in WRITTEN if (folder / name).exists()]
+        if foreign and before is None and not overwrite:
+            raise UsageError(
+                f"{folder} holds a {foreign[0]} of something else; choose another -o, or --overwrite it"
+            )
         try:
             (folder / "frames").mkdir(parents=True, exist_ok=True)
             (folder / "strips").mkdir(exist_ok=True)
@@ -65,8 +73,6 @@ class ScoreFolder:
         self._rows: list[ClipScore] = []
         self.precision: dict[str, str] = {}
         """What the networks computed those rows in that were here before; empty if their run did not end."""
-        earlier = self._summary_before()
-        before = earlier.get("run")
         if before is not None and not overwrite:
             # Through JSON, so that tuples and lists compare as they are read back.
             if before != json.loads(json.dumps(run)):

@@ -13,6 +13,7 @@ from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, MetricNetworks
+from faceanim_cli.evaluation.expression_slopes import FEWEST_FRAMES
 from faceanim_cli.evaluation.figures import choose_cast, write_grid
 from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs
 from faceanim_cli.evaluation.learned_metrics import (
@@ -51,6 +52,7 @@ from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.hub import is_offline
 from faceanim_cli.weights.resolve import Confirm, resolve_weights
 
+DEFAULT_PAIRS = 50
 SHIPPED = "shipped"
 WEIGHTS_SUFFIX = re.compile(r"(\.(safetensors|pth|pt|ckpt|tar))+$")
 
@@ -114,6 +116,8 @@ def run_evaluation(
         progress=progress,
         warn=warn,
     )
+    if any(metric.name == "slopes" for metric in metrics) and not any(evaluation.slopes.values()):
+        warn(f"no slopes: in no clip a driver moves enough, with landmarks in {FEWEST_FRAMES} frames or more")
     precision = precision_used(subjects)
     if folder is not None and not evaluation.frames:  # all was here: these networks have not shown anything
         precision |= folder.precision
@@ -149,7 +153,13 @@ def asked_metrics(options: EvaluationOptions) -> tuple[Metric, ...]:
         csim = options.protocol == "cross" and options.identity_model is not None
         slopes = options.landmark_model is not None and _is_script(options.landmark_model)
         text = ",".join((*["csim"] * csim, *DEFAULTS[options.protocol], *["slopes"] * slopes))
-    return choose_metrics(text, options.protocol, options.every)
+    chosen = choose_metrics(text, options.protocol, options.every)
+    needs = {metric.needs for metric in chosen}
+    if options.identity_model is not None and "identity" not in needs:
+        raise UsageError("--identity-model is for csim, which is not among --metrics")
+    if options.landmark_model is not None and "landmarks" not in needs:
+        raise UsageError("--landmark-model is for akd, pose, expression and slopes; --metrics names none")
+    return chosen
 
 
 def find_weights(options: EvaluationOptions, spec: str, confirm: Confirm | None = None) -> Path:
@@ -176,7 +186,7 @@ def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> lis
         pairs = (
             read_pairs(options.pairs, clips)
             if options.pairs is not None
-            else draw_pairs(clips, options.num_pairs, options.seed)
+            else draw_pairs(clips, options.num_pairs or DEFAULT_PAIRS, options.seed)
         )
         return [CrossPair(s, d, size, options.crop, options.every) for s, d in pairs[: options.limit]]
     return [

@@ -200,6 +200,24 @@ def test_slopes_of_files_are_those_of_their_landmarks(run: Run, tmp_path: Path) 
     assert "landmarks/<clip>.npy" in err
 
 
+def test_a_table_of_people_and_one_of_pairs_from_a_spreadsheet(
+    run: Run, clips: Path, common: tuple[object, ...], tmp_path: Path
+) -> None:
+    manifest = "\ufeffFile;Split;Identity\r\nleft;val;ann\r\nright;val;ann\r\n\r\n"
+    (clips / "manifest.csv").write_text(manifest, encoding="utf-8")
+    code, out, _ = run("--data", clips, *common, "--metrics", "l1", "--json")
+    assert code == 0
+    l1 = json.loads(out)["scores"]["rigid"]["l1"]
+    assert (l1["clips"], l1["people"]) == (2, 1)
+    (tmp_path / "pairs.csv").write_text("Source\tDriving\r\nleft\tright.mp4\r\n", encoding="utf-16")
+    code, out, _ = run(
+        *("--data", clips, *common, "--pairs", tmp_path / "pairs.csv", "--metrics", "pose", "--json"),
+        *("--landmark-model", common[1]),
+    )
+    assert code == 0
+    assert json.loads(out)["run"]["clips"] == 1
+
+
 def test_a_missing_frame_exits_1_names_it_and_scores_the_rest(run: Run, clips: Path, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     for file in clips.glob("*/*.png"):
@@ -282,6 +300,18 @@ def test_every_known_metric_is_listed_and_in_the_help(run: Run) -> None:
         (("--grid", "a.txt"), 2, "name it .png or .jpg"),
         (("--grid", "nowhere/a.png"), 2, "nowhere"),
         (("--every", "0"), 2, "--every"),
+        (("--seed", "-3"), 2, "--seed"),
+        (("--num-pairs", "3"), 2, "--protocol cross"),
+        (("--pairs", "p.csv", "--num-pairs", "3"), 2, "--limit"),
+        (("--protocol", "cross", "--count-source"), 2, "--protocol reconstruction"),
+        (("--photo", "a.jpg"), 2, "--grid"),
+        (("--driver", "a.mp4"), 2, "--grid"),
+        (("--landmark-model", "a.pt", "--metrics", "psnr"), 2, "names none"),
+        (("--identity-model", "a.pt", "--metrics", "psnr"), 2, "csim"),
+        (("--predicted", "clips", "--truth", "clips", "-o", "clips/report"), 2, "lie in each other"),
+        (("--data", "clips", "-o", "clips"), 2, "lie in each other"),
+        (("--data", "clips", "-o", "."), 2, "lie in each other"),
+        (("-o", "foreign"), 2, "a report.html of something else"),
     ],
 )
 def test_bad_options_have_their_exit_code(
@@ -294,6 +324,9 @@ def test_bad_options_have_their_exit_code(
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for folder in ("clips", "foreign"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "foreign/report.html").write_text("precious")
     needs_weights = not {"--weights", "--predicted"} & set(arguments) and arguments[:2] != (
         "--protocol",
         "files",
@@ -304,6 +337,9 @@ def test_bad_options_have_their_exit_code(
     assert out == ""
     assert said in err
     assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["clips", "foreign", "report.html"]
+    assert (tmp_path / "foreign/report.html").read_text() == "precious"
 
 
 def test_first_order_models_checkpoints_are_scored_beside_ours(

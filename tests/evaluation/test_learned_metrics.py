@@ -167,6 +167,37 @@ def test_scripted_landmarks(tmp_path: Path) -> None:
         load_identity(tmp_path / "none.pt", CPU)
 
 
+class FixedSize(nn.Module):
+    """Takes pictures of 33 x 33 alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * 33 * 33, 136)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))
+
+
+class OneNumber(nn.Module):
+    """An embedding of nobody."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean()
+
+
+def test_networks_that_do_not_fit_are_named_in_one_line(tmp_path: Path) -> None:
+    fixed, single = scripted(FixedSize(), tmp_path / "fixed.pt"), scripted(OneNumber(), tmp_path / "one.pt")
+    with pytest.raises(WeightsError, match=r"fixed\.pt: cannot compute pictures \(1, 3, 64, 64\)") as caught:
+        ScriptedLandmarks(fixed, CPU)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(WeightsError, match=r"fixed\.pt: cannot compute pictures \(1, 3, 112, 112\)"):
+        load_identity(fixed, CPU)(coloured((1, 2, 3)))
+    with pytest.raises(WeightsError, match=r"one\.pt: an identity network gives \(B, D\)"):
+        load_identity(single, CPU)(coloured((1, 2, 3)))
+    with pytest.raises(WeightsError, match="a landmark network gives"):
+        ScriptedLandmarks(single, CPU)
+
+
 def test_csim_is_the_cosine_to_the_photo(tmp_path: Path) -> None:
     networks = MetricNetworks(identity=load_identity(scripted(MeanColour(), tmp_path / "id.pt"), CPU))
     white, red, grey = coloured((255, 255, 255), (255, 0, 0), (0, 0, 0))
