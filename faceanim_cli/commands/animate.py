@@ -58,6 +58,8 @@ def animate(
     options.check_output(output, photo, driver)
     if show_crop is not None:
         check_photo_output(show_crop, photo, driver)
+    options.check_replacing([output] if show_crop is None else [output, show_crop])
+    options.check_inputs(photo, driver)
     show_progress(not quiet)
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:

@@ -1,28 +1,15 @@
-"""The options of an animation, shared by all commands that animate: declared once, applied once."""
+"""What an animation's options do: declared in ``animation_flags.py``, applied here, once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from faceanim_cli.commands.help import BASICS, DEVICE, FACE, MORE, MOTION, OUTPUT
-from faceanim_cli.commands.options import (
-    AcceptLicense,
-    Device,
-    Offline,
-    Overwrite,
-    Precision,
-    Weights,
-    choice,
-    confirm_on_terminal,
-    option,
-)
+from faceanim_cli.commands.animation_flags import AnimationFlags
+from faceanim_cli.commands.options import confirm_on_terminal
 from faceanim_cli.commands.results import check_replacing
 from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps
 from faceanim_cli.files import file_sha256, file_stamp
-from faceanim_cli.media.own_files import is_ours
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
@@ -43,148 +30,11 @@ NOT_OF_THE_RESULT = {
 """Options that say where and whether the work is done; weights count by their content."""
 
 
-def how_much(text: str) -> Any:
-    """An option for how much of a motion is taken on."""
-    return option(MOTION, text, min=0, max=2)
-
-
 @dataclass(frozen=True)
-class AnimationOptions:
-    """How to animate. A new option is a field here and an argument in ``animator`` or ``animate``.
-
-    Plain values only: a batch sends it to its workers.
+class AnimationOptions(AnimationFlags):
+    """How to animate. A new option is a field of ``AnimationFlags`` and an argument in ``animator``,
+    ``render_settings`` or ``animate``.
     """
-
-    sr: Annotated[bool, option(BASICS, "No super-resolution: 256 x 256, twice as fast", "--sr/--no-sr")] = (
-        True
-    )
-    size: Annotated[
-        int | None,
-        option(
-            BASICS,
-            "Side in pixels, 16 to 8192 [512; 256 with --no-sr]\n"
-            "Of a whole photo its longer side (default: the photo's own, up to 2560).",
-            min=16,
-            max=8192,
-        ),
-    ] = None
-    pose: Annotated[float, how_much("The head's motion: 0 none, 1 all, 2 twice as much")] = 1.0
-    expression: Annotated[float, how_much("The motion of mouth, lids and brows, 0 to 2")] = 1.0
-    mouth: Annotated[float, how_much("The mouth's alone, times --expression, 0 to 2")] = 1.0
-    eyes: Annotated[float, how_much("The lids' alone, times --expression, 0 to 2")] = 1.0
-    gaze: Annotated[float, how_much("The pupils' alone, times --expression, 0 to 2")] = 1.0
-    smooth: Annotated[
-        float,
-        option(MOTION, "Steady a jittery driver: 0 off, 1 the most\nWithout visible lag.", min=0, max=1),
-    ] = 0.0
-    absolute: Annotated[
-        bool,
-        option(
-            MOTION,
-            "Photo and driver show the same person\n"
-            "Takes the driver's keypoints as they are; the default moves the photo's own, which keeps its "
-            "face shape.",
-            "--absolute",
-        ),
-    ] = False
-    adapt_scale: Annotated[
-        bool,
-        option(MOTION + MORE, "Motion in frame sizes, not in face sizes", "--adapt-scale/--no-adapt-scale"),
-    ] = True
-    start_frame: Annotated[
-        int | None,
-        option(
-            MOTION + MORE,
-            "The driver's frame that motion counts from, from 0\n"
-            "Its pose and expression stand for the photo's (default: the closest one is searched for).",
-            min=0,
-        ),
-    ] = None
-    face: Annotated[
-        int | None,
-        option(FACE, "Which face of the photo, from the left [largest]\n`faceanim faces` lists them.", min=1),
-    ] = None
-    all_faces: Annotated[
-        bool, option(FACE, "Every face of the photo, pasted back into it", "--all-faces")
-    ] = False
-    crop: Annotated[
-        str | None, option(FACE, "The photo's frame, x,y,w,h in pixels [found]", metavar="BOX")
-    ] = None
-    driver_crop: Annotated[str | None, option(FACE, "The driver's frame [found]", metavar="BOX")] = None
-    paste_back: Annotated[
-        bool, option(OUTPUT, "The whole photo with the animated face in it", "--paste-back")
-    ] = False
-    side_by_side: Annotated[bool, option(OUTPUT, "Photo and driver left of the result", "--side-by-side")] = (
-        False
-    )
-    audio: Annotated[str, option(OUTPUT, "Whose sound: driver, none, or a file's", metavar="FILE")] = "driver"
-    fps: Annotated[
-        str | None,
-        option(
-            OUTPUT,
-            "Frames per second [the driver's]\n"
-            "25 or exactly 30000/1001; for a folder of frames its rate [25].",
-            metavar="RATE",
-        ),
-    ] = None
-    codec: Annotated[
-        str | None,
-        choice(
-            OUTPUT,
-            "h264, hevc, vp9, av1, prores or ffv1\nDefault: h264, in .webm vp9.",
-            ("h264", "hevc", "vp9", "av1", "prores", "ffv1"),
-        ),
-    ] = None
-    crf: Annotated[
-        int | None,
-        option(
-            OUTPUT,
-            "Quality, 0 (lossless) to 63 (worst)\nDefault: visually lossless, 18 for h264.",
-            min=0,
-            max=63,
-        ),
-    ] = None
-    encoder: Annotated[
-        str,
-        choice(
-            OUTPUT + MORE,
-            "auto, software or nvenc\nauto is the NVIDIA GPU's for h264 and hevc, where that works.",
-            ("auto", "software", "nvenc"),
-        ),
-    ] = "auto"
-    overwrite: Overwrite = False
-    weights: Weights = None
-    device: Device = "auto"
-    precision: Precision = "auto"
-    batch_size: Annotated[
-        int | None,
-        option(
-            DEVICE + MORE,
-            "Frames worked on at a time [by the device]\nHalved when memory runs out.",
-            min=1,
-            max=1024,
-        ),
-    ] = None
-    threads: Annotated[
-        int | None, option(DEVICE + MORE, "CPU threads for the networks [all]", min=1, max=1024)
-    ] = None
-    compiled: Annotated[
-        bool, option(DEVICE + MORE, "CUDA graphs by torch.compile, for long videos", "--compile")
-    ] = False
-    offline: Offline = False
-    accept_license: AcceptLicense = False
-
-    def __post_init__(self) -> None:
-        """Refuse, before anything is read or loaded, what cannot be."""
-        parse_crop(self.crop)
-        parse_crop(self.driver_crop)
-        parse_fps(self.fps)
-        if self.absolute and self.start_frame is not None:
-            raise typer.BadParameter("--start-frame is for relative motion: leave out it or --absolute")
-        ways = {"--crop": self.crop, "--face": self.face, "--all-faces": self.all_faces or None}
-        given = [name for name, value in ways.items() if value is not None]
-        if len(given) > 1:
-            raise typer.BadParameter(f"{' and '.join(given)} say which face to animate: give one of them")
 
     def weights_file(self) -> Path:
         """The weights on this machine, fetched if need be; a person on the terminal is asked about terms."""
@@ -203,7 +53,21 @@ class AnimationOptions:
 
     def check_replacing(self, outputs: Sequence[Path]) -> None:
         """Refuse to replace what faceanim did not make, unless that is agreed to."""
+        from faceanim_cli.media import is_ours  # noqa: PLC0415
+
         check_replacing(outputs, self.overwrite, is_ours)
+
+    def check_inputs(self, photo: Path, driver: Path) -> None:
+        """Refuse, before torch is loaded, a photo or driver that cannot be read, by their headers."""
+        from faceanim_cli.media import check_photo, open_video  # noqa: PLC0415
+        from faceanim_cli.motion.library import is_library_motion  # noqa: PLC0415
+        from faceanim_cli.motion.motion_file import MOTION_SUFFIX, read_motion  # noqa: PLC0415
+
+        check_photo(photo)
+        if driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir():
+            read_motion(driver)
+        elif not is_library_motion(driver):
+            open_video(driver, parse_fps(self.fps))
 
     def for_workers(self) -> "AnimationOptions":
         """The same for processes that nobody can answer to: weights are fetched and agreed to before.
@@ -267,7 +131,7 @@ class AnimationOptions:
         from faceanim_cli.media import Encoding  # noqa: PLC0415
 
         return RenderSettings(
-            Encoding(self.codec, self.crf, self.encoder),
+            Encoding(self.codec, self.crf, self.encoder, self.loop or 0, self.ping_pong),
             parse_fps(self.fps),
             parse_audio(self.audio),
             paste_back=self.paste_back,
@@ -294,8 +158,8 @@ class AnimationOptions:
             photo,
             driver,
             output,
-            photo_crop=parse_crop(self.crop) or "auto",
-            driver_crop=parse_crop(self.driver_crop) or "auto",
+            photo_crop=parse_crop(self.crop),
+            driver_crop=parse_crop(self.driver_crop),
             render=self.render_settings(),
             start_frame=self.start_frame,
             show_crop=show_crop,

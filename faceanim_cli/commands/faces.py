@@ -8,6 +8,7 @@ import typer
 
 from faceanim_cli.commands.help import BASICS
 from faceanim_cli.commands.options import Json, Overwrite, option
+from faceanim_cli.commands.results import check_replacing
 
 if TYPE_CHECKING:  # OpenCV takes time to import
     from faceanim_cli.faces import Box
@@ -31,12 +32,13 @@ def faces(
     crop is what `animate` takes of it.
     """
     from faceanim_cli.faces import draw_numbers, find_faces, frame_crop  # noqa: PLC0415
-    from faceanim_cli.media import check_photo_output, read_photo, write_photo  # noqa: PLC0415
+    from faceanim_cli.media import check_photo_output, is_ours, read_photo, write_photo  # noqa: PLC0415
 
     if output is None and preview:
         output = Path(f"{photo.stem}.faces.jpg")
     if output is not None:
         check_photo_output(output, photo)
+        check_replacing([output], overwrite, is_ours)
     image = read_photo(photo)
     size = (image.shape[1], image.shape[0])
     found = find_faces(image, str(photo))

@@ -19,7 +19,7 @@ from faceanim_cli.commands.options import (
     confirm_on_terminal,
     option,
 )
-from faceanim_cli.commands.results import default_output
+from faceanim_cli.commands.results import check_replacing, default_output
 from faceanim_cli.commands.values import parse_crop, parse_fps
 from faceanim_cli.console import frame_progress
 
@@ -47,21 +47,28 @@ def motion(
     `animate` and `batch` take it in the driver's place. It holds keypoints and no picture. `animate` also
     knows motions by name: nod, shake, smile-and-blink.
     """
-    from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
-    from faceanim_cli.animation.job import save_motion  # noqa: PLC0415
+    from faceanim_cli.media import check_not_input, check_writable, is_ours, open_video  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     output = output or default_output(driver, suffix=".motion")
     crop, rate = parse_crop(driver_crop), parse_fps(fps)
+    check_not_input(output, driver)
+    check_writable(output)
+    check_replacing([output], overwrite, is_ours)
+    open_video(driver, rate)
     found = resolve_weights(
         weights or "animation",
         offline=offline,
         accept_license=accept_license,
         confirm=confirm_on_terminal(),
     )
+    # Torch takes seconds to load; what is said above need not wait for it.
+    from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
+    from faceanim_cli.animation.job import save_motion  # noqa: PLC0415
+
     animator = Animator(found, device, precision, sr=False)
     with frame_progress(driver.name, quiet) as progress:
-        saved = save_motion(animator, driver, output, crop or "auto", rate, progress)
+        saved = save_motion(animator, driver, output, crop, rate, progress)
     if as_json:
         facts = {"driver": str(driver), "output": str(output), "frames": len(saved.points)}
         typer.echo(json.dumps({**facts, "fps": float(saved.fps)}, indent=2))

@@ -19,13 +19,18 @@ def parse_device(text: str) -> str:
     return text.lower()
 
 
-def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:
-    """``x,y,w,h`` in pixels; None stays None.
+LARGEST_BOX = 100_000  # pixels a side; no picture that can be read is larger
+
+
+def parse_crop(text: str | None) -> Literal["auto"] | tuple[float, float, float, float] | None:
+    """``x,y,w,h`` in pixels; ``none`` is no crop: the whole frame. None, when nothing was said, is auto.
 
     Raises:
         typer.BadParameter: not four numbers, or w or h not above 0.
     """
     if text is None:
+        return "auto"
+    if text.lower() == "none":
         return None
     try:
         x, y, w, h = (float(part) for part in text.split(","))
@@ -33,6 +38,8 @@ def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:
         raise typer.BadParameter(f"{text!r} is not x,y,w,h in pixels, such as 120,80,400,400") from error
     if not (w > 0 and h > 0):
         raise typer.BadParameter(f"{text!r}: w and h must be above 0")
+    if not max(abs(x), abs(y), w, h) <= LARGEST_BOX:  # nor nan, nor inf
+        raise typer.BadParameter(f"{text!r}: no picture is so large; x,y,w,h are in pixels")
     return x, y, w, h
 
 

@@ -219,3 +219,58 @@ def test_the_readme_explains_messages_that_exist() -> None:
     messages = [m for cell in told for m in re.findall("`([^`]+)`", cell) if m not in others]
     assert len(messages) > 12
     assert [m for m in messages if m not in joined] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("animate", "missing.jpg", "DRIVER"), 5, "missing.jpg"),
+        (("animate", "notes.txt", "DRIVER"), 5, "notes.txt"),
+        (("animate", "PHOTO", "missing.mp4"), 5, "missing.mp4"),
+        (("animate", "PHOTO", "notes.txt"), 5, "notes.txt"),
+        (("animate", "PHOTO", "missing.motion"), 5, "missing.motion"),
+        (("animate", "PHOTO", "DRIVER", "--device", "floppy"), 2, "floppy"),
+        (("animate", "PHOTO", "DRIVER", "-o", "PHOTO"), 2, "it is an input"),
+        (("motion", "notes.txt"), 5, "notes.txt"),
+        (("motion", "DRIVER", "-o", "notes.txt"), 2, "faceanim did not make it"),
+        (("batch", "PHOTO", "nowhere", "-o", "out"), 5, "nowhere"),
+        (("faces", "notes.txt"), 5, "notes.txt"),
+    ],
+)
+def test_what_can_be_said_at_once_is_said_before_torch_is_loaded(
+    run: Run,
+    photo: Path,
+    make_driver: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("dear diary " * 40)
+    names = {"PHOTO": photo, "DRIVER": make_driver(frames=2)}
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("the networks were asked for")
+
+    monkeypatch.setattr("faceanim_cli.animation.animator.Animator.__init__", load)
+    monkeypatch.setattr("faceanim_cli.device.choose_device", load)
+    got, out, err = run(*(names.get(a, a) for a in arguments))
+    assert (got, out) == (code, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_missing_photo_is_told_without_torch() -> None:
+    code = (
+        "import sys; from faceanim_cli.app import main\n"
+        "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "animate", "missing.jpg", "d.mp4"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["5", "False"]

@@ -16,7 +16,6 @@ import torch
 import typer
 
 from faceanim_cli.app import app
-from faceanim_cli.commands.results import default_output
 from faceanim_cli.media import write_photo
 
 Run = Callable[..., tuple[int, str, str]]
@@ -91,19 +90,6 @@ def test_without_a_name_the_result_is_called_after_photo_and_driver(
     assert faceanim("animate", "a.png", "x.mp4", *tiny)[:2] == (0, "a-x.mp4\n")
     assert faceanim("motion", "x.mp4", *tiny[:2])[:2] == (0, "x.motion\n")
     assert {"a-x.mp4", "x.motion"} <= {path.name for path in Path().iterdir()}
-
-
-@pytest.mark.parametrize(
-    ("inputs", "name"),
-    [
-        (("photos/a.b.jpg", "/x/d.mp4"), "a.b-d.mp4"),
-        (("a.jpg", "nod"), "a-nod.mp4"),
-        (("a.jpg", "frames/"), "a-frames.mp4"),
-        (("漢" * 80 + ".jpg", "d.mp4"), "漢" * 78 + ".mp4"),  # three bytes each, of 236
-    ],
-)
-def test_names_of_results(inputs: tuple[str, ...], name: str) -> None:
-    assert default_output(*map(Path, inputs), suffix=".mp4") == Path(name)
 
 
 @pytest.mark.parametrize(

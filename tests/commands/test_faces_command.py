@@ -121,6 +121,7 @@ def test_what_cannot_be_is_refused(
         (("--show-crop", "crop.bmp"), ".png or .jpg"),
         (("--show-crop", pair), "it is an input"),
         (("--size", 9000, "--paste-back"), "8192"),
+        (("--size", 5000), "at most 4096"),
     ):
         code, out, err = faceanim(*common, *options)
         assert (code, out) == (2, "")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from faceanim_cli.commands.values import parse_audio, parse_fps
+from faceanim_cli.commands.values import parse_audio, parse_crop, parse_device, parse_fps
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,28 @@ def test_impossible_frame_rates_are_named(text: str) -> None:
 def test_sound_is_a_word_or_a_file() -> None:
     assert (parse_audio("driver"), parse_audio("none")) == ("driver", "none")
     assert parse_audio("song.mp3") == Path("song.mp3")
+
+
+def test_a_frame_is_four_numbers_or_none() -> None:
+    assert parse_crop(None) == "auto"
+    assert parse_crop("none") is None
+    assert parse_crop("-3,0,10.5, 20") == (-3, 0, 10.5, 20)
+
+
+@pytest.mark.parametrize(
+    "text", ["0,0,inf,10", "nan,0,5,5", "0,0,5,nan", "0,0,1e9,1e9", "-inf,0,5,5", "0,0,0,5", "1,2,3", ""]
+)
+def test_impossible_frames_are_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_crop(text)
+
+
+@pytest.mark.parametrize("text", ["auto", "cpu", "CPU", "cuda", "cuda:1", "mps"])
+def test_devices(text: str) -> None:
+    assert parse_device(text) == text.lower()
+
+
+@pytest.mark.parametrize("text", ["", "floppy", "cuda:", "cuda:x", "cpu:0x", "xpu"])
+def test_unknown_devices_are_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not one of auto, cpu, cuda"):
+        parse_device(text)
