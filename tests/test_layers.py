@@ -38,7 +38,6 @@ KNOWN_ARROWS: frozenset[tuple[str, str]] = frozenset()
 KNOWN_CIRCLES: frozenset[tuple[str, ...]] = frozenset()
 KNOWN_LENGTHS = frozenset(
     {
-        "faceanim_cli.commands.doctor",
         "faceanim_cli.weights.load",
     }
 )

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.find_files import DRIVER_SUFFIXES, PHOTO_SUFFIXES, expand, holds_frames
+from faceanim_cli.media.find_files import DRIVER_SUFFIXES, PHOTO_SUFFIXES, expand, holds_frames, is_animated
 from faceanim_cli.motion.library import is_library_motion
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX
-
-WEBP_ANIMATION_FLAG = 0x02
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +110,8 @@ def _sift(
                 logger.info("%s: ignored", path)
         except OSError as error:
             logger.warning("cannot read %s: %s; passed over", path, error.strerror)
+        except UnreadableInputError as error:
+            logger.warning("%s; passed over", error)
     return Found(tuple(kept), tuple(ignored), root, suffixes)
 
 
@@ -122,11 +122,9 @@ def _is_photo(path: Path) -> bool:
 def _is_driver(path: Path) -> bool:
     if path.is_dir():
         return holds_frames(path)
-    if path.suffix.lower() == ".webp":  # most are photos
-        with path.open("rb") as file:
-            head = file.read(21)
-        return head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & WEBP_ANIMATION_FLAG)
-    return path.suffix.lower() in DRIVER_SUFFIXES | {MOTION_SUFFIX}
+    suffix = path.suffix.lower()
+    # A WebP that stands still is a photo.
+    return suffix == MOTION_SUFFIX or (suffix in DRIVER_SUFFIXES and (suffix != ".webp" or is_animated(path)))
 
 
 def ignored_by_kind(files: Sequence[Path]) -> str:

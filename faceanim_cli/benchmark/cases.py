@@ -109,6 +109,9 @@ class CaseOptions:
     """A round's frames, rounded up to whole batches."""
 
 
+QUICK = CaseOptions(precisions=("auto",), batches=(8,), rounds=2, frames=8)
+
+
 def measure_cases(
     options: CaseOptions,
     photo: Image,

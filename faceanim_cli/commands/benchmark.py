@@ -50,9 +50,22 @@ def benchmark(
     device: Device = "auto",
     against: Annotated[Path | None, option(BASICS, "Compare with what --json printed earlier")] = None,
     markdown: Annotated[bool, option(BASICS, "Print tables as Markdown", "--markdown")] = False,
-    rounds: Annotated[int, option(MEASURING, "How often each case is measured, in turn", min=1)] = 5,
-    frames: Annotated[int, option(MEASURING, "Frames of a round", min=1)] = 16,
-    seconds: Annotated[float, option(MEASURING, "Length of a run from file to file; 0: none", min=0)] = 10.0,
+    quick: Annotated[
+        bool,
+        option(
+            MEASURING,
+            "Only what auto chooses, in half a minute\n"
+            "Two rounds of one batch of eight, and no run from file to file; other options still count.",
+            "--quick",
+        ),
+    ] = False,
+    rounds: Annotated[
+        int | None, option(MEASURING, "How often each case is measured, in turn [5]", min=1)
+    ] = None,
+    frames: Annotated[int | None, option(MEASURING, "Frames of a round [16]", min=1)] = None,
+    seconds: Annotated[
+        float | None, option(MEASURING, "Length of a run from file to file; 0: none [10]", min=0)
+    ] = None,
     as_json: Json = False,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
@@ -65,7 +78,8 @@ def benchmark(
     machine too; times are medians of the rounds, with half the distance of their quartiles. On CUDA also the
     peak memory of the GPU, and the part of the time in which it was at the networks.
     """
-    from faceanim_cli.benchmark.cases import CaseOptions  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.benchmark.cases import QUICK, CaseOptions  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.benchmark.estimate import estimate_seconds, in_words  # noqa: PLC0415
     from faceanim_cli.benchmark.run import read_benchmark, run_benchmark  # noqa: PLC0415
     from faceanim_cli.benchmark.tables import case_table, command_table, file_table, heading  # noqa: PLC0415
     from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
@@ -75,16 +89,21 @@ def benchmark(
         resolve_weights(name, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal())
         for name in weights or ("animation",)
     ]
+    usual = QUICK if quick else CaseOptions()
     options = CaseOptions(
         weights=tuple(files),
-        precisions=tuple(precision or CaseOptions.precisions),
-        sr=CaseOptions.sr if sr is None else (sr,),
-        sizes=tuple(size or CaseOptions.sizes),
-        batches=tuple(batch_size or CaseOptions.batches),
+        precisions=tuple(precision or usual.precisions),
+        sr=usual.sr if sr is None else (sr,),
+        sizes=tuple(size or usual.sizes),
+        batches=tuple(batch_size or usual.batches),
         device=device,
-        rounds=rounds,
-        frames=frames,
+        rounds=rounds or usual.rounds,
+        frames=frames or usual.frames,
     )
+    if seconds is None:
+        seconds = 0.0 if quick else 10.0
+    if not quiet:
+        typer.echo(f"this takes about {in_words(estimate_seconds(options, seconds))}", err=True)
     with frame_progress("measuring", quiet) as progress:
         run = run_benchmark(options, seconds, progress)
     if as_json:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from faceanim_cli import doctor
-from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.face import Face
 from faceanim_cli.errors import FaceanimError
 from faceanim_models import Keypoints
 
@@ -46,6 +46,13 @@ def test_without_ffmpeg_the_rest_is_examined_all_the_same(
     ]
     assert states["cascades"] == states["weights"] == "ok"
     assert all("pip install imageio-ffmpeg" in about for _, state, about in rows if state == "broken")
+
+
+def test_quiet_tells_only_what_is_wrong(faceanim: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = [doctor.Finding("a", "ok", "1"), doctor.Finding("b", "missing", "2")]
+    monkeypatch.setattr(doctor, "examine", lambda: iter(findings))
+    assert faceanim("doctor", "-q") == (0, "b\tmissing\t2\n", "")
+    assert faceanim("doctor") == (0, "a\tok\t1\nb\tmissing\t2\n", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a script as a program")
@@ -87,12 +94,12 @@ def test_damaged_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_a_device_that_gives_black_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    def black(animator: Animator, motion: Iterable[Keypoints], *_: object) -> Iterator[np.ndarray]:
+    def black(_: Face, motion: Iterable[Keypoints], *__: object) -> Iterator[np.ndarray]:
         for keypoints in motion:
             for _point in keypoints.points:
-                yield np.zeros((animator.size, animator.size, 3), np.uint8)
+                yield np.zeros((512, 512, 3), np.uint8)
 
-    monkeypatch.setattr(Animator, "follow", black)
+    monkeypatch.setattr(Face, "animate", black)
     with pytest.raises(FaceanimError, match=r"wrong by \d+ levels; (animate with --precision fp32|install)"):
         doctor.self_test()
 
