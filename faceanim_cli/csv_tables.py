@@ -39,8 +39,9 @@ def read_table(path: Path, required: Iterable[str] = ()) -> CsvTable:
     """Read a table with headings.
 
     Any of UTF-8 and UTF-16, with or without a byte order mark; commas, semicolons, tabs or vertical bars
-    between the cells; any ends of lines; headings in any case. Empty rows count for nothing, and neither does
-    a first line that says ``sep=;``, as Excel writes it.
+    between the cells; any ends of lines; headings in any case. Empty rows count for nothing, and neither do
+    a first line that says ``sep=;``, as Excel writes it, and comments: lines that begin with ``#`` before the
+    headings, and with ``# `` after them, where a name may begin with ``#``.
 
     Args:
         path: the file.
@@ -56,7 +57,8 @@ def read_table(path: Path, required: Iterable[str] = ()) -> CsvTable:
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
         delimiter, text = first.strip()[-1], rest
     skipped = 1 if delimiter else 0
-    heading = next((line for line in text.splitlines() if line.strip(DELIMITERS + ' "\t')), "")
+    filled = (line for line in text.splitlines() if line.strip(DELIMITERS + ' "\t'))
+    heading = next((line for line in filled if not line.lstrip().startswith("#")), "")
     delimiter = delimiter or max(DELIMITERS, key=lambda mark: _fit(heading, mark, required))
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t"
@@ -70,9 +72,11 @@ def read_table(path: Path, required: Iterable[str] = ()) -> CsvTable:
             while cells and not cells[-1]:
                 cells.pop()
             line = reader.line_num + skipped
-            if cells and columns is None:
+            if not cells or cells[0] == "#" or cells[0].startswith("#" if columns is None else "# "):
+                continue
+            if columns is None:
                 columns = _headings(path, cells, required)
-            elif cells and columns is not None:
+            else:
                 if len(cells) > len(columns):
                     raise UnreadableInputError(
                         f"{path}, line {line}: {len(cells)} cells under {len(columns)} headings; put "

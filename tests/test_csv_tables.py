@@ -38,14 +38,28 @@ def test_encodings_separators_and_ends_of_lines(tmp_path, encoding, delimiter, e
         "\n ; \nfile;identity\n;;\n\na b.mp4;Zoë;;\n",
         "sep=;\r\nfile;identity\r\na b.mp4;Zoë\r\n",
         "identity\tfile\nZoë\ta b.mp4",
+        "# faces, ours\n#more\nfile;identity\n# and;a;note;here\na b.mp4;Zoë\n#\n",
         "the,commas,mislead;file;identity\n1,2,3;a b.mp4;Zoë\n",
     ],
-    ids=["spaces and capitals", "quoted after a space", "empty rows", "Excel's sep", "no last end", "commas"],
+    ids=[
+        "spaces",
+        "quoted after a space",
+        "empty rows",
+        "Excel's sep",
+        "no last end",
+        "comments",
+        "commas",
+    ],
 )
 def test_spaces_capitals_and_empty_rows(tmp_path, text):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     (row,) = read_table(tmp_path / "t.csv", HEADINGS).rows
     assert (row["file"], row["identity"]) == ("a b.mp4", "Zoë")
+
+
+def test_names_may_begin_with_a_number_sign(tmp_path):
+    (tmp_path / "t.csv").write_text("file,identity\n#1.mp4,x\n")
+    assert read_table(tmp_path / "t.csv").rows == ({"file": "#1.mp4", "identity": "x"},)
 
 
 def test_rows_know_their_lines_and_short_ones_are_filled(tmp_path):

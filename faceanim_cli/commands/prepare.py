@@ -29,7 +29,7 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="VIDEOS",
-            help="Videos, folders of them or of frames, patterns; or first-order-model's train/ and test/",
+            help="Videos, photos, folders of them or of frames, patterns; or train/ and test/ in a folder",
         ),
     ] = None,
     out: Annotated[
@@ -97,12 +97,12 @@ def prepare(
     accept_license: AcceptLicense = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cut videos of people into clips for training.
+    """Cut videos of people into clips for training, photos into portraits.
 
     With landmarks, split by person. The paper's protocol: the face is followed from where it first shows
     until it strays too far, the smallest square that holds all its boxes is cut out, small ones are dropped.
-    The same command goes on where it stopped. Exit code 1 if a video could not be read; the rest is prepared
-    all the same.
+    Photos with a large enough face are for super-resolution. The same command goes on where it stopped.
+    Exit code 1 if a file could not be read; the rest is prepared all the same.
     """
     from faceanim_cli.data.prepare import PreparationSettings  # noqa: PLC0415 (imports torch)
     from faceanim_cli.data.prepare import prepare as prepare_data  # noqa: PLC0415
@@ -148,7 +148,7 @@ def prepare(
     if result.unreadable:
         more = f" and {len(result.unreadable) - 3} more" if len(result.unreadable) > 3 else ""
         raise FaceanimError(
-            f"{len(result.unreadable)} videos could not be read: {', '.join(result.unreadable[:3])}{more}"
+            f"{len(result.unreadable)} files could not be read: {', '.join(result.unreadable[:3])}{more}"
         )
 
 
@@ -162,10 +162,11 @@ def _check(data: Path, as_json: bool, quiet: bool) -> None:
     else:
         for trouble in checked.trouble:
             typer.echo(trouble)
+    photos = f" and {checked.photos} photos" if checked.photos else ""
     if checked.trouble:
-        raise FaceanimError(f"{data}: {len(checked.trouble)} findings in {checked.clips} clips")
+        raise FaceanimError(f"{data}: {len(checked.trouble)} findings in {checked.clips} clips{photos}")
     if not as_json:
         typer.echo(
-            f"{checked.clips} clips: {checked.people['train']} people to train on, {checked.people['val']} "
-            "to judge, no trouble found"
+            f"{checked.clips} clips{photos}: {checked.people['train']} people to train on, "
+            f"{checked.people['val']} to judge, no trouble found"
         )

@@ -22,6 +22,7 @@ from faceanim_cli.data.manifest import MANIFEST, ManifestRow, on_both_sides, rea
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.files import file_sha256
+from faceanim_cli.media import read_photo
 from faceanim_cli.pictures import Landmarks, Progress
 
 TINY_FACE = 80  # pixels: side of the face box; the networks see faces of about 146
@@ -46,6 +47,7 @@ class Checked:
     """What a check looked at, and what it found."""
 
     clips: int
+    photos: int
     people: Mapping[str, int]  # by split
     trouble: list[Trouble]
 
@@ -55,36 +57,41 @@ def check_data(data: Path, progress: Progress | None = None) -> Checked:
 
     Clips that no longer read, or are others than the manifest says; landmarks that are missing, of another
     length, or found in too few frames; tiny faces and still ones; two clips that are the same file or go by
-    one name; people in both splits; nobody to train on or to judge by. Clips with the SHA-256 that the
-    manifest gives are whole; others are decoded.
+    one name; people in both splits; nobody to train on or to judge by; photos that do not read. Files with
+    the SHA-256 that the manifest gives are whole; others are decoded.
 
     Raises:
-        UnreadableInputError: no manifest, a column missing, or no clip in it.
+        UnreadableInputError: no manifest, a column missing, or nothing in it.
     """
-    rows = [row for row in read_manifest(data) if not row.is_photo]
+    rows = read_manifest(data)
     if not rows:
-        raise UnreadableInputError(f"{data / MANIFEST}: lists no clip")
-    found = list(_of_all(rows))
+        raise UnreadableInputError(f"{data / MANIFEST}: lists no clip and no photo")
+    clips = [row for row in rows if not row.is_photo]
+    found = list(_of_all(rows, clips or rows))
+
+    def trouble_of(row: ManifestRow) -> list[Trouble]:
+        return list(_of_clip(data, row) if row in clips else _of_photo(row))
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, trouble in enumerate(pool.map(lambda row: list(_of_clip(data, row)), rows), start=1):
+        for done, trouble in enumerate(pool.map(trouble_of, rows), start=1):
             found += trouble
             if progress is not None:
                 progress(done, len(rows))
-    people = {split: len({row.identity for row in rows if row.split == split}) for split in SPLITS}
-    return Checked(len(rows), people, found)
+    people = {split: len({row.identity for row in clips or rows if row.split == split}) for split in SPLITS}
+    return Checked(len(clips), len(rows) - len(clips), people, found)
 
 
-def _of_all(rows: list[ManifestRow]) -> Iterator[Trouble]:
-    """Trouble between clips."""
+def _of_all(rows: list[ManifestRow], clips: list[ManifestRow]) -> Iterator[Trouble]:
+    """Trouble between files; of clips, where there are any, between these."""
     for row in rows:
         if row.split not in SPLITS:
             yield Trouble(row.file, f"split {row.split!r} is neither train nor val: it is not used")
     for identity in on_both_sides((row.identity, row.split) for row in rows):
-        yield Trouble("", f"{identity} is trained on and judges as well: the scores flatter")
+        yield Trouble("", f"{identity} is trained on and judges as well: nothing trains on that")
     for split, use in (("train", "to train on"), ("val", "to judge: no validation people")):
-        if not any(row.split == split for row in rows):
+        if not any(row.split == split for row in clips):
             yield Trouble("", f"nobody {use}")
-    for files in _groups((row.file, row.path.stem.casefold()) for row in rows):
+    for files in _groups((row.file, row.path.stem.casefold()) for row in clips if not row.is_photo):
         yield Trouble(files[0], f"has the same name as {', '.join(files[1:])}, and so the same landmarks")
     for files in _groups((row.file, row.cells.get("sha256") or None) for row in rows):
         yield Trouble(files[0], f"is the same file as {', '.join(files[1:])}")
@@ -97,6 +104,14 @@ def _groups(keys: Iterable[tuple[str, str | None]]) -> Iterator[list[str]]:
         if key is not None:
             groups[key].append(file)
     return (files for files in groups.values() if len(files) > 1)
+
+
+def _of_photo(row: ManifestRow) -> Iterator[Trouble]:
+    try:
+        if not (row.path.is_file() and row.cells.get("sha256") == file_sha256(row.path)):
+            read_photo(row.path)
+    except UnreadableInputError as error:
+        yield Trouble(row.file, str(error))
 
 
 def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:

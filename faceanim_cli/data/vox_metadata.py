@@ -4,12 +4,12 @@ Columns: video_id, start, end (frames at ``fps``), bbox (left-top-right-bottom, 
 ``width`` x ``height``), fps, width, height; and where they are known partition (train or test) and person_id.
 """
 
-import csv
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from faceanim_cli.csv_tables import read_table
 from faceanim_cli.data.sequences import Dropped, Sequence, SequenceSettings, within
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.faces.framing import Box, square_crop
@@ -45,16 +45,9 @@ def read_vox_metadata(path: Path) -> dict[str, list[VoxRow]]:
     Raises:
         UnreadableInputError: no such file, a column missing, or a row that does not read.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableInputError(f"{path}: cannot be read as a CSV ({error})") from error
-    reader = csv.DictReader(text.splitlines())
-    missing = COLUMNS - set(reader.fieldnames or ())
-    if missing:
-        raise UnreadableInputError(f"{path}: lacks the columns {', '.join(sorted(missing))}")
+    table = read_table(path, COLUMNS)
     clips: dict[str, list[VoxRow]] = {}
-    for number, row in enumerate(reader, start=2):
+    for row, number in zip(table.rows, table.lines, strict=True):
         try:
             clip = _parse(row)
         except (ValueError, ZeroDivisionError) as error:
@@ -102,16 +95,16 @@ def listed_sequences(
 
 
 def _parse(row: dict[str, str]) -> VoxRow:
-    if absent := sorted(column for column in COLUMNS if row[column] is None):  # the line ends early
+    if absent := sorted(column for column in COLUMNS if not row[column]):
         raise ValueError(f"no {', '.join(absent)}")
     box = tuple(int(part) for part in row["bbox"].split("-"))
     if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f"bbox {row['bbox']!r} is not left-top-right-bottom")
     start, end = int(row["start"]), int(row["end"])
-    fps, width, height = Fraction(row["fps"]), int(row["width"]), int(row["height"])
+    fps, width, height = Fraction(row["fps"].replace(",", ".")), int(row["width"]), int(row["height"])
     if not (0 <= start < end and fps > 0 and width > 0 and height > 0):
         raise ValueError(f"start {start}, end {end}, fps {fps}, {width}x{height} cannot be")
-    partition = (row.get("partition") or "").strip()
+    partition = row.get("partition", "").lower()
     if partition and partition not in SPLITS:
         raise ValueError(f"partition {partition!r} is neither train nor test")
     return VoxRow(
@@ -123,5 +116,5 @@ def _parse(row: dict[str, str]) -> VoxRow:
         width,
         height,
         SPLITS.get(partition),
-        (row.get("person_id") or "").strip() or None,
+        row.get("person_id") or None,
     )

@@ -11,7 +11,7 @@ import pytest
 from faceanim_cli.data.check import check_data
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.files import file_sha256
-from faceanim_cli.media import VideoWriter
+from faceanim_cli.media import VideoWriter, write_photo
 from tests.data.conftest import face_landmarks
 
 FRAMES = 4
@@ -164,6 +164,20 @@ class TestPeople:
     def test_a_split_that_is_neither(self, data):
         data[1][0]["split"] = "test"
         assert "neither train nor val" in the_one(data)
+
+
+def test_photos_that_do_not_read(data):
+    folder, rows = data
+    (folder / "photos").mkdir()
+    write_photo(folder / "photos" / "p.png", np.zeros((40, 30, 3), np.uint8))
+    (folder / "photos" / "q.jpg").write_bytes(b"no photo")
+    for name, person in (("p.png", "A"), ("q.jpg", "D")):
+        rows.append(
+            dict.fromkeys(rows[0], "") | {"file": f"photos/{name}", "split": "train", "identity": person}
+        )
+    assert the_one(data).startswith("photos/q.jpg: cannot read the photo")
+    checked = check_data(folder)
+    assert (checked.clips, checked.photos, checked.people) == (3, 2, {"train": 2, "val": 1})
 
 
 @pytest.mark.parametrize(

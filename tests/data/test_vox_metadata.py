@@ -32,6 +32,12 @@ def test_a_row(tmp_path):
     assert clip.name == "id10001#003#A2Gi7s30yvo#000100#000200"
 
 
+def test_a_table_from_a_spreadsheet(tmp_path):
+    text = (HEADER + ROW).replace(",", " ;").replace("video_id", "Video_ID").replace("25.0", "25,0")
+    (tmp_path / "list.csv").write_text(text.replace("train", "Train"), encoding="utf-16")
+    assert read_vox_metadata(tmp_path / "list.csv") == rows(tmp_path)
+
+
 def test_test_is_for_judging_and_both_may_be_unknown(tmp_path):
     text = HEADER + ROW.replace(",train,id10001", ",test,id1") + ROW.replace(",train,id10001", ",,")
     judged, unknown = rows(tmp_path, text)["A2Gi7s30yvo"]
