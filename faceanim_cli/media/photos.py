@@ -110,7 +110,7 @@ def _refusal(path: Path, head: bytes) -> str:
     if kind.startswith(RAW):
         return f"it is {kind}; export it as JPEG"
     if kind not in ("", PHOTO):
-        return f"it is {kind}; give a JPEG or a PNG"
+        return f"it is {kind} and no photo; give a JPEG or a PNG"
     if is_heic(head) and find_spec("pi_heif") is None:
         return (
             "it is HEIC, for which pi-heif is missing: pip install 'faceanim-cli[heic]', or save it as JPEG"

@@ -160,8 +160,10 @@ def _not_opened(head: bytes, what: str, words: str) -> str:
         return SWAPPED
     if kind == VIDEO:
         return f"it is cut off or damaged ({words}); copy or download it again"
+    if kind and what == "sound":
+        return f"it is {kind}, and there is none in it; name another file"
     if kind:
-        return f"it is {kind}; name a {what} file"
+        return f"it is {kind} and no video; name a video"
     if "whitelist" in words:
         return f"it is no {what}; convert it to MP4 first"
     return f"{words}; is it a {what} file?"
