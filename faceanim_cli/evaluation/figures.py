@@ -144,7 +144,7 @@ def strip(source: Picture, driving: Picture, result: Picture) -> Image:
     return _in_a_row([source, driving, result, np.clip(ERROR_GAIN * error, 0, 1)], TILE)
 
 
-def choose_cast(clips: Sequence[ClipFile], seed: int) -> tuple[list[ClipFile], ClipFile]:
+def choose_people(clips: Sequence[ClipFile], seed: int) -> tuple[list[ClipFile], ClipFile]:
     """Clips whose first frames are the photos, one a person, and a driver: somebody else if possible."""
     order = np.random.default_rng(seed).permutation(len(clips))
     driver = clips[order[0]]

@@ -17,6 +17,7 @@ from faceanim_cli.evaluation.batch import Batch
 from faceanim_cli.image_metrics import Picture
 
 Protocol: TypeAlias = Literal["reconstruction", "cross", "files"]
+Needs: TypeAlias = Literal["landmarks", "identity", "lpips"]
 Values: TypeAlias = Mapping[str, list[float]]  # by column, one for each frame
 NAN = float("nan")
 
@@ -49,7 +50,7 @@ class Metric:
     values: Callable[[Batch], Values] | None
     truth: bool = True
     over_time: bool = False
-    needs: Literal["landmarks", "identity", "lpips"] | None = None
+    needs: Needs | None = None
 
 
 def flicker(batch: Batch) -> Values:
@@ -71,83 +72,58 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count())
 
 
-def _each(name: str, function: Callable[[Picture, Picture], float]) -> Callable[[Batch], Values]:
-    return lambda batch: {name: list(_threads().map(lambda pair: function(*pair), batch.pairs))}
-
-
-def _about(function: Callable[..., object]) -> str:
-    return (function.__doc__ or "").splitlines()[0].rstrip(".")
-
-
 def _column(
     name: str, unit: str, better: Literal["higher", "lower"], decimals: int, function: Callable[..., object]
 ) -> Column:
     return Column(name, unit, better, decimals, _about(function))
 
 
-def _picture(
-    name: str, unit: str, better: Literal["higher", "lower"], decimals: int, function: Callable[..., float]
-) -> Metric:
-    return Metric(name, (_column(name, unit, better, decimals, function),), _each(name, function))
+def _about(function: Callable[..., object]) -> str:
+    return (function.__doc__ or "").splitlines()[0].rstrip(".")
 
 
+def _of_pairs(column: Column, function: Callable[[Picture, Picture], float]) -> Metric:
+    def values(batch: Batch) -> Values:
+        return {column.name: list(_threads().map(lambda pair: function(*pair), batch.pairs))}
+
+    return Metric(column.name, (column,), values)
+
+
+def _without_truth(column: Column, values: Callable[[Batch], Values], needs: Needs) -> Metric:
+    return Metric(column.name, (column,), values, truth=False, needs=needs)
+
+
+PSNR = _column("psnr", "dB", "higher", 2, image_metrics.psnr)
+SSIM = _column("ssim", "", "higher", 4, image_metrics.ssim)
+MS_SSIM = _column("ms-ssim", "", "higher", 4, image_metrics.ms_ssim)
+L1 = _column("l1", "", "lower", 4, image_metrics.l1)
+LPIPS = _column("lpips", "", "lower", 4, learned_metrics.lpips)
 FID = Column(
     *("fid", "", "lower", 2),
     "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)",
 )
+AKD = _column("akd", "px", "lower", 2, landmark_metrics.akd)
+AKD_MISS = _column("akd_miss", "", "lower", 3, landmark_metrics.akd_miss)
+FLICKER = _column("flicker", "", "lower", 4, image_metrics.flicker)
+WARPING = _column("warping", "", "lower", 5, image_metrics.warping_error)
+CSIM = _column("csim", "", "higher", 4, learned_metrics.csim)
+POSE = _column("pose", "deg", "lower", 2, landmark_metrics.pose)
+EXPRESSION = _column("expression", "%", "lower", 2, landmark_metrics.expression)
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        _picture("psnr", "dB", "higher", 2, image_metrics.psnr),
-        _picture("ssim", "", "higher", 4, image_metrics.ssim),
-        _picture("ms-ssim", "", "higher", 4, image_metrics.ms_ssim),
-        _picture("l1", "", "lower", 4, image_metrics.l1),
-        Metric(
-            "lpips",
-            (_column("lpips", "", "lower", 4, learned_metrics.lpips),),
-            learned_metrics.lpips,
-            needs="lpips",
-        ),
+        _of_pairs(PSNR, image_metrics.psnr),
+        _of_pairs(SSIM, image_metrics.ssim),
+        _of_pairs(MS_SSIM, image_metrics.ms_ssim),
+        _of_pairs(L1, image_metrics.l1),
+        Metric("lpips", (LPIPS,), learned_metrics.lpips, needs="lpips"),
         Metric("fid", (FID,), None),
-        Metric(
-            "akd",
-            (
-                _column("akd", "px", "lower", 2, landmark_metrics.akd),
-                _column("akd_miss", "", "lower", 3, landmark_metrics.akd_miss),
-            ),
-            _akd,
-            needs="landmarks",
-        ),
-        Metric(
-            "flicker",
-            (
-                _column("flicker", "", "lower", 4, image_metrics.flicker),
-                _column("warping", "", "lower", 5, image_metrics.warping_error),
-            ),
-            flicker,
-            over_time=True,
-        ),
-        Metric(
-            "csim",
-            (_column("csim", "", "higher", 4, learned_metrics.csim),),
-            learned_metrics.csim,
-            truth=False,
-            needs="identity",
-        ),
-        Metric(
-            "pose",
-            (_column("pose", "deg", "lower", 2, landmark_metrics.pose),),
-            landmark_metrics.pose,
-            truth=False,
-            needs="landmarks",
-        ),
-        Metric(
-            "expression",
-            (_column("expression", "%", "lower", 2, landmark_metrics.expression),),
-            landmark_metrics.expression,
-            truth=False,
-            needs="landmarks",
-        ),
+        Metric("akd", (AKD, AKD_MISS), _akd, needs="landmarks"),
+        Metric("flicker", (FLICKER, WARPING), flicker, over_time=True),
+        _without_truth(CSIM, learned_metrics.csim, "identity"),
+        _without_truth(POSE, landmark_metrics.pose, "landmarks"),
+        _without_truth(EXPRESSION, landmark_metrics.expression, "landmarks"),
         Metric("slopes", (), expression_slopes.slopes, truth=False, needs="landmarks"),
     )
 }

@@ -191,8 +191,8 @@ def facts_for_people(
     if "landmarks" in run:
         facts["landmarks"] = (
             f"{run['landmarks']}; from landmark files where clips have them, else found by that detector. "
-            "A detector trained beside the weights under test "
-            "flatters them: --baseline truth shows what it gets wrong on real frames"
+            "A detector trained beside the weights under test flatters them: --baseline truth shows what it "
+            "gets wrong on real frames"
         )
     facts["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
     return facts

@@ -32,12 +32,10 @@ img,svg{max-width:100%}figure{margin:.8rem 0}.scroll{overflow-x:auto}
 """
 NUMBERS_ABOUT = (
     "Every number is a mean over clips of the means over their frames, with the 95 % interval of a "
-    "percentile bootstrap over people, whose clips stay together (over clips if all are of one person). "
-    "Frames whose value is infinite (PSNR of identical pictures) or "
+    "percentile bootstrap over people, whose clips stay together (over clips if all are of one person; a "
+    "pair of people counts as the driver's). Frames whose value is infinite (PSNR of identical pictures) or "
     "undefined are left out of a mean, unless all are infinite."
 )
-
-
 SLOPES_ABOUT = (
     "Slope of the result on the driver, by landmarks of a network that is not under test: 1 is full "
     "following, 0 none; r is the correlation. Pooled over the clips whose driver moves, each from its own "

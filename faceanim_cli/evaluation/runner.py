@@ -79,7 +79,7 @@ def evaluate(
     counter = FrameCounter(len(jobs), progress)
     scored = 0
     done = {job.name for job in jobs if folder is not None and fid is None and folder.done(job.name, names)}
-    with closing(ahead(lambda job: job.open(), (job for job in jobs if job.name not in done))) as opened:
+    with closing(prefetch(lambda job: job.open(), (job for job in jobs if job.name not in done))) as opened:
         for job in jobs:
             if folder is not None and job.name in done:
                 new = [row for row in folder.rows if row.clip == job.name]
@@ -110,7 +110,7 @@ def evaluate(
     return Evaluation(names, rows, summaries, differences, slopes, clock.seconds, scored)
 
 
-def ahead(call: Callable[[Item], T], items: Iterable[Item]) -> Generator[Future[T], None, None]:
+def prefetch(call: Callable[[Item], T], items: Iterable[Item]) -> Generator[Future[T], None, None]:
     """``call(item)`` of each item, in order, computed by threads for the items that come next.
 
     A few calls are under way at a time: half as many as there are cores, and no more than four. One that
@@ -119,7 +119,7 @@ def ahead(call: Callable[[Item], T], items: Iterable[Item]) -> Generator[Future[
     """
     threads = max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
     waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(threads, "faceanim-ahead")
+    pool = ThreadPoolExecutor(threads, "faceanim-prefetch")
     try:
         for item in items:
             waiting.append(pool.submit(call, item))

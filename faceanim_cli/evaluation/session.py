@@ -14,7 +14,7 @@ from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, MetricNetworks
 from faceanim_cli.evaluation.expression_slopes import FEWEST_FRAMES
-from faceanim_cli.evaluation.figures import choose_cast, write_grid
+from faceanim_cli.evaluation.figures import choose_people, write_grid
 from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs
 from faceanim_cli.evaluation.learned_metrics import (
     SCRIPT_SUFFIXES,
@@ -172,11 +172,11 @@ def find_weights(options: EvaluationOptions, spec: str, confirm: Confirm | None 
 def draw_grid(options: EvaluationOptions, path: Path, photos: Sequence[Path], driver: Path | None) -> None:
     """``--grid``: photos given, or of the data's people; the driver given, or one of the data's clips."""
     clips = find_clips(options.data or example_clips(), options.split)
-    cast, chosen = choose_cast(clips, options.seed)
+    people, chosen = choose_people(clips, options.seed)
     if driver is not None:
         chosen = ClipFile(driver.stem, driver, driver.stem)
     animator = load_animator(options, (options.weights or (None,))[0], relative=True)
-    write_grid(path, animator, list(photos) or cast, chosen, animator.size, options.crop)
+    write_grid(path, animator, list(photos) or people, chosen, animator.size, options.crop)
 
 
 def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> list[Job]:
@@ -294,10 +294,7 @@ def summary_of(result: Result) -> dict[str, Any]:
     return {
         "complete": True,
         "scores": table(evaluation.summaries),
-        "slopes": {
-            name: {measure: asdict(slope) for measure, slope in slopes.items()}
-            for name, slopes in evaluation.slopes.items()
-        },
+        "slopes": table(evaluation.slopes),
         "differences": {"to": evaluation.subjects[0], **table(evaluation.differences)},
         "problems": [
             {"clip": row.clip, "subject": row.subject, "problem": row.problem} for row in evaluation.problems

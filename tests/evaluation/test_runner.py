@@ -23,7 +23,7 @@ from faceanim_cli.evaluation.metrics import choose_metrics, columns_of
 from faceanim_cli.evaluation.protocols import Reconstruction
 from faceanim_cli.evaluation.report import write_report
 from faceanim_cli.evaluation.results import ClipScore, ScoreFolder, file_name, json_ready
-from faceanim_cli.evaluation.runner import MOST_THREADS, ahead, evaluate
+from faceanim_cli.evaluation.runner import MOST_THREADS, evaluate, prefetch
 from faceanim_cli.evaluation.subjects import Static, Truth, WeightsSubject
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 
@@ -244,11 +244,11 @@ def test_results_come_in_order_and_a_fault_stops_nobody_else() -> None:
         time.sleep(0.01 * (number % 3))  # later ones are done sooner
         return 10 / number
 
-    results = list(ahead(half, [5, 4, 0, 2, 1]))
+    results = list(prefetch(half, [5, 4, 0, 2, 1]))
     with pytest.raises(ZeroDivisionError):
         results.pop(2).result()
     assert [result.result() for result in results] == [2.0, 2.5, 5.0, 10.0]
-    assert list(ahead(half, [])) == []
+    assert list(prefetch(half, [])) == []
 
 
 def test_it_stays_a_little_ahead_and_ends_when_closed() -> None:
@@ -260,7 +260,7 @@ def test_it_stays_a_little_ahead_and_ends_when_closed() -> None:
         thread_names.add(threading.current_thread().name)
         return number
 
-    results = ahead(note, range(1000))
+    results = prefetch(note, range(1000))
     assert next(results).result() == 0
     time.sleep(0.05)
     assert 1 <= len(begun) <= 2 + MOST_THREADS
