@@ -155,7 +155,12 @@ def train(
     ] = "steps",
     swats_tolerance: Annotated[
         float | None,
-        option(HOW + MORE, "How settled SGD's rate must be for SWATS to switch [1e-3]", metavar="X"),
+        option(
+            HOW + MORE,
+            "When SWATS switches: SGD's rate is this settled [1e-3]\nThe share of its average that the "
+            "estimate of a step may be off.",
+            metavar="X",
+        ),
     ] = None,
     batch: Annotated[
         int | None,

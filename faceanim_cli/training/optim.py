@@ -39,8 +39,8 @@ def make_optimizer(
         report(f"{group}: from Adam to SGD with rate {sgd_rate:.2e} after {steps} steps")
 
     parts = [group for name, child in network.named_children() for group in _groups(name, child)]
-    tolerance = settings.swats_tolerance
-    return SWATS(parts, settings.learning_rate, betas=betas, tolerance=tolerance, on_switch=switched)
+    share = settings.swats_tolerance
+    return SWATS(parts, settings.learning_rate, betas=betas, share=share, on_switch=switched)
 
 
 def _groups(name: str, network: nn.Module) -> list[dict[str, Any]]:

@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.imagenet import imagenet_file, read_imagenet
 
-SMALLEST = 16  # pixels a side that VGG-19's four poolings leave something of
-
 
 class PerceptualLoss(nn.Module):
     """Mean L1 distance between feature maps of two images, at some scales of the image.
@@ -24,6 +22,8 @@ class PerceptualLoss(nn.Module):
         unit_vectors: scale each position's feature vector to length 1 first (Zhang et al. 2018), so that no
             stage outweighs the others.
     """
+
+    SMALLEST = 16  # pixels a side that VGG-19's four poolings leave something of
 
     def __init__(
         self, features: nn.Sequential, stages: Sequence[int], scales: Sequence[float], unit_vectors: bool
@@ -40,7 +40,7 @@ class PerceptualLoss(nn.Module):
         """Feature maps of (B, 3, H, W) in [0, 1], for all scales and stages."""
         maps = []
         for scale in self.scales:
-            if scale != 1 and min(images.shape[-2:]) * scale < SMALLEST:
+            if scale != 1 and min(images.shape[-2:]) * scale < self.SMALLEST:
                 continue
             x = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="area")
             x = (x - self.mean) / self.std
@@ -72,6 +72,7 @@ class SqueezeNetLoss(PerceptualLoss):
         scales: see :class:`PerceptualLoss`.
     """
 
+    SMALLEST = 17
     STAGES = (2, 5, 8, 10, 12)  # the first ReLU, then every other fire module
 
     def __init__(self, weights: Path, scales: Sequence[float] = (1.0, 0.5)) -> None:

@@ -28,7 +28,7 @@ class RunSettings:
     batch: int = 8  # pairs that a process sees at once
     accumulate: int = 1  # batches whose gradients make one step
     optimizer: OptimizerName = "adam"
-    # How close SWATS's estimate of SGD's rate must come to its average before it switches; see SWATS.
+    # How close SWATS's estimate of SGD's rate must come to its average, as a share of it, before it switches.
     swats_tolerance: float = 1e-3
     learning_rate: float = 2e-4
     warm_up: int = 200  # steps; fewer where they are more than a twentieth of the run

@@ -52,6 +52,10 @@ class TestDistance:
         # two unit vectors of C numbers are at most 2 sqrt(C) apart in L1: 2 for each of five stages
         assert loss(torch.zeros(1, 3, 64, 64), loss.maps(torch.ones(1, 3, 64, 64))) <= 10
 
+    def test_leaves_scales_out_that_the_poolings_leave_nothing_of(self, loss):
+        assert len(loss.maps(torch.rand(1, 3, 34, 34))) == 2 * len(SqueezeNetLoss.STAGES)
+        assert len(loss.maps(torch.rand(1, 3, 32, 32))) == len(SqueezeNetLoss.STAGES)  # not at 16 pixels
+
     def test_of_a_batch_is_the_mean(self, loss):
         a, b = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
         each = [loss(a[i : i + 1], loss.maps(b[i : i + 1])).item() for i in (0, 1)]

@@ -2,15 +2,21 @@
 
 import io
 import json
+import shutil
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 
 from faceanim_cli.commands.training_view import duration, status_table
+from faceanim_cli.data.clip_files import example_clips
+from faceanim_cli.data.landmark_model import lift_keypoints
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.errors import UsageError, WeightsError
+from faceanim_cli.media import VideoReader
 from faceanim_cli.training.optim import Schedule
 from faceanim_cli.training.presets import (
     first_order_settings,
@@ -23,6 +29,7 @@ from faceanim_cli.training.progress import Status
 from faceanim_cli.training.settings import FirstOrderLossWeights, LossWeights, RunSettings
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint
+from faceanim_cli.weights.load import load_weights
 from tests.training.conftest import K, state_of
 
 PLACES = {"data": Path("data"), "out": Path("out")}
@@ -261,3 +268,35 @@ def test_the_live_view_shows_where_a_run_stands():
     ):
         assert part in text
     assert duration(59.6) == "0:01:00"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """Two clips of faces that ship, with the landmarks that the shipped detector sees in them."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "landmarks").mkdir()
+    model = load_weights(shipped_weights(ANIMATION))
+    rows = ["file,split,identity"]
+    for name in ("talk", "turn"):
+        shutil.copy(example_clips() / f"{name}.mp4", folder)
+        with VideoReader(folder / f"{name}.mp4") as video:
+            frames = np.stack(list(islice(video, 12)))
+        with torch.inference_mode():
+            found = model.detect(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255).points.numpy()
+        pixels = (found.astype(np.float64) + 1) / 2 * (frames.shape[1] - 1)
+        landmarks = lift_keypoints(pixels, model.settings.anchors)[:, :68]
+        np.save(folder / "landmarks" / f"{name}.npy", landmarks.astype(np.float32))
+        rows.append(f"{name}.mp4,train,{name}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_on_real_clips_swats_switches_by_its_tolerance_and_not_by_the_paper_s(run, real, tmp_path):
+    settings = motion_settings("paper", **PLACES)
+    paper = {"losses": settings.losses, "keypoints": "paper", "similarity": False, "segmenter": False}
+    options = {**paper, "optimizer": "swats", "discriminator_side": 16, "data": real}
+    brief = {"max_steps": 20, "warm_up": 1, "size": 32, "cache": tmp_path / "cache"}
+    for share, out in ((0.05, "ours"), (1e-9, "paper")):
+        _, said = run(**options, out=tmp_path / out, swats_tolerance=share, **brief)
+        switches = [line for line in said if "from Adam to SGD" in line]
+        assert bool(switches) == (out == "ours"), said

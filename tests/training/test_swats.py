@@ -134,6 +134,18 @@ def test_reaches_the_bottom_of_a_bowl_around_which_adam_circles():
     assert swats[-1] < 1e-12
 
 
+@pytest.mark.parametrize(("share", "switches"), [(0.0, False), (0.03, False), (0.06, True)])
+def test_a_share_of_the_average_is_settled_enough_whatever_the_gradient_s_size(share, switches):
+    # Gradients 1 and 1.2: gamma is 0.1, then 0.1 / sqrt((0.25 + 0.72) / 0.75) = 0.0879; their bias-corrected
+    # average, (0.025 + 0.044) / 0.75 = 0.0920, is 4.4 % off. A larger gradient makes all of them smaller.
+    for size in (1e-3, 1.0, 1e3):
+        w = parameter(0.0)
+        optimizer = SWATS([w], lr=0.1, betas=(0.0, 0.5), share=share)
+        step(optimizer, size)
+        step(optimizer, 1.2 * size)
+        assert (optimizer.param_groups[0]["sgd_rate"] is not None) == switches
+
+
 class TestGroups:
     def test_each_decides_for_itself(self):
         steady, restless = parameter(0.0), parameter(0.0)
