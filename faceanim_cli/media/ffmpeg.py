@@ -1,6 +1,7 @@
 """Where ffmpeg is, and how it is started, asked and stopped. Arguments are lists, never a shell line."""
 
 import contextlib
+import functools
 import re
 import shutil
 import subprocess
@@ -135,6 +136,12 @@ def run(arguments: Sequence[str], timeout_s: float | None = TIMEOUT_S) -> tuple[
     finally:
         stop(process)  # Ctrl-C during communicate
     return process.returncode, out.decode(errors="replace"), stderr.text()
+
+
+@functools.cache
+def has_filter(name: str) -> bool:
+    """Whether this ffmpeg was built with a filter."""
+    return re.search(rf"^ \S+ +{re.escape(name)} ", run(["-filters"])[1], re.MULTILINE) is not None
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -47,7 +47,7 @@ def list_folder(folder: Path, video_suffixes: Set[str] = VIDEO_SUFFIXES) -> List
     Raises:
         UnreadableInputError: the folder cannot be read.
     """
-    entries = visible(folder)
+    entries = _visible(folder)
     try:
         folders = tuple(entry for entry in entries if entry.is_dir())
         files = [entry for entry in entries if entry.is_file()]
@@ -99,8 +99,8 @@ def frame_files(folder: Path) -> list[Path]:
     Raises:
         UnreadableInputError: the folder cannot be read.
     """
-    files = [file for file in visible(folder) if file.suffix.lower() in FRAME_SUFFIXES]
-    return sorted(files, key=lambda file: natural_key(file.name))
+    files = [file for file in _visible(folder) if file.suffix.lower() in FRAME_SUFFIXES]
+    return sorted(files, key=lambda file: _natural_key(file.name))
 
 
 def holds_frames(path: Path) -> bool:
@@ -108,13 +108,13 @@ def holds_frames(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        return any(file.suffix.lower() in FRAME_SUFFIXES for file in visible(path))
+        return any(file.suffix.lower() in FRAME_SUFFIXES for file in _visible(path))
     except UnreadableInputError as error:
         logger.warning("%s; passed over", error)
         return False
 
 
-def visible(folder: Path) -> list[Path]:
+def _visible(folder: Path) -> list[Path]:
     """Entries of a folder by name, without hidden ones: macOS puts a "._1.png" beside each file.
 
     Raises:
@@ -157,7 +157,7 @@ def is_animated(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
+def _natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that compares runs of digits as numbers."""
     parts = re.split(r"(\d+)", name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media.ffmpeg import Stderr, input_arguments, last_words, spawn, stop
+from faceanim_cli.media.ffmpeg import Stderr, has_filter, input_arguments, last_words, spawn, stop
 from faceanim_cli.media.frame_source import Crop, FrameSource, beyond_the_end, excerpt, fitted
 from faceanim_cli.media.probe import probe
 from faceanim_cli.media.video_filters import (
@@ -82,6 +82,14 @@ class VideoReader(FrameSource):
             rest = self.duration - start
             self.duration = rest if self._limit is None else min(rest, float(self._limit / self.fps))
         self.has_audio = self._probe.audio is not None
+        self._begin, self._to_sdr = colour_filters(self._video.colours)
+        if self._to_sdr and not has_filter("zscale"):
+            logger.warning(
+                "%s: its colours are HDR or of a wide gamut and look pale, as this ffmpeg lacks zscale; "
+                "pip install -U imageio-ffmpeg",
+                self.path,
+            )
+            self._to_sdr = []
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def close(self) -> None:
@@ -96,34 +104,35 @@ class VideoReader(FrameSource):
         A video that breaks off gives the frames up to there, and a warning in the log.
         """
         self._check_crop(crop)
-        begin, to_sdr = colour_filters(self._video.colours)
         before, after = crop_filters(unturned(crop, self._upright, self._turn), self._upright)
         width, height = self._upright
         filters = [
             f"scale={width}:{height}:flags={SCALE_FLAGS}",  # fixed: sizes may change in mid-stream
             *before,
-            *to_sdr,
-            *([f"scale=flags={SCALE_FLAGS}"] if before or to_sdr else []),
+            *self._to_sdr,
+            *([f"scale=flags={SCALE_FLAGS}"] if before or self._to_sdr else []),
             "format=rgb24",
             *after,
             *turn_filters(self._turn),
         ]
         shape = (self.height, self.width, 3) if crop is None else (crop[3], crop[2], 3)
-        return self._decode(shape, begin, filters, step)
+        return self._decode(shape, filters, step)
 
     def scan(self, longest_side: int) -> Generator[Image, None, None]:
         """As ``FrameSource.scan``."""
-        begin, to_sdr = colour_filters(self._video.colours)
         width, height = fitted(*self._upright, longest_side)
-        filters = [f"scale={width}:{height}:flags=area", *to_sdr, "format=gray", *turn_filters(self._turn)]
+        filters = [
+            f"scale={width}:{height}:flags=area",
+            *self._to_sdr,
+            "format=gray",
+            *turn_filters(self._turn),
+        ]
         shape = (height, width) if self._turn % 2 == 0 else (width, height)
-        return self._decode(shape, begin, filters, step=1)
+        return self._decode(shape, filters, step=1)
 
-    def _decode(
-        self, shape: tuple[int, ...], begin: list[str], filters: list[str], step: int
-    ) -> Generator[Image, None, None]:
+    def _decode(self, shape: tuple[int, ...], filters: list[str], step: int) -> Generator[Image, None, None]:
         count = 0
-        arguments = self._arguments(begin, filters, step)
+        arguments = self._arguments(filters, step)
         process = spawn(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         stderr = Stderr(process)
         self._running.add(process)
@@ -143,7 +152,7 @@ class VideoReader(FrameSource):
             self._running.discard(process)
         self._judge_end(count, step, process.returncode, last_words(stderr.text()))
 
-    def _arguments(self, begin: list[str], filters: list[str], step: int) -> list[str]:
+    def _arguments(self, filters: list[str], step: int) -> list[str]:
         skipped = max(0, self._first - ceil(SEEK_MARGIN * self.fps))
         if not self._probe.container.startswith(SEEKABLE):
             skipped = 0
@@ -157,7 +166,7 @@ class VideoReader(FrameSource):
             *(("-ss", f"{float(skipped / self.fps):.6f}") if skipped else ()),
             *input_arguments(self.path),
             *("-map", f"0:{self._video.index}"),
-            *("-vf", ",".join([*begin, *rate, *filters])),
+            *("-vf", ",".join([*self._begin, *rate, *filters])),
             *count,
             *("-f", "rawvideo"),
             "-",

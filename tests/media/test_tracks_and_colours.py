@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from faceanim_cli.errors import UnreadableInputError
-from faceanim_cli.media import VideoReader, open_video
+from faceanim_cli.media import VideoReader, open_video, video_reader
+from faceanim_cli.media import ffmpeg as ffmpeg_module
 from faceanim_cli.media.probe import probe
 from tests.media.conftest import ffmpeg, grey_ramp, tone
 
@@ -122,6 +123,24 @@ def test_hdr_is_shown_as_sdr(make_clip: MakeClip, transfer: str, crop: tuple[int
     inside = slice(8, None, 16) if crop is None else slice(0, None, 16)
     np.testing.assert_allclose(shown[10, inside], expected[10, inside], atol=6)
     np.testing.assert_allclose(grey[16, 8::16], BARS[8::16] @ (0.299, 0.587, 0.114), atol=6)
+
+
+def test_an_ffmpeg_that_cannot_tone_map_says_so(
+    make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pq = (
+        "-vf",
+        "setparams=color_trc=smpte2084:color_primaries=bt2020",
+        "-c:v",
+        "ffv1",
+        "-pix_fmt",
+        "yuv420p10le",
+    )
+    path = make_clip(grey_ramp(2), codec=pq)
+    assert ffmpeg_module.has_filter("zscale")
+    monkeypatch.setattr(video_reader, "has_filter", lambda name: False)
+    assert len(list(VideoReader(path))) == 2
+    assert f"{path}: its colours are HDR" in caplog.text
 
 
 def test_highlights_of_hdr_are_compressed_not_clipped(make_clip: MakeClip) -> None:
