@@ -104,7 +104,7 @@ def find_sources(
                 Source(
                     found,
                     file_name(without.as_posix()),
-                    person(PurePosixPath(without), found),
+                    " ".join(person(PurePosixPath(without), found).split()),  # as tables give it back
                     split,
                     split is not None,
                     None if still else _landmarks_of(found, without.as_posix(), landmarks),

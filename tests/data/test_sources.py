@@ -40,6 +40,10 @@ def test_folders_inside_are_people(tree):
     assert people(sources) == {"1.mp4": "anna", "2.mp4": "anna", "3.mp4": "ben"}
 
 
+def test_people_are_called_as_tables_give_it_back(tree):
+    assert people(find_sources([tree(" anna\nmaria /1.mp4")])) == {"1.mp4": "anna maria"}
+
+
 def test_voxceleb_names_are_known(tree):
     sources = find_sources([tree("x/id10283#abc#001.mp4", "y/id10283#def#002.mp4")])
     assert {source.identity for source in sources} == {"id10283"}
