@@ -79,6 +79,7 @@ class FrameFolderWriter(FrameWriter):
             target = self.path.resolve()
             older = partial_path(target)
             if target.exists():
+                shutil.copymode(target, self._partial)
                 target.rename(older)
             try:
                 self._partial.rename(target)

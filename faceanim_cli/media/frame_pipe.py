@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from faceanim_cli.errors import FaceanimError
+from faceanim_cli.media.atomic_file import NO_SPACE
 from faceanim_cli.media.ffmpeg import Stderr, last_words, spawn, stop
 from faceanim_cli.pictures import Image
 
@@ -133,6 +134,9 @@ def why_ended(code: int, stderr: str) -> str:
         return f"{os.strerror(errno.EFBIG)} (a limit, see ulimit -f)"
     if code == -getattr(signal, "SIGKILL", 0):
         return "ffmpeg was killed; did memory run out?"
+    for reason in map(os.strerror, NO_SPACE):
+        if reason in stderr:  # said by every part of ffmpeg in its own way
+            return reason
     return last_words(stderr, lines=3) or f"ffmpeg ended with code {code}"
 
 

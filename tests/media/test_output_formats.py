@@ -268,6 +268,13 @@ class TestFolder:
         assert np.array_equal(np.array(list(open_video(tmp_path / "frames-1"))), grey_ramp(3))
         assert len(list(tmp_path.iterdir())) == 2
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+    def test_a_private_folder_stays_private(self, tmp_path: Path) -> None:
+        folder = write(tmp_path / "frames", grey_ramp(1))
+        folder.chmod(0o700)
+        write(folder, grey_ramp(2))
+        assert folder.stat().st_mode & 0o777 == 0o700
+
     @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
     def test_a_failure_leaves_the_old_one(self, tmp_path: Path, failure: type[BaseException]) -> None:
         folder = write(tmp_path / "frames", grey_ramp(3))
