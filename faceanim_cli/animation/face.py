@@ -14,7 +14,8 @@ from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.retargeting import Retargeting
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Image
-from faceanim_models import FirstOrderModel, Keypoints, PhotoCode
+from faceanim_cli.weights.published import PublishedModel
+from faceanim_models import Keypoints, PhotoCode
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Face:
             Keypoints(code.keypoints, code.jacobians),
             anchors_of(networks),
             self._motion,
-            isinstance(networks.model, FirstOrderModel),
+            isinstance(networks.model, PublishedModel),
             reference,
             first_frame,
         )

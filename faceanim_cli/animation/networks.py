@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from faceanim_cli.weights.load import Model
 from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
+from faceanim_models.thin_plate_spline import ThinPlateSplineModel
 
 Network = TypeVar("Network", bound=nn.Module)
 R = TypeVar("R", Tensor, Keypoints)
@@ -65,9 +66,13 @@ class Networks:
         stages: dict[str, nn.Module]
         if isinstance(model, FirstOrderModel):
             stages = {"keypoints": model.kp_detector, "motion": model.generator.dense_motion_network}
+            stages["generator"] = model.generator
+        elif isinstance(model, ThinPlateSplineModel):
+            stages = {"keypoints": model.kp_detector, "motion": model.dense_motion_network}
+            stages["generator"] = model.inpainting_network
         else:
             stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
-        stages["generator"] = model.generator
+            stages["generator"] = model.generator
         return stages if self.resolver is None else {**stages, "sr": self.resolver}
 
     @contextmanager

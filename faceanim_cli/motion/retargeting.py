@@ -21,7 +21,7 @@ class Retargeting:
         source: the photo's keypoints, a batch of one.
         anchors: which landmarks each keypoint is the mean of; empty for keypoints learned freely.
         settings: how the motion is steered.
-        first_order: first-order-model's own weights, which move as they always did.
+        first_order: weights of first-order-model's family, which move as they always did.
         reference: keypoints of the driver's frame that stands for the photo's pose and expression, a batch
             of one; None for its first. Only relative motion has one.
         first_frame: number of the first frame, for what is noted in ``beyond``.

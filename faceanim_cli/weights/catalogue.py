@@ -101,7 +101,9 @@ REPO_FILENAMES: Mapping[str, str] = types.MappingProxyType(
     {
         "animation": "animation.safetensors",
         "super-resolution": "super_resolution.safetensors",
-        "first-order": "animation.safetensors",  # both animate: --weights user/repo need not know which it is
+        # These animate, too: --weights user/repo need not know which it is.
+        "first-order": "animation.safetensors",
+        "thin-plate-spline": "animation.safetensors",
         "discriminator": "discriminator.safetensors",
     }
 )

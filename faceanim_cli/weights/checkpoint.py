@@ -31,6 +31,7 @@ from faceanim_models import (
     PatchDiscriminatorSettings,
 )
 from faceanim_models.liveportrait.model import LivePortraitModel, LivePortraitSettings
+from faceanim_models.thin_plate_spline import ThinPlateSplineModel, ThinPlateSplineSettings
 
 NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyType(
     {
@@ -39,6 +40,7 @@ NETWORKS: Mapping[str, tuple[type[nn.Module], type[Any]]] = types.MappingProxyTy
         "discriminator": (PatchDiscriminator, PatchDiscriminatorSettings),
         "super-resolution": (FaceSuperResolver, FaceSuperResolverSettings),
         "liveportrait": (LivePortraitModel, LivePortraitSettings),
+        "thin-plate-spline": (ThinPlateSplineModel, ThinPlateSplineSettings),
     }
 )
 NAMED_AT_MOST = 6  # keys in an error message: more says nothing more

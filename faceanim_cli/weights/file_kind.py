@@ -20,7 +20,9 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # torch.save before 1.6: a pickled magic number, after the pickle's protocol (one byte, 2 in all known files).
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 FORMAT = "1"  # of our checkpoints
-NETWORK_NAMES = ("animation", "first-order", "discriminator", "super-resolution", "liveportrait")
+NETWORK_NAMES = (
+    "animation", "first-order", "discriminator", "super-resolution", "liveportrait", "thin-plate-spline",
+)  # fmt: skip
 
 LARGEST_HEADER = 100_000_000  # bytes: safetensors' own limit
 ARCHIVES = {

@@ -13,7 +13,7 @@ from faceanim_cli.errors import WeightsError
 PARTS = ("generator", "kp_detector")
 # Other projects' checkpoints that people try, by a key of theirs.
 OTHERS = {
-    "inpainting_network": "thin-plate-spline-motion-model",
+    "inpainting_network": "thin-plate-spline-motion-model, of which networks are missing",
     "he_estimator": "face-vid2vid",
 }
 

@@ -12,6 +12,11 @@ from faceanim_cli.weights.catalogue import CATALOGUE
 from faceanim_cli.weights.file_kind import file_kind, read_metadata, safetensors_header
 from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
 from faceanim_cli.weights.records import recorded_sha256
+from faceanim_cli.weights.thin_plate_spline import (
+    is_thin_plate_spline,
+    thin_plate_spline_parts,
+    thin_plate_spline_sizes,
+)
 from faceanim_cli.weights.torch_file import read_torch_shapes
 
 # Numbers in a state dict that are not learned: batch statistics, the vectors of spectral normalisation, and
@@ -54,11 +59,18 @@ def describe(path: Path) -> WeightsDescription:
         return WeightsDescription(
             name, metadata["network"], _parameters(shapes), size, None, metadata.get("licence"), settings
         )
-    tensors = first_order_parts(read_torch_shapes(path), path)
-    settings = first_order_sizes(tensors, path)
-    name = "first-order-model checkpoint" + (", before torch 1.6" if kind == "torch legacy" else "")
+    content = read_torch_shapes(path)
+    if is_thin_plate_spline(content):
+        name, network = "Thin-Plate-Spline Motion Model checkpoint", "thin-plate-spline"
+        tensors = thin_plate_spline_parts(content, path)
+        settings = thin_plate_spline_sizes(tensors, path)
+    else:
+        name, network = "first-order-model checkpoint", "first-order"
+        tensors = first_order_parts(content, path)
+        settings = first_order_sizes(tensors, path)
+    name += ", before torch 1.6" if kind == "torch legacy" else ""
     shapes = {key: list(value.shape) for key, value in tensors.items()}
-    return WeightsDescription(name, "first-order", _parameters(shapes), size, None, None, settings)
+    return WeightsDescription(name, network, _parameters(shapes), size, None, None, settings)
 
 
 def identify(path: Path) -> WeightsDescription:

@@ -23,7 +23,10 @@ from faceanim_cli.weights.records import (
 from faceanim_cli.weights.resolve import local_files, parse_repository
 
 CACHED = re.compile(r"models--(?P<user>.+?)--(?P<repo>.+)")  # a repository's folder in the Hub's cache
-UNTOLD_FIRST_ORDER = "not stated; first-order-model's own checkpoints: CC BY-NC 4.0 on their page"
+UNTOLD = {  # what is known of files that do not say
+    "first-order": "not stated; first-order-model's own checkpoints: CC BY-NC 4.0 on their page",
+    "thin-plate-spline": "not stated, nor by the pages that offer such checkpoints; their code is MIT",
+}
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def remove_weights(spec: str) -> int:
 
 
 def _converted_copies(paths: list[Path]) -> list[Path]:
-    """The slim copies that loading first-order-model's checkpoints leaves."""
+    """The slim copies that loading other projects' checkpoints leaves."""
     if not assets_folder("converted").is_dir():
         return []
     return [copy for copy in map(converted_path, paths) if copy.is_file()]
@@ -216,8 +219,7 @@ def _from_catalogue(entry: CatalogueEntry) -> WeightsInfo:
 def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
     content = identify(path)
     licence = content.licence or known.licence
-    if licence is None and content.network == "first-order":
-        licence = UNTOLD_FIRST_ORDER
+    licence = licence or UNTOLD.get(content.network)
     return dataclasses.replace(
         known,
         kind=content.kind,

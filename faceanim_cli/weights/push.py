@@ -137,7 +137,7 @@ def _has_card_of_its_own(repo_id: str) -> bool:
 
 def _use(network: str, repo_id: str) -> str:
     weights = f"Weights ({network}) for faceanim, which animates a face photo with the motion of a video."
-    if network not in ("animation", "first-order"):
+    if REPO_FILENAMES[network] != REPO_FILENAMES["animation"]:
         return weights
     command = f"faceanim animate photo.jpg driver.mp4 -o out.mp4 --weights {repo_id}"
     return f"{weights}\n\n```sh\npip install faceanim-cli\n{command}\n```"

@@ -29,7 +29,7 @@ def added_path(entry: CatalogueEntry) -> Path:
 
 
 def converted_path(path: Path) -> Path:
-    """Where the slim copy of a first-order-model checkpoint lies, or would.
+    """Where the slim copy of another project's checkpoint lies, or would.
 
     Its name is made of the checkpoint's path, size and time: a checkpoint that changes is converted anew.
     """

@@ -226,15 +226,18 @@ class Hourglass(nn.Module):
         self.out_channels = widths[0] + in_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.maps(x)[-1]
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The decoder's maps from the smallest to the last, which has the input's size."""
         skips = [x]
         for block in self.encoder["down_blocks"].children():
             skips.append(F.avg_pool2d(block(skips[-1]), 2))
-        x = skips.pop()
+        maps = [skips.pop()]
         for block in self.decoder["up_blocks"].children():
-            x = block(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-            skip = skips.pop()
-            x = torch.cat((x, skip.to(x.dtype)), dim=1)
-        return x
+            y = block(F.interpolate(maps[-1], scale_factor=2.0, mode="nearest"))
+            maps.append(torch.cat((y, skips.pop().to(y.dtype)), dim=1))
+        return maps[1:]
 
 
 class PreactivatedBlock(nn.Module):

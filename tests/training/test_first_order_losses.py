@@ -12,7 +12,7 @@ from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.first_order import FirstOrderObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.training.settings import FirstOrderLossWeights
-from faceanim_cli.weights.first_order import import_first_order
+from faceanim_cli.weights.published import import_published
 from faceanim_models import FirstOrderModel
 from tests.conftest import TINY_FIRST_ORDER
 
@@ -132,7 +132,7 @@ def test_the_network_under_training_paints_what_the_original_paints():
     path = REFERENCE / "first_order"
     with np.load(path / "expected.npz") as arrays:
         expected = dict(arrays)
-    model = import_first_order(path / "vox-cpk.pth.tar")
+    model = import_published(path / "vox-cpk.pth.tar")
     names = set(model.state_dict())
     objective = FirstOrderObjective(model, None, FirstOrderLossWeights())
     frames = {

@@ -16,8 +16,8 @@ from faceanim_cli.animation import animator as animator_module
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.motion.transfer import FirstOrderTransfer, hull_area
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from faceanim_cli.weights.first_order import convert_first_order, import_first_order
 from faceanim_cli.weights.load import load_weights
+from faceanim_cli.weights.published import convert_published, import_published
 from faceanim_cli.weights.records import converted_path
 from faceanim_models import (
     FaceSuperResolver,
@@ -82,7 +82,7 @@ class TestImport:
     @pytest.mark.parametrize("prefix", ["", "module."])
     def test_tensors_come_through_unchanged(self, write, zipped, prefix):
         model = network()
-        seen = import_first_order(write(content(model, prefix), zipped))
+        seen = import_published(write(content(model, prefix), zipped))
         assert_same(seen, model)
         assert not seen.training
 
@@ -101,7 +101,7 @@ class TestImport:
     )
     def test_every_size_is_read_off_the_tensors(self, write, change):
         settings = dataclasses.replace(TINY, **change)
-        assert import_first_order(write(content(network(settings)))).settings == settings
+        assert import_published(write(content(network(settings)))).settings == settings
 
     def test_counters_that_old_torch_did_not_save_are_not_missed(self, write):
         model = network()
@@ -109,7 +109,7 @@ class TestImport:
         for part in ("generator", "kp_detector"):
             for key in [key for key in saved[part] if key.endswith("num_batches_tracked")]:
                 del saved[part][key]
-        assert_same(import_first_order(write(saved)), model)
+        assert_same(import_published(write(saved)), model)
 
     def test_missing_and_misshapen_tensors_are_named(self, write):
         saved = content(network())
@@ -118,7 +118,7 @@ class TestImport:
         with pytest.raises(
             WeightsError, match=r"missing generator\.final\.bias; misshapen .*r0\.conv1\.weight"
         ):
-            import_first_order(write(saved))
+            import_published(write(saved))
 
     @pytest.mark.parametrize(
         ("saved", "says"),
@@ -133,14 +133,14 @@ class TestImport:
     )
     def test_other_torch_files_are_told_apart(self, write, saved, says):
         with pytest.raises(WeightsError, match=says):
-            import_first_order(write(saved))
+            import_published(write(saved))
 
 
 class TestConversion:
     def test_the_copy_is_ours_slim_and_exact(self, write, tmp_path):
         model = network()
         checkpoint, out = write(content(model)), tmp_path / "slim.safetensors"
-        convert_first_order(checkpoint, out, {"licence": "CC-BY-NC-4.0"})
+        convert_published(checkpoint, out, {"licence": "CC-BY-NC-4.0"})
         assert_same(load_checkpoint(out, "first-order"), model)
         assert load_checkpoint(out).settings == TINY
         assert out.stat().st_size < checkpoint.stat().st_size - 4 * 50_000  # the optimizer is gone
@@ -173,7 +173,7 @@ class TestConversion:
 
     def test_a_slim_copy_animates_too(self, tmp_path, write):
         out = tmp_path / "slim.safetensors"
-        convert_first_order(write(content(network())), out)
+        convert_published(write(content(network())), out)
         assert isinstance(load_weights(out), FirstOrderModel)
 
     def test_half_precision_copies_can_be_written_and_read(self, tmp_path):
@@ -235,7 +235,7 @@ class TestParity:
     @torch.inference_mode()
     def test_networks(self, reference, fold):
         path, expected = reference
-        model = import_first_order(path)
+        model = import_published(path)
         model = fold_batch_norms(model) if fold else model
         code = model.encode_photo(batch(expected["source"][None]))
         driving = model.detect(batch(expected["driving"]))
@@ -286,6 +286,6 @@ class TestParity:
         assert np.abs(small - original).mean() < 1
 
     def test_settings(self, reference):
-        settings = import_first_order(reference[0]).settings
+        settings = import_published(reference[0]).settings
         assert (settings.num_keypoints, settings.jacobian_maps) == (10, 10)
         assert len(settings.keypoint_widths) == len(settings.motion_widths) == 6
