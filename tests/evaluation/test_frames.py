@@ -1,13 +1,16 @@
 """Frames as they are scored: steps, sizes, framing, and landmarks that stay on the face."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 
 from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.errors import NoFaceError, UnreadableInputError
+from faceanim_cli.evaluation.file_pairs import FilePair
 from faceanim_cli.evaluation.frames import ArrayClip, FramedClip, open_clip, resized
 
 Folder = Callable[..., Path]
@@ -66,6 +69,28 @@ def test_the_face_is_framed_and_landmarks_follow(
     y, x = np.argwhere(green > 150).mean(0)
     assert got.landmarks is not None
     assert got.landmarks[0] == pytest.approx((x, y), abs=0.5)
+
+
+def test_landmarks_of_anamorphic_clips_lie_on_the_face(tmp_path: Path, video: Callable[..., Path]) -> None:
+    frames = np.zeros((2, 48, 48, 3), np.uint8)
+    frames[:, 20:24, 30:34] = 255  # stored; shown twice as wide
+    points = np.repeat(np.random.default_rng(0).uniform(8, 40, (1, 68, 2)), 2, axis=0)
+    points[:, 30] = (31.5, 21.5)
+    np.save(tmp_path / "points.npy", points)
+    square, wide = video("square.mp4", frames), tmp_path / "wide.mp4"
+    aspect = ("-c", "copy", "-bsf:v", "h264_metadata=sample_aspect_ratio=2/1")
+    subprocess.run(
+        [get_ffmpeg_exe(), "-v", "error", "-i", str(square), *aspect, str(wide)], check=True, timeout=60
+    )
+    (got, _) = FramedClip(clip(wide, tmp_path / "points.npy"), 96, "none").frames()
+    y, x = np.argwhere(got.image[..., 0] > 128).mean(0)
+    assert got.landmarks is not None
+    assert got.landmarks[30] == pytest.approx((x, y), abs=0.6)
+    pair = FilePair("wide", square, wide, 96, (tmp_path / "points.npy", tmp_path / "points.npy"))
+    frame = next(pair.open().frames)
+    assert frame.landmarks is not None and frame.predicted_landmarks is not None
+    assert frame.landmarks[30] == pytest.approx((x, y), abs=0.6)
+    assert frame.predicted_landmarks[30] == pytest.approx((x, y), abs=0.6)
 
 
 def test_fewer_landmarks_than_frames_are_nan(tmp_path: Path, frame_folder: Folder, noise: Folder) -> None:
