@@ -58,6 +58,8 @@ def file_url(path: Path) -> str:
 
 def input_arguments(path: Path) -> list[str]:
     """Options that open ``path``: nothing but this file is read, and no larger frame is decoded."""
+    if path.as_posix().startswith(("/dev/", "/proc/")):  # ffmpeg's own stdin is another than ours
+        path = path.resolve()
     return [
         *("-protocol_whitelist", "file"),
         *("-format_whitelist", DEMUXERS),

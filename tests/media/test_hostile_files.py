@@ -91,6 +91,14 @@ def test_what_is_no_file_gets_a_sentence(read: Callable[[Path], object], given: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no /dev")
+def test_a_file_as_standard_input_is_a_file(make_clip: MakeClip) -> None:
+    read = "import sys; from faceanim_cli.media import open_video; print(len(list(open_video('/dev/stdin'))))"
+    with make_clip(grey_ramp(3)).open("rb") as file:
+        done = subprocess.run([sys.executable, "-c", read], stdin=file, capture_output=True, check=True)
+    assert done.stdout == b"3\n"
+
+
 NAMES = [
     "per%cent%03d",
     "two\nlines",
