@@ -99,7 +99,7 @@ def main() -> None:
             error.show()
         else:
             command = error.ctx.command_path if error.ctx is not None else "faceanim"
-            _say(f"{error.format_message().rstrip('.')} (see {command} -h)")
+            _say(f"{error.format_message().rstrip('.')}{_origin(error)} (see {command} -h)")
         sys.exit(UsageError.exit_code)
     except typer.Abort:
         sys.exit(130)
@@ -120,6 +120,14 @@ def main() -> None:
             _say(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
         sys.exit(1)
     sys.exit(code)
+
+
+def _origin(error: Any) -> str:
+    """Where a value that is wrong was given, if not on the command line."""
+    if error.ctx is None or getattr(error, "param", None) is None:
+        return ""
+    source = getattr(error.ctx.get_parameter_source(error.param.name), "name", "")
+    return {"DEFAULT_MAP": ", in the settings file", "ENVIRONMENT": ", in the environment"}.get(source, "")
 
 
 def _unforeseen(error: Exception) -> str:

@@ -11,6 +11,7 @@
 What is given on the command line wins. Relative paths count from the working folder, as in flags.
 """
 
+import codecs
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-NO_SETTINGS = frozenset({"help", "config"})
+NO_SETTINGS = frozenset({"help", "help-all", "config"})
+LARGEST = 1 << 20  # bytes; all options of all commands take a few thousand
 
 
 def read_settings(file: Path) -> dict[str, Any]:
@@ -36,11 +38,25 @@ def read_settings(file: Path) -> dict[str, Any]:
         UnreadableInputError: there is no such file, or it is not TOML.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:  # a pipe will do, as of <(...): it is read once
+            data = opened.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UnreadableInputError(f"cannot read the settings {file}: too large for settings")
+        return tomllib.loads(_decoded(data).replace("\r\n", "\n").replace("\r", "\n"))
     except OSError as error:
         raise UnreadableInputError(f"cannot read the settings {file}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UnreadableInputError(
+            f"cannot read the settings {file}: it is not UTF-8; save it as UTF-8 text"
+        ) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UnreadableInputError(f"cannot read the settings {file}: not TOML: {error}") from error
+
+
+def _decoded(data: bytes) -> str:
+    """Text as editors save it: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it."""
+    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if utf_16 else "utf-8-sig")
 
 
 def option_defaults(settings: Mapping[str, Any], context: typer.Context, name: str) -> dict[str, Any]:
@@ -103,7 +119,8 @@ def _unknown(key: str, value: Any, command: Any, path: Sequence[str]) -> str:
     for name, option in options.items():
         if f"--{key.replace('_', '-')}" in option.secondary_opts:
             return f"no option {key}; write {name} = false"
-    close = difflib.get_close_matches(key.replace("_", "-"), [*below, *options], n=1)
+    written = key.replace("_", "-").strip(" -").lower()
+    close = difflib.get_close_matches(written, [*below, *options], n=1)
     hint = f"did you mean {close[0]}?" if close else f"see {' '.join(('faceanim', *path))} --help"
     return f"no {'command' if below else 'option'} {key}; {hint}"
 

@@ -102,7 +102,7 @@ def test_a_photo_without_a_face_exits_3_and_a_crop_helps(
         (("animate", "PHOTO", "DRIVER", "-o", "o.webm", "--codec", "h264"), 2, "vp9, av1"),
         (("animate", "PHOTO", "DRIVER", "-o", "o.gif", "--audio", "song.mp3"), 2, "silent"),
         (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--audio", "missing.mp3"), 5, "missing.mp3"),
-        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--audio", "PHOTO"), 5, "none in it"),
+        (("animate", "PHOTO", "DRIVER", "-o", "o.mp4", "--audio", "PHOTO"), 5, "it is a photo"),
         (("animate", "PHOTO", "DRIVER", "-o", "DRIVER"), 2, "it is an input"),
         (("animate", "PHOTO", "DRIVER", "-o", "PHOTO"), 2, "it is an input"),
         (("animate", "PHOTO"), 2, ""),

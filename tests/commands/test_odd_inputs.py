@@ -161,7 +161,7 @@ CASES: dict[str, Case] = {
         for n in range(1, 8)
     },
     "photo of zero bytes": Case(photo_bytes(b""), 5, "is empty"),
-    "text as photo": Case(photo_bytes(b"dear diary"), 5, "no photo"),
+    "text as photo": Case(photo_bytes(b"dear diary"), 5, "it is a text"),
     "sound as photo": Case(sound_as_photo, 5, "no photo"),
     "video as photo": Case(None, 5, "swapped", photo="driver.mp4"),
     "header bomb": Case(photo_bytes(header_bomb()), 5, "megapixels"),

@@ -84,7 +84,22 @@ def test_each_command_has_its_table(
         ("[animate]\nsr = 'no'", 2, "[animate] sr: true or false"),
         ("[animate]\nsize = true", 2, "[animate] size: a number or a text"),
         ("[animate]\nsize = {a = 1}", 2, "[animate] size: a number, a text, or a list"),
-        ("[animate]\nsize = 'big'", 2, "--size"),
+        ("[animate]\nSIZE = 48", 2, "[animate]: no option SIZE; did you mean size?"),
+        ('[animate]\n"--size" = 48', 2, "[animate]: no option --size; did you mean size?"),
+        ("[animate]\nhelp-all = true", 2, "[animate]: no option help-all"),
+        ("[animate]\nsize = 2020-02-02", 2, "[animate] size: a number, a text, or a list"),
+        ("[animate]\nsize = [[48]]", 2, "[animate] size: a number, a text, or a list"),
+        ("[animate]\nsize = 48.5", 2, "'--size'"),
+        ("[animate]\npose = inf", 2, "'--pose'"),
+        (
+            "[animate]\ndevice = 'floppy'",
+            2,
+            "'floppy' is not one of auto, cpu, cuda, cuda:1, mps, in the settings file",
+        ),
+        ("[animate]\nsize = 'big'", 2, "in the settings file (see faceanim animate -h)"),
+        ("size: 256", 5, "cannot read the settings my.toml: not TOML: "),
+        ("[animate]\nx = " + "[" * 5000, 5, "cannot read the settings my.toml: not TOML"),
+        ("#" * (1 << 20) + "#", 5, "cannot read the settings my.toml: too large for settings"),
         ("[animate", 5, "cannot read the settings my.toml: not TOML"),
     ],
 )
@@ -95,8 +110,38 @@ def test_a_file_that_is_wrong(
     got, out, err = faceanim("animate", "a.png", "x.mp4", "-o", "o.mp4", "--config", "my.toml")
     assert (got, out) == (code, "")
     assert said in err
-    if said != "--size":
-        assert len(err.splitlines()) == 1
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "end", "start"),
+    [
+        ("utf-8", "\n", ""),
+        ("utf-8", "\r\n", ""),
+        ("utf-8", "\r", ""),
+        ("utf-8-sig", "\r\n", ""),
+        ("utf-16-le", "\r\n", "\ufeff"),
+        ("utf-16-be", "\n", "\ufeff"),
+    ],
+)
+@pytest.mark.usefixtures("folders")
+def test_a_file_as_editors_save_it(
+    faceanim: Run, settings: Callable[[str], None], encoding: str, end: str, start: str
+) -> None:
+    settings("")
+    text = start + end.join(("[batch]", "output = 'Zoë'", "dry_run = true", ""))
+    Path("my.toml").write_bytes(text.encode(encoding))
+    code, out, _ = faceanim("batch", "photos", "x.mp4", "-q", "--config", "my.toml")
+    assert code == 0
+    assert out.splitlines()[0] == "photos/a.png\tx.mp4\tZoë/a-x.mp4"
+
+
+def test_a_file_in_another_encoding(faceanim: Run, settings: Callable[[str], None]) -> None:
+    settings("")
+    Path("my.toml").write_bytes("[batch]\noutput = 'Zoë'".encode("latin-1"))
+    code, _, err = faceanim("doctor", "--config", "my.toml")
+    assert code == 5
+    assert err == "faceanim: cannot read the settings my.toml: it is not UTF-8; save it as UTF-8 text\n"
 
 
 def test_a_file_that_is_not_there(faceanim: Run, settings: Callable[[str], None]) -> None:
