@@ -46,6 +46,14 @@ settings.register_profile("faceanim", deadline=None)
 settings.load_profile("faceanim")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked gpu needs one."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu") is not None:
+                item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     # Tiny networks: threads cost more than they give, above all beside other work.

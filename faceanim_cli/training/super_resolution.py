@@ -13,11 +13,13 @@ from torch.nn import functional as F
 
 from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.image_metrics import psnr
 from faceanim_cli.training.loop import train
 from faceanim_cli.training.perceptual import PerceptualLoss, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import SuperResolutionSettings
 from faceanim_cli.training.stage import Stage
+from faceanim_cli.training.validation import as_pictures
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_models import FaceSuperResolver
 
@@ -133,14 +135,10 @@ def validate(
         for degradation in (Degradation.none(), Degradation(plain=0.0)):
             low, high = (image[None].to(device) for image in framed_pair(portrait, size, degradation, number))
             plain = F.interpolate(low, scale_factor=network.SCALE, mode="bicubic", align_corners=False)
-            row += [psnr(network(low), high), psnr(plain.clamp(0, 1), high)]
+            (wanted,) = as_pictures(high)
+            row += [psnr(as_pictures(image)[0], wanted) for image in (network(low), plain)]
         sums.append(row)
     return SuperResolutionScores(*torch.tensor(sums).mean(0).tolist())
-
-
-def psnr(image: Tensor, truth: Tensor) -> float:
-    """Eq. 8 in dB, data range 1."""
-    return float(-10 * torch.log10((image - truth).square().mean().clamp_min(1e-10)))
 
 
 def _build(settings: SuperResolutionSettings) -> FaceSuperResolver:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints, landmark_box
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
+from faceanim_cli.image_metrics import l1, psnr, ssim
+from faceanim_cli.pictures import Floats
 from faceanim_cli.weights.load import Model
 from faceanim_models import AnimationModel
 from faceanim_models.first_order import FirstOrderMotion
-from faceanim_models.geometry import in_full_precision, resize
+from faceanim_models.geometry import resize
 
 EVERY = 10  # frames; a clip with no more than that has nothing to score
 
@@ -87,33 +88,31 @@ def validate(
             keypoints = model.detect(driving, boxes[start : start + batch])
             generated, _ = model(code.expand(len(driving)), keypoints)
             static = code.photo.expand_as(driving)
-            psnr = [_psnr(pictures, driving) for pictures in (generated.image, static, generated.warped)]
-            ssim = [_ssim(pictures, driving) for pictures in (generated.image, static)]
-            l1 = [(pictures - driving).abs().mean((1, 2, 3)) for pictures in (generated.image, static)]
+            results = [as_pictures(images) for images in (generated.image, static, generated.warped)]
             error = torch.full((len(driving),), torch.nan)
             if truth is not None:
                 error = (keypoints.points.cpu() - truth[start : start + batch]).norm(dim=-1).nanmean(-1)
-            scores.append(torch.stack([column.cpu().float() for column in (*psnr, *ssim, *l1, error)], dim=1))
+            for *pictures, wanted, off in zip(*results, as_pictures(driving), error.tolist(), strict=True):
+                painted, unmoved, _ = pictures
+                scores.append(
+                    (
+                        *(psnr(picture, wanted) for picture in pictures),
+                        *(ssim(picture, wanted) for picture in (painted, unmoved)),
+                        *(l1(picture, wanted) for picture in (painted, unmoved)),
+                        off,
+                    )
+                )
         if scores:
-            rows.append(torch.cat(scores).mean(0).tolist())
+            rows.append(np.mean(scores, axis=0))
     table = np.array(rows)
     means = table.mean(axis=0).tolist()
     return ValidationScores(*(*means, float((table[:, 0] > table[:, 1]).mean())))
 
 
-def _psnr(pictures: Tensor, truth: Tensor) -> Tensor:
-    """Of each of a batch, (B,)."""
-    pairs = zip(pictures, truth, strict=True)
-    return torch.stack([peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in pairs])
-
-
-def _ssim(pictures: Tensor, truth: Tensor) -> Tensor:
-    """Of each of a batch, (B,); whole windows only, as `faceanim eval` scores."""
-    with in_full_precision(truth):  # variances are differences of nearly equal numbers
-        _, at_each_pixel = structural_similarity_index_measure(
-            pictures.float(), truth, data_range=1.0, reduction="none", return_full_image=True
-        )
-    return at_each_pixel[..., 5:-5, 5:-5].mean((1, 2, 3))  # the window reaches 5 pixels
+def as_pictures(images: Tensor) -> Floats:
+    """Images (B, 3, H, W) in [0, 1] as pictures (B, H, W, 3)."""
+    pictures: Floats = images.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+    return pictures
 
 
 @torch.inference_mode()
