@@ -36,11 +36,7 @@ LONGEST, SHORTEST = 330, 30  # lines of a file
 # What breaks a rule today and is to be mended: an entry that is no longer needed must go.
 KNOWN_ARROWS: frozenset[tuple[str, str]] = frozenset()
 KNOWN_CIRCLES: frozenset[tuple[str, ...]] = frozenset()
-KNOWN_LENGTHS = frozenset(
-    {
-        "faceanim_cli.weights.load",
-    }
-)
+KNOWN_LENGTHS = frozenset({})
 
 
 @cache

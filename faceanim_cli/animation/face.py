@@ -14,7 +14,7 @@ from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.retargeting import Retargeting
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Image
-from faceanim_cli.weights.published import PublishedModel
+from faceanim_cli.weights.load import PublishedModel
 from faceanim_models import Keypoints, PhotoCode
 
 logger = logging.getLogger(__name__)

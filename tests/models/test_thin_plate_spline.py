@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from faceanim_cli.motion.transfer import FirstOrderTransfer
-from faceanim_cli.weights.published import import_published
+from faceanim_cli.weights.load import import_published
 from faceanim_models import Keypoints
 from faceanim_models.blocks import fold_batch_norms
 from faceanim_models.geometry import identity_grid

@@ -12,7 +12,7 @@ from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.first_order import FirstOrderObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.training.settings import FirstOrderLossWeights
-from faceanim_cli.weights.published import import_published
+from faceanim_cli.weights.load import import_published
 from faceanim_models import FirstOrderModel
 from tests.conftest import TINY_FIRST_ORDER
 

@@ -16,8 +16,7 @@ from faceanim_cli.animation import animator as animator_module
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.motion.transfer import FirstOrderTransfer, hull_area
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from faceanim_cli.weights.load import load_weights
-from faceanim_cli.weights.published import convert_published, import_published
+from faceanim_cli.weights.load import convert_published, import_published, load_weights
 from faceanim_cli.weights.records import converted_path
 from faceanim_models import (
     FaceSuperResolver,

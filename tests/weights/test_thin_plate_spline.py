@@ -15,8 +15,7 @@ from faceanim_cli.motion.transfer import hull_area
 from faceanim_cli.training.stages import stage_settings
 from faceanim_cli.weights.checkpoint import read_metadata
 from faceanim_cli.weights.inspect import describe
-from faceanim_cli.weights.load import load_weights
-from faceanim_cli.weights.published import import_published
+from faceanim_cli.weights.load import import_published, load_weights
 from faceanim_cli.weights.records import converted_path
 from faceanim_models import Keypoints
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel, ThinPlateSplineSettings
