@@ -191,7 +191,7 @@ def train(
     or --max-minutes, the same command goes on exactly where it was. torchrun may start it too, on one machine
     or many: torchrun --nproc-per-node 8 -m faceanim_cli train --data DATA.
     """
-    from faceanim_cli.data.unprepared import prepared_folder  # noqa: PLC0415 (imports torch)
+    from faceanim_cli.data.prepared_folder import prepared_folder  # noqa: PLC0415 (imports torch)
     from faceanim_cli.training.progress import Listener  # noqa: PLC0415
     from faceanim_cli.training.settings import ClipSettings  # noqa: PLC0415
     from faceanim_cli.training.stages import (  # noqa: PLC0415

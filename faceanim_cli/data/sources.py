@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from faceanim_cli.data.clip_files import identity_of
@@ -19,6 +20,7 @@ from faceanim_cli.media.find_files import Listing, expand, walk
 
 SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model judges on "test"
 STILLS_FOLDERS = {"photos", "portraits"}
+FEW_GAPS = 0.8  # of the frames follow on the one before
 LONGEST_NAME = (
     120  # bytes: file names end at 255, and a frame number and what marks unfinished files is added
 )
@@ -64,8 +66,8 @@ def find_sources(
 ) -> list[Source]:
     """The videos and stills of files, folders and patterns, each once, in the order given and by name.
 
-    Pictures in a folder without videos are frames of one video if they are numbered and of one size; else,
-    and in a folder called photos or portraits, they are stills.
+    Pictures in a folder without videos are frames of one video if they are numbered without many gaps and of
+    one size; else, and in a folder called photos or portraits, they are stills.
 
     Args:
         inputs: videos; folders, searched to any depth; patterns such as ``videos/**/*.mp4``. A folder with
@@ -86,6 +88,7 @@ def find_sources(
     paths = [path for given in inputs for path in expand(given)]
     whole = None if out is None or any(_inside(path, out) for path in paths) else out.resolve()
     sources: list[Source] = []
+    nameless: dict[Path, str] = {}  # called by their file alone, and what else they can be called
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
@@ -100,11 +103,14 @@ def find_sources(
             if split:  # "train" is nobody's name
                 inside = PurePosixPath(*inside.parts[-len(found.relative_to(path).parts) + 1 :])
             without = inside.with_suffix("") if found.is_file() else inside
+            whose = person(PurePosixPath(without), found)
+            if split and whose == without.as_posix():
+                nameless[found] = f"{found.relative_to(path).parts[0]}/{whose}"
             sources.append(
                 Source(
                     found,
                     file_name(without.as_posix()),
-                    " ".join(person(PurePosixPath(without), found).split()),  # as tables give it back
+                    " ".join(whose.split()),  # as tables give it back
                     split,
                     split is not None,
                     None if still else _landmarks_of(found, without.as_posix(), landmarks),
@@ -114,11 +120,16 @@ def find_sources(
     if not sources:
         named = ", ".join(str(given) for given in inputs)
         raise UnreadableInputError(f"{named}: no video, no folder of frames and no photo in it")
-    if both := on_both_sides((source.identity, source.split or "") for source in sources):
+    both = _on_both_sides(sources)
+    if any(source.path in nameless for source in sources if source.identity in both):
+        # A file's name is nobody's: 0001.mp4 in train and 0001.mp4 in test are two people.
+        sources = [replace(s, identity=nameless.get(s.path, s.identity)) for s in sources]
+        both = _on_both_sides(sources)
+    if both:
         more = f" and {len(both) - 3} more" if len(both) > 3 else ""
         raise UsageError(
             f"{', '.join(both[:3])}{more}: in train as well as in test, and nobody may judge who is trained "
-            "on; move them, or if they are different people say so with --person-from"
+            "on; move their videos, or rename the folders of those who are different people"
         )
     return _unique(sources)
 
@@ -155,10 +166,14 @@ def _walk(folder: Path, out: Path | None) -> Iterator[tuple[Path, bool]]:
 
 
 def _are_frames(listing: Listing) -> bool:
-    """Whether the photos of a folder are frames of one video: numbered, and of one size."""
+    """Whether the photos of a folder are frames of one video: numbered with few gaps, and of one size."""
     if len(listing.photos) < 2 or listing.folder.name.lower() in STILLS_FOLDERS:
         return False
     if len({re.sub(r"\d+", "0", photo.name) for photo in listing.photos}) > 1:
+        return False
+    numbers = sorted([int(part) for part in re.findall(r"\d+", photo.name)] for photo in listing.photos)
+    steps = [sum(later) - sum(earlier) for earlier, later in pairwise(numbers)]
+    if steps.count(min(steps)) < FEW_GAPS * len(steps):  # what a camera made has others between
         return False
     return len({picture_size(photo) for photo in listing.photos}) == 1
 
@@ -219,6 +234,10 @@ def told_apart(source: Source) -> Source:
 def _unique(sources: list[Source]) -> list[Source]:
     count = Counter(source.name.casefold() for source in sources)  # some file systems see no case
     return [told_apart(source) if count[source.name.casefold()] > 1 else source for source in sources]
+
+
+def _on_both_sides(sources: list[Source]) -> list[str]:
+    return on_both_sides((source.identity, source.split or "") for source in sources)
 
 
 def _inside(path: Path, folder: Path) -> bool:

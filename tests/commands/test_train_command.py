@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from faceanim_cli.app import _terminate
-from faceanim_cli.data.unprepared import prepared_folder
+from faceanim_cli.data.prepared_folder import prepared_folder
 from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 from faceanim_cli.training import motion
 from faceanim_cli.weights import resolve
@@ -296,6 +296,6 @@ def test_the_other_processes_wait_for_the_first(monkeypatch: pytest.MonkeyPatch,
             (beside / "manifest.csv").touch()
 
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("faceanim_cli.data.unprepared.time.sleep", prepared_meanwhile)
+    monkeypatch.setattr("faceanim_cli.data.prepared_folder.time.sleep", prepared_meanwhile)
     assert prepared_folder(videos) == beside
     assert len(looks) == 2
