@@ -6,7 +6,9 @@ import contextlib
 import logging
 import multiprocessing
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -124,7 +126,8 @@ class ProcessPool:
         level = logging.getLogger("faceanim_cli").getEffectiveLevel()
         arguments = (theirs, self._job, WorkerSlot(number, self.size), level)
         process = self._context.Process(target=_work, args=arguments, name=f"faceanim-worker-{number}")
-        process.start()
+        with _ignoring_interrupts():  # which the process inherits until it can see to them itself
+            process.start()
         theirs.close()  # so that ours ends when the process does
         return _Worker(process, ours)
 
@@ -158,6 +161,18 @@ def _work(pipe: "Connection[Message, BatchItem]", job: BatchJob, slot: WorkerSlo
         pipe.send(WorkerDied(str(error)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # whoever started us is gone
+
+
+@contextlib.contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # others have no say in signals
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

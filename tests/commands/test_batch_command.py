@@ -271,6 +271,31 @@ def test_a_stopped_batch_leaves_nothing_half_written_and_nobody_at_work(
     assert [path.name for path in Path("out").iterdir()] == ["a-x.mp4"]
 
 
+@posix
+def test_ctrl_c_while_workers_start_is_no_fault_of_theirs(
+    slow_batch: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal it reaches workers too, which may not have come to a line of ours yet."""
+    Path("sitecustomize.py").write_text(  # Python runs it first of all
+        "import os, pathlib, signal, sys, time\n"
+        "if 'spawn_main' in str(sys.orig_argv):\n"
+        "    said = pathlib.Path(f'partial-{os.getpid()}')\n"
+        "    said.write_text(str(signal.getsignal(signal.SIGINT)))\n"
+        "    said.rename(f'starting-{os.getpid()}')\n"
+        "    time.sleep(5)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-c", START, *slow_batch, "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 100
+    while len(list(Path().glob("starting-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert [file.read_text() for file in Path().glob("starting-*")] == [str(signal.SIG_IGN)] * 2
+
+
 def is_at_work(process: int) -> bool:
     try:
         os.kill(process, 0)
