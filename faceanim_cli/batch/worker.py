@@ -84,7 +84,9 @@ def animate_item(
         reason = str(error)
     except Exception as error:  # a fault of ours, or of this machine: the other items may do without
         logger.debug("%s + %s", item.photo, item.driver, exc_info=error)
-        reason = f"internal error: {type(error).__name__}: {error}"
+        reason = "out of memory; ask for fewer --workers, a smaller --batch-size or a smaller --size"
+        if not _is_out_of_memory(error):
+            reason = f"internal error: {type(error).__name__}: {error}"
     else:
         seconds = round(time.perf_counter() - start, 3)
         return ItemReport.of(
@@ -93,6 +95,12 @@ def animate_item(
     check_device(animator.device)
     seconds, reason = round(time.perf_counter() - start, 3), " ".join(reason.split())
     return ItemReport.of(item, "failed", seconds=seconds, error=reason, inputs=stamps)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of a CPU or a GPU; the item may be larger than the others, which then go on."""
+    of_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's, which need not be loaded for this
+    return isinstance(error, MemoryError) or of_gpu or "can't allocate memory" in str(error)
 
 
 def check_device(device: "torch.device") -> None:

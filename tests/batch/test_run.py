@@ -84,6 +84,15 @@ def test_the_networks_are_loaded_once_and_the_listener_hears_of_everything() -> 
     ]
 
 
+@pytest.mark.parametrize("photo", ["greedy", "huge"])
+def test_an_item_for_which_memory_is_too_small_fails_alone_and_says_what_to_do(photo: str) -> None:
+    _, lines = work(items(photo, "a"))
+    assert [line["status"] for line in lines] == ["failed", "done"]
+    assert lines[0]["error"] == (
+        "out of memory; ask for fewer --workers, a smaller --batch-size or a smaller --size"
+    )
+
+
 def test_what_is_logged_names_the_pair(caplog: pytest.LogCaptureFixture) -> None:
     run_batch(TextJob(Path("log")), items("odd", "a"), Recorder())
     logging.getLogger("faceanim_cli").warning("later")

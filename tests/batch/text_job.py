@@ -24,10 +24,10 @@ from faceanim_cli.pictures import Progress
 class TextJob:
     """Writes the names of photo and driver. What a photo is called says what happens to it:
 
-    odd: there is a warning; faceless: NoFaceError; buggy: a fault of ours; deadly: kills its process each
-    time; slow: takes 20 frames of 0.1 s. Only the first time: fragile kills its process; mumbling lets it
-    hang up in the middle of a message; poisoned makes its GPU fail for good. leaving kills its process when
-    it is done and idle.
+    odd: there is a warning; faceless: NoFaceError; buggy: a fault of ours; greedy, huge: no memory, of the
+    CPU or the GPU; deadly: kills its process each time; slow: takes 20 frames of 0.1 s. Only the first time:
+    fragile kills its process; mumbling lets it hang up in the middle of a message; poisoned makes its GPU
+    fail for good. leaving kills its process when it is done and idle.
 
     A device "none" has no weights, "broken" fails to load; "deadly" kills each process that loads, but for
     the worker 0.
@@ -72,6 +72,12 @@ class TextJob:
                 logging.getLogger("faceanim_cli.animation").warning("%s: frames %d: 100%% odd", driver, 24)
             if photo.stem == "faceless":
                 raise NoFaceError(f"{photo}: no face found")
+            if photo.stem == "greedy":
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")
+            if photo.stem == "huge":
+                import torch  # seconds, in each process
+
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
             if photo.stem == "buggy":
                 raise ZeroDivisionError("division\nby zero")
             if photo.stem == "deadly":
