@@ -1,6 +1,7 @@
 """What to score and how: the options, which of them do not go together, and what a report says of them."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def run_facts(
         "metrics": [metric.name for metric in metrics],
         "clips": len(jobs),
         "list_sha256": list_hash(clips),
-        "jobs_sha256": hashlib.sha256("\n".join(job.name for job in jobs).encode()).hexdigest(),
+        "jobs_sha256": hashlib.sha256(os.fsencode("\n".join(job.name for job in jobs))).hexdigest(),
         "size": options.size or (DEFAULT_SIZE if options.protocol != "files" else "as it is"),
         "crop": options.crop if options.protocol != "files" else "none",
         "every": options.every,

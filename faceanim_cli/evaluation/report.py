@@ -52,9 +52,9 @@ def write_report(
         facts: what was measured and how, for people, in order.
     """
     with whole_file(folder.folder / "scores.md") as partial:
-        partial.write_text(markdown(evaluation, columns, facts), encoding="utf-8")
+        partial.write_text(markdown(evaluation, columns, facts), "utf-8", "backslashreplace")
     with whole_file(folder.folder / "report.html") as partial:
-        partial.write_text(page(folder, evaluation, columns, facts), encoding="utf-8")
+        partial.write_text(page(folder, evaluation, columns, facts), "utf-8", "backslashreplace")
 
 
 def markdown(evaluation: Evaluation, columns: Sequence[Column], facts: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from faceanim_cli.media import whole_file
 
 NAMES = ("frame", "subject")  # columns of a table of frames that are no numbers
 WRITTEN = ("scores.json", "per_clip.csv", "report.html", "scores.md")
+# As file names come, which may be any bytes.
+TEXT: Mapping[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 FIXED = ("clip", "subject", "frames", "motion", "turn", "problem")
 LONGEST_NAME = 120  # characters of a file name made from a clip's name
 
@@ -59,7 +62,7 @@ class ScoreFolder:
     ) -> None:
         self.folder, self.run, self.columns = folder, run, tuple(columns)
         earlier = self._summary_before()
-        before = earlier.get("run")
+        before = earlier["run"] if isinstance(earlier.get("run"), dict) else None
         foreign = [name for name in WRITTEN if (folder / name).exists()]
         if foreign and before is None and not overwrite:
             raise UsageError(
@@ -102,27 +105,22 @@ class ScoreFolder:
     def add(self, rows: Sequence[ClipScore], frames: Sequence[Mapping[str, Any]]) -> None:
         """Keep a clip's rows, and the values of its frames: rows of ``frames/<clip>.csv``."""
         if frames:
-            with (
-                whole_file(self.frames_path(rows[0].clip)) as partial,
-                partial.open("w", newline="", encoding="utf-8") as file,
-            ):
-                table = csv.DictWriter(file, list(frames[0]))
-                table.writeheader()
-                table.writerows({key: number_text(value) for key, value in frame.items()} for frame in frames)
+            values = [list(map(number_text, frame.values())) for frame in frames]
+            self._write_table(self.frames_path(rows[0].clip), [list(frames[0]), *values])
         clips = {row.clip for row in rows}
         self._rows = [row for row in self._rows if row.clip not in clips] + list(rows)
         self._write()
 
     def frames(self, clip: str) -> list[Mapping[str, Any]]:
-        """The values of a clip's frames, as they were given to ``add``; none where the file is lost."""
-        try:
-            with self.frames_path(clip).open(newline="", encoding="utf-8") as file:
-                return [
-                    {key: text if key in NAMES else _number(text) for key, text in row.items()}
-                    for row in csv.DictReader(file)
-                ]
-        except OSError:
-            return []
+        """The values of a clip's frames, as they were given to ``add``.
+
+        Raises:
+            UsageError: there is no such table any more.
+        """
+        return [
+            {key: text if key in NAMES else _number(text) for key, text in row.items()}
+            for row in self._read_table(self.frames_path(clip), NAMES)
+        ]
 
     def frames_path(self, clip: str) -> Path:
         """Where the values of a clip's frames are."""
@@ -146,22 +144,18 @@ class ScoreFolder:
         return summary if isinstance(summary, dict) else {}
 
     def _write(self) -> None:
-        with (
-            whole_file(self.folder / "per_clip.csv") as partial,
-            partial.open("w", newline="", encoding="utf-8") as file,
-        ):
-            table = csv.writer(file)
-            table.writerow([*FIXED[:3], *self.columns, *FIXED[3:]])
-            for row in self._rows:
-                values = [number_text(row.values.get(column, math.nan)) for column in self.columns]
-                motion, turn = number_text(row.motion), number_text(row.turn)
-                table.writerow([row.clip, row.subject, row.frames, *values, motion, turn, row.problem])
+        lines: list[list[Any]] = [[*FIXED[:3], *self.columns, *FIXED[3:]]]
+        for row in self._rows:
+            values = [number_text(row.values.get(column, math.nan)) for column in self.columns]
+            motion, turn = number_text(row.motion), number_text(row.turn)
+            lines.append([row.clip, row.subject, row.frames, *values, motion, turn, row.problem])
+        self._write_table(self.folder / "per_clip.csv", lines)
 
     def _read(self) -> list[ClipScore]:
         path = self.folder / "per_clip.csv"
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
+        try:
             return [
                 ClipScore(
                     row["clip"],
@@ -172,8 +166,27 @@ class ScoreFolder:
                     _number(row["turn"]),
                     row["problem"],
                 )
-                for row in csv.DictReader(file)
+                for row in self._read_table(path, (*FIXED, *self.columns))
             ]
+        except ValueError as error:
+            raise self._damaged(path.name) from error
+
+    def _write_table(self, path: Path, lines: Sequence[Sequence[Any]]) -> None:
+        with whole_file(path) as partial, partial.open("w", newline="", **TEXT) as file:
+            csv.writer(file).writerows(lines)
+
+    def _read_table(self, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+        try:
+            with path.open(newline="", **TEXT) as file:
+                table = csv.DictReader(file, restval="")
+                if not set(columns) <= set(table.fieldnames or ()):
+                    raise ValueError("other columns")
+                return list(table)
+        except (OSError, ValueError, csv.Error) as error:
+            raise self._damaged(path.name) from error
+
+    def _damaged(self, name: str) -> UsageError:
+        return UsageError(f"{self.folder}: {name} is lost or damaged; --overwrite starts the report anew")
 
 
 def number_text(value: Any) -> Any:
@@ -196,10 +209,10 @@ def json_ready(value: Any) -> Any:
 
 def file_name(clip: str) -> str:
     """A file name for a clip's name, which may hold slashes; one too long ends in its hash."""
-    name = quote(clip, safe=" +#()")
+    name = quote(clip, safe=" +#()", errors="surrogateescape")
     if len(name) <= LONGEST_NAME:
         return name
-    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(clip.encode()).hexdigest()[:8]}"
+    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(os.fsencode(clip)).hexdigest()[:8]}"
 
 
 def _number(text: str) -> float:

@@ -3,7 +3,9 @@
 import csv
 import json
 import math
+import os
 import re
+import sys
 import threading
 import time
 import xml.dom.minidom
@@ -216,6 +218,33 @@ def test_rows_survive_the_csv(tmp_path: Path) -> None:
     assert math.isnan(back.turn)
     assert folder(tmp_path).done(row.clip, ["w"])
     assert not folder(tmp_path).done(row.clip, ["w", "other"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"clip,subject\na,static\n", b"\x00\xff\x00", b"clip,subject,frames,motion,turn,problem\na,b,c,d,e,\n"],
+)
+def test_a_report_whose_tables_are_damaged_is_named(tmp_path: Path, data: Path, content: bytes) -> None:
+    evaluate(jobs(data)[:1], [Static()], METRICS, MetricNetworks(), folder=folder(tmp_path))
+    (tmp_path / "report/per_clip.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=r"per_clip\.csv is lost or damaged; --overwrite"):
+        folder(tmp_path)
+    folder(tmp_path, overwrite=True)
+    (tmp_path / "report/scores.json").write_text('{"run": 5}')
+    with pytest.raises(UsageError, match="of something else"):
+        folder(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+def test_clips_may_be_called_by_any_bytes(tmp_path: Path, frame_folder: Callable[..., Path]) -> None:
+    made = frame_folder("data/a", np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), np.uint8))
+    made.rename(made.parent / os.fsdecode(b'\xff, "\n<b>'))
+    place = folder(tmp_path)
+    result = evaluate(jobs(made.parent), [Static()], METRICS, MetricNetworks(), folder=place)
+    assert not result.problems
+    write_report(place, result, COLUMNS, {})
+    assert r"\udcff, &quot;" in (tmp_path / "report/report.html").read_text()
+    assert folder(tmp_path).rows == result.rows
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 31.4), (-3, 0.02), (5, 5), (0.0001, 0.0002)])
