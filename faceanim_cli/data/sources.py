@@ -17,6 +17,7 @@ from faceanim_cli.data.stacked_frames import is_photo, open_frames, picture_size
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media import FrameSource
 from faceanim_cli.media.find_files import Listing, expand, walk
+from faceanim_cli.media.signatures import read_head
 
 SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model judges on "test"
 STILLS_FOLDERS = {"photos", "portraits"}
@@ -92,7 +93,7 @@ def find_sources(
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
-            raise UnreadableInputError(f"{path}: no such file or folder; check the path")
+            read_head(path, "video")  # says why not: an address, standard input, no such file
         # Of several folders each one's own name tells more than where it lies.
         root = path if path.is_dir() and len(paths) == 1 else path.parent
         for found, split, still in _found(path, whole):

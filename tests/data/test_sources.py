@@ -188,5 +188,9 @@ def test_links_that_go_round_in_circles_end(tree):
 def test_nothing_there(tree, tmp_path):
     with pytest.raises(UnreadableInputError, match="no such file"):
         find_sources([tmp_path / "nowhere"])
+    with pytest.raises(UnreadableInputError, match=r"https://example\.org/a\.mp4: it is an address"):
+        find_sources(["https://example.org/a.mp4"])
+    with pytest.raises(UnreadableInputError, match="standard input"):
+        find_sources(["-"])
     with pytest.raises(UnreadableInputError, match="no video"):
         find_sources([tree("notes.txt")])
