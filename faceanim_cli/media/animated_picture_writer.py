@@ -76,15 +76,15 @@ class AnimatedPictureWriter(EncodedWriter):
             raise UsageError(f"--loop {loop}: it plays 0 (for ever) to {MOST_PLAYS} times")
 
     def _first_file(self, undo: contextlib.ExitStack) -> Path:
-        return self._temporary(undo, ".mkv" if self._waiting else self.suffix)
+        return self._temporary(undo, ".nut" if self._waiting else self.suffix)
 
     def _arguments(self) -> Sequence[str]:
         if not self._waiting:
             return self._encoding()
         # Lossless RGB, which x264 at its fastest makes quickly and a third as large as raw. Groups of frames
-        # that can be decoded without the others, where the clip is read backwards.
+        # that can be decoded without the others, where the clip is read backwards. NUT's clock is exact.
         groups = ["-g", str(self._chunk), "-keyint_min", str(self._chunk)] if self._ping_pong else []
-        return ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0", *groups, "-f", "matroska"]
+        return ["-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0", *groups, "-f", "nut"]
 
     def _complete(self, undo: contextlib.ExitStack) -> None:
         """The second pass, and the tags."""
@@ -109,7 +109,7 @@ class AnimatedPictureWriter(EncodedWriter):
 
     def _read(self, first: int, count: int) -> Iterator[Image]:
         """Frames ``first`` to ``first + count - 1`` of those that wait."""
-        # half a frame early: Matroska's clock has milliseconds
+        # half a frame early, since decimals are rounded
         start = ["-ss", f"{float((first - Fraction(1, 2)) / self.fps):.6f}"] if first else []
         some = [*start, "-i", file_url(self._encoded), "-frames:v", str(count)]
         frames = read_frames(some, self.width, self.height)

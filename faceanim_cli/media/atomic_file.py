@@ -70,7 +70,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         if not partial.is_file():
             raise FaceanimError(f"cannot write {path}: nothing was written")
         if stat.S_IMODE(partial.stat().st_mode) != mode:  # safetensors makes files that are its owner's alone
-            partial.chmod(mode)
+            with contextlib.suppress(PermissionError):  # a disk without modes
+                partial.chmod(mode)
         try:
             partial.replace(target)
         except OSError as error:
@@ -96,10 +97,11 @@ def _mode(target: Path) -> int:
     if target.exists():
         return stat.S_IMODE(target.stat().st_mode)
     trial = partial_path(target)
-    with trial.open("xb"):
-        mode = stat.S_IMODE(trial.stat().st_mode)
-    trial.unlink()
-    return mode
+    try:
+        trial.open("xb").close()
+        return stat.S_IMODE(trial.stat().st_mode)
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def _lack_of_space(error: Exception) -> str | None:

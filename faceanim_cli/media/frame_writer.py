@@ -132,8 +132,7 @@ class EncodedWriter(FrameWriter):
         self._whole = undo.enter_context(whole_file(self.path))
         self._encoded = self._first_file(undo)
         self._pipe = self._encoder(undo)
-        self._pipe.__enter__()
-        undo.push(self._pipe)
+        undo.enter_context(self._pipe)
 
     def _write(self, frame: Image) -> None:
         assert self._pipe is not None

@@ -43,6 +43,18 @@ def grey_ramp(count: int, height: int = 16, width: int = 24) -> np.ndarray:
     return np.broadcast_to(levels[:, None, None, None], (count, height, width, 3)).copy()
 
 
+def count_up(count: int) -> np.ndarray:
+    """Frames that tell their number in black and white, binary, up to 127; 51 by 35 pixels."""
+    bits = (np.arange(count)[:, None] >> np.arange(7)) & 1
+    stripes = np.pad(bits.repeat(7, 1), ((0, 0), (0, 2)))
+    return (stripes[:, None, :, None] * 255).astype(np.uint8).repeat(35, 1).repeat(3, 3)
+
+
+def number_of(frame: np.ndarray) -> int:
+    """What a frame of ``count_up`` tells, decoded by whatever program."""
+    return int(((frame[17, 3:49:7, 1] > 128) << np.arange(7)).sum())
+
+
 @contextlib.contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     """What a full disk is like for whoever writes, children too: ``size`` bytes a file, then no more."""

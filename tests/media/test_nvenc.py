@@ -14,7 +14,7 @@ from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media import Encoding, VideoReader, check_output, open_output
 from faceanim_cli.media.ffmpeg import find_ffmpeg, run
 from faceanim_cli.media.probe import probe
-from tests.media.conftest import ffmpeg, grey_ramp, tone
+from tests.media.conftest import count_up, ffmpeg, grey_ramp, number_of, tone
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
 
@@ -183,16 +183,9 @@ def test_auto_does_not_try_before_the_size_is_known(tmp_path: Path, gpu: Install
     assert not asked()
 
 
-def count_up(count: int) -> np.ndarray:
-    """Frame n tells its number in black and white, binary; the size is odd."""
-    bits = (np.arange(count)[:, None] >> np.arange(7)) & 1
-    stripes = np.pad(bits.repeat(7, 1), ((0, 0), (0, 2)))  # 51 wide
-    return (stripes[:, None, :, None] * 255).astype(np.uint8).repeat(35, 1).repeat(3, 3)
-
-
 def numbers(path: Path) -> list[int]:
     with VideoReader(path) as video:
-        return [int(((frame[17, 3:49:7, 1] > 128) << np.arange(7)).sum()) for frame in video]
+        return [number_of(frame) for frame in video]
 
 
 @pytest.mark.parametrize(
