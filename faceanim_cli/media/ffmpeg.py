@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import imageio_ffmpeg
 
@@ -99,7 +98,7 @@ def spawn(
     *,
     stdin: int | None = subprocess.DEVNULL,
     stdout: int | None = subprocess.DEVNULL,
-    stderr: int | IO[bytes] | None = subprocess.DEVNULL,
+    stderr: int | None = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start ffmpeg outside the terminal's process group: Ctrl-C reaches us alone, and we end it in order.
 
@@ -157,12 +156,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def last_words(stderr: str | IO[bytes], lines: int = 1) -> str:
+def last_words(stderr: str, lines: int = 1) -> str:
     """The last telling lines of ffmpeg's stderr, joined by "; ", without addresses and progress."""
-    if not isinstance(stderr, str):
-        stderr.seek(0, 2)
-        stderr.seek(max(0, stderr.tell() - 16384))
-        stderr = stderr.read().decode(errors="replace")
     told: list[str] = []
     for line in stderr.splitlines():
         text = _PREFIX.sub("", line)

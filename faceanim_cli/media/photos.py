@@ -75,9 +75,9 @@ def _opened(path: Path) -> Iterator[tuple[PillowImage.Image, bytes]]:
     if reason:
         raise UnreadableInputError(f"cannot read the photo {path}: {reason}")
     try:
-        # The size is ours to judge, a few lines below; Pillow's warning would only clutter stderr.
+        # Sizes and damage are ours to judge; Pillow's warnings would only clutter stderr.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with PillowImage.open(path, formats=_formats(is_heic(head))) as image:
                 _choose_page(image)
                 _check_size(path, *image.size)
