@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media.find_files import DRIVER_SUFFIXES, PHOTO_SUFFIXES, expand, holds_frames, is_animated
+from faceanim_cli.media.output_checks import ADDRESS
+from faceanim_cli.media.signatures import read_head
 from faceanim_cli.motion.library import is_library_motion
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX
 
@@ -82,8 +85,9 @@ def _find(
         raise UnreadableInputError(
             f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
         ) from error
-    if not glob.has_magic(where):
-        raise UnreadableInputError(f"cannot read the {what} {path}: there is no such file; check the path")
+    if ADDRESS.match(where) or not glob.has_magic(where):
+        read_head(path, what)  # it raises: there is nothing, or an address
+        return Found((path,))
     plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
     matches = [match for match in expand(where) if match != path]  # the pattern itself, if there are none
     return _sift(Path(*path.parts[:plain]), matches, results, suffixes, wanted)
@@ -97,9 +101,10 @@ def _sift(
     wanted: Callable[[Path], bool],
 ) -> Found:
     kept, ignored = [], []
-    inside = root.resolve() in results.resolve().parents
+    folder = real_path(results)
+    inside = real_path(root) in folder.parents
     for path in candidates:
-        if inside and path.resolve().is_relative_to(results.resolve()):
+        if inside and real_path(path).is_relative_to(folder):
             continue  # what an earlier run made
         try:
             is_folder = path.is_dir()
@@ -113,6 +118,11 @@ def _sift(
         except UnreadableInputError as error:
             logger.warning("%s; passed over", error)
     return Found(tuple(kept), tuple(ignored), root, suffixes)
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads. Of a circle of links ``Path.resolve`` makes an error, here it leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _is_photo(path: Path) -> bool:

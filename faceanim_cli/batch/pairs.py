@@ -5,9 +5,10 @@ from pathlib import Path
 
 from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.batch.naming import DEFAULT_NAME, check_inside, check_template, fill_template
-from faceanim_cli.batch.plan import BatchPlan, check_outputs
+from faceanim_cli.batch.plan import BatchPlan, check_outputs, check_results_folder
 from faceanim_cli.csv_tables import read_table
 from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.media.output_checks import ADDRESS
 from faceanim_cli.motion.library import is_library_motion
 
 
@@ -23,6 +24,7 @@ def plan_pairs(table: Path, output: Path, *, name: str = DEFAULT_NAME) -> BatchP
         UnreadableInputError: the file, or a row of it.
     """
     check_template(name)
+    check_results_folder(output)
     rows = read_table(table)
     if not {"photo", "driver"} <= set(rows.columns) <= {"photo", "driver", "output"}:
         raise UsageError(
@@ -33,6 +35,10 @@ def plan_pairs(table: Path, output: Path, *, name: str = DEFAULT_NAME) -> BatchP
     for index, (line, row) in enumerate(zip(rows.lines, rows.rows, strict=True), start=1):
         if not row["photo"] or not row["driver"]:
             raise UnreadableInputError(f"{table}, line {line}: needs a photo and a driver")
+        if address := next((row[side] for side in ("photo", "driver") if ADDRESS.match(row[side])), None):
+            raise UnreadableInputError(
+                f"{table}, line {line}: {address} is an address; download it first and name the file"
+            )
         photo = _path(row["photo"], table.parent)
         driver = _path(row["driver"], table.parent)
         if is_library_motion(Path(row["driver"])) and not _exists(driver):

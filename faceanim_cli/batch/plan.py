@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from faceanim_cli.batch.find import Found, find_drivers, find_photos, ignored_by_kind
+from faceanim_cli.batch.find import Found, find_drivers, find_photos, ignored_by_kind, real_path
 from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.batch.naming import DEFAULT_NAME, check_template, fill_template
 from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.media.output_checks import ADDRESS, check_folder
 
 Match: TypeAlias = Literal["all", "name"]
 
@@ -43,6 +44,7 @@ def plan_batch(
         UnreadableInputError: nothing to work with.
     """
     check_template(name)
+    check_results_folder(output)
     found = find_photos(photos, output), find_drivers(drivers, output)
     notes = [
         f"{where}: ignored {ignored_by_kind(kind.ignored)}"
@@ -68,6 +70,16 @@ def plan_batch(
     return BatchPlan(tuple(items), tuple(notes))
 
 
+def check_results_folder(output: Path) -> None:
+    """Refuse what can be no folder of results; it need not be there yet.
+
+    Raises:
+        UsageError: a file, a device, an address, or ``-``.
+    """
+    if not output.is_dir() and (output.exists() or str(output) == "-" or ADDRESS.match(str(output))):
+        check_folder(output)
+
+
 def check_outputs(items: Sequence[BatchItem]) -> None:
     """Refuse two results of one name, and one that would replace an input.
 
@@ -82,22 +94,22 @@ def check_outputs(items: Sequence[BatchItem]) -> None:
                 f"{other.photo} + {other.driver} and {item.photo} + {item.driver} would both be written to "
                 f"{item.output}; rename one, or add {{index}} to --name"
             )
-    inputs = {path.resolve() for item in items for path in (item.photo, item.driver)}
+    inputs = {real_path(path) for item in items for path in (item.photo, item.driver)}
     for item in items:
-        if item.output.resolve() in inputs:
+        if real_path(item.output) in inputs:
             raise UsageError(f"{item.output} would replace an input; choose another output folder")
 
 
 def _check_feedback(items: Sequence[BatchItem], found: Found, output: Path) -> None:
     """Results in the very folder that was searched would be inputs of the next run."""
-    if found.searched is None or found.searched.resolve() in output.resolve().parents:
+    if found.searched is None or real_path(found.searched) in real_path(output).parents:
         return  # nothing was searched, or the output folder was left out of the search
-    searched = found.searched.resolve()
+    searched = real_path(found.searched)
     folders: dict[Path, list[BatchItem]] = defaultdict(list)
     for item in items:
         folders[item.output.parent].append(item)
     for folder, inside in folders.items():
-        if folder.resolve() != searched:
+        if real_path(folder) != searched:
             continue
         taken = next((item for item in inside if found.would_take(item.output)), None)
         if taken is not None:

@@ -2,40 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
 import pytest
 
 from faceanim_cli.batch.pairs import plan_pairs
-from faceanim_cli.batch.plan import BatchPlan, plan_batch
-from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-
-Touch = Callable[..., Path]
-
-
-@pytest.fixture
-def touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Touch:
-    """Makes empty files below the working folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def make(*names: str) -> Path:
-        for name in names:
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        return tmp_path
-
-    return make
-
-
-def triples(plan: BatchPlan) -> list[tuple[str, str, str]]:
-    return [(i.photo.as_posix(), i.driver.as_posix(), i.output.as_posix()) for i in plan.items]
-
-
-def names(plan: BatchPlan) -> list[str]:
-    return [item.output.name for item in plan.items]
+from faceanim_cli.batch.plan import plan_batch
+from faceanim_cli.errors import UnreadableInputError, UsageError
+from tests.batch.conftest import Touch, names, triples
 
 
 def test_all_combinations_photo_by_photo(touch: Touch) -> None:
@@ -229,6 +204,13 @@ def test_a_result_never_replaces_an_input(touch: Touch) -> None:
     ("photos", "drivers", "said"),
     [
         ("none", "x.mp4", "none: there is no such file"),
+        (
+            "a.jpg",
+            "https://a.b/c.mp4?d=1",
+            r"https://a\.b/c\.mp4\?d=1: it is an address",
+        ),
+        ("https://a.b/c.jpg", "x.mp4", r"https://a\.b/c\.jpg: it is an address on the net; download"),
+        ("a.jpg", "-", "-: standard input is not read"),
         ("a.jpg", "none/*.mp4", r"no videos in none/\*\.mp4"),
         ("empty", "x.mp4", r"no photos in empty \(1 file: 1 \.txt\)"),
         ("a.jpg", "empty", "no videos in empty"),
@@ -240,79 +222,27 @@ def test_nothing_to_work_with(touch: Touch, photos: str, drivers: str, said: str
         plan_batch(photos, drivers, Path("out"))
 
 
-# --- a table of pairs
-
-
-def test_a_table_of_pairs(touch: Touch) -> None:
-    root = touch("lists/p/a.jpg")
-    table = root / "lists" / "pairs.csv"
-    table.write_text(
-        "\ufeffdriver,photo,output\nx.mp4,p/a.jpg,\ny.mp4,b.jpg,sub/second.webm\nz.mp4,p/a.jpg,\n", "utf-8"
-    )
-    plan = plan_pairs(Path("lists/pairs.csv"), Path("out"))
-    assert triples(plan) == [  # one photo's together, numbers as in the file
-        ("lists/p/a.jpg", "lists/x.mp4", "out/a-x.mp4"),
-        ("lists/p/a.jpg", "lists/z.mp4", "out/a-z.mp4"),
-        ("lists/b.jpg", "lists/y.mp4", "out/sub/second.webm"),
-    ]
-    table.write_text("photo,driver\na.jpg,x.mp4\nb.jpg,y.mp4\n")
-    assert names(plan_pairs(table, Path("out"), name="{index}.mp4")) == ["1.mp4", "2.mp4"]
-
-
 @pytest.mark.parametrize(
-    "content",
+    ("output", "said"),
     [
-        "Photo;Driver;Output\r\n a.jpg ; x.mp4 ;\r\n\r\n;;\r\nb, c.jpg;nod;b.mp4\r\n".encode("utf-8-sig"),
-        b"photo\tDRIVER\toutput\na.jpg\tx.mp4\n\nb, c.jpg\tnod\tb.mp4",
-        'photo, driver, output\na.jpg, x.mp4\n"b, c.jpg", nod, b.mp4\n'.encode("utf-16"),
-        b'sep=,\noutput,driver,photo\n,x.mp4,a.jpg\nb.mp4,nod,"b, c.jpg"\n',
+        ("-", "cannot write to standard output"),
+        ("https://a.b/c", "it is an address"),
+        (os.devnull, "it is a device"),
+        ("a.jpg", "it is a file; give a folder's name"),
     ],
 )
-def test_tables_as_people_write_them(touch: Touch, content: bytes) -> None:
-    touch("t/a.jpg", "t/b, c.jpg", "t/x.mp4")
-    Path("t/pairs.csv").write_bytes(content)
-    plan = plan_pairs(Path("t/pairs.csv"), Path("out"))
-    assert triples(plan) == [
-        ("t/a.jpg", "t/x.mp4", "out/a-x.mp4"),
-        ("t/b, c.jpg", "nod", "out/b.mp4"),
-    ]
-    assert plan.notes == ()
+def test_what_can_be_no_folder_of_results(touch: Touch, output: str, said: str) -> None:
+    touch("a.jpg", "x.mp4")
+    Path("pairs.csv").write_text("photo,driver\na.jpg,x.mp4\n")
+    with pytest.raises(UsageError, match=said):
+        plan_batch("a.jpg", "x.mp4", Path(output))
+    with pytest.raises(UsageError, match=said):
+        plan_pairs(Path("pairs.csv"), Path(output))
+    plan_batch("a.jpg", "x.mp4", Path("not/there/yet"))
 
 
-def test_paths_in_a_table(touch: Touch, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = touch("t/deep/a.jpg", "home/b.jpg", "x.mp4", "t/nod")
-    monkeypatch.setenv("HOME", str(root / "home"))
-    monkeypatch.setenv("USERPROFILE", str(root / "home"))
-    Path("t/pairs.csv").write_text(
-        f"photo,driver\ndeep\\a.jpg,../x.mp4\n~/b.jpg,{root / 'x.mp4'}\nc.jpg,nod\n"
-    )
-    plan = plan_pairs(Path("t/pairs.csv"), Path("out"))
-    assert [item.photo for item in plan.items] == [Path("t/deep/a.jpg"), root / "home/b.jpg", Path("t/c.jpg")]
-    assert [item.driver for item in plan.items] == [Path("t/../x.mp4"), root / "x.mp4", Path("t/nod")]
-    assert plan.notes == ("1 of 6 files are not there, t/c.jpg first",)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "said"),
-    [
-        ("photo,video\na,b\n", UsageError, "its columns are photo, video; they must be photo, driver"),
-        ("", UsageError, "its columns are none"),
-        ("photo,driver\n", UnreadableInputError, "holds no pairs"),
-        ("photo,driver\na.jpg\n", UnreadableInputError, "line 2: needs a photo and a driver"),
-        ("photo,driver\na.jpg,x.mp4,more\n", UnreadableInputError, "line 2"),
-        ("photo,driver,output\na.jpg,x.mp4,../x.mp4\n", UsageError, "inside the output folder"),
-        ("photo,driver,output\na,b,c.mp4\nd,e,c.mp4\n", UsageError, "would both be written to"),
-        (b"photo,driver\na.jpg,\xff.mp4\n", UnreadableInputError, "cannot read the table"),
-        (None, UnreadableInputError, "No such file"),
-    ],
-)
-def test_a_table_that_cannot_be(
-    tmp_path: Path, text: str | bytes | None, kind: type[FaceanimError], said: str
-) -> None:
-    table = tmp_path / "pairs.csv"
-    if text is not None:
-        table.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(kind) as error:
-        plan_pairs(table, tmp_path / "out")
-    assert said in str(error.value)
-    assert "pairs.csv" in str(error.value) or "would both" in said
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_circle_of_links_is_one_item_that_fails(touch: Touch) -> None:
+    root = touch("p/a.jpg", "x.mp4")
+    (root / "p" / "b.jpg").symlink_to("b.jpg")
+    assert names(plan_batch("p", "x.mp4", Path("p/out"))) == ["a-x.mp4", "b-x.mp4"]

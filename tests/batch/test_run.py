@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.batch.items import BatchItem, ItemReport
-from faceanim_cli.batch.report import ReportFile, read_report
+from faceanim_cli.batch.items import BatchItem
+from faceanim_cli.batch.report import read_report
 from faceanim_cli.batch.resume import split_done
 from faceanim_cli.batch.run import BatchOutcome, BatchSettings, run_batch
-from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, WeightsError
+from faceanim_cli.errors import UnreadableInputError, UsageError, WeightsError
 from tests.batch.text_job import Recorder, TextJob
 
 KEYS = ["photo", "driver", "output", "status", "frames", "fps", "seconds", "error", "settings", "inputs"]
@@ -237,54 +237,6 @@ def test_when_all_is_there_nothing_is_loaded() -> None:
     outcome, _ = work(items("a"), resume=True)
     assert not Path("log").exists()
     assert outcome.found == 1
-
-
-def test_a_killed_process_leaves_lines_that_read(tmp_path: Path) -> None:
-    path = tmp_path / "r.jsonl"
-    one, two = (ItemReport(name, "x", f"{name}.mp4", "done", 2, 29.97, 0.1) for name in ("a", "Zoë \udcff"))
-    file = ReportFile(path)
-    file.add(one)
-    assert read_report(path) == [one]  # before it is closed
-    file.add(two)
-    file.close()
-    whole = path.read_bytes()
-    for cut in range(len(whole)):  # however little of the last lines a power cut leaves
-        path.write_bytes(whole[:cut])
-        assert read_report(path) == [one, two][: whole[:cut].count(b"\n")]
-    assert whole.count(b"\n") == 2
-
-
-@pytest.mark.skipif(os.name != "posix", reason="locks")
-def test_two_batches_do_not_share_a_report(tmp_path: Path) -> None:
-    path = tmp_path / "r.jsonl"
-    one = ItemReport("a", "x", "a.mp4", "done")
-    first = ReportFile(path)
-    first.add(one)
-    with pytest.raises(UsageError, match=r"r\.jsonl: another batch is writing it"):
-        ReportFile(path)
-    first.add(one)
-    first.close()
-    assert read_report(path) == [one, one]
-    ReportFile(path, keep=[one]).close()
-    assert read_report(path) == [one]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="limits")
-def test_a_report_whose_disk_is_full_ends_the_batch_in_one_line(tmp_path: Path) -> None:
-    import resource
-
-    path = tmp_path / "r.jsonl"
-    one = ItemReport("a", "x", "a.mp4", "done")
-    file = ReportFile(path, keep=[one])
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limits[1]))
-    try:
-        with pytest.raises(FaceanimError, match=r"cannot write .*r\.jsonl: .*--resume does the rest"):
-            file.add(one)
-        file.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert read_report(path) == [one]
 
 
 def test_what_others_made_is_not_replaced() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.batch.worker import WorkerSlot
 from faceanim_cli.commands.results import check_replacing
 from faceanim_cli.errors import NoFaceError, WeightsError
@@ -126,3 +127,12 @@ class Recorder:
 
     def there_already(self, count: int) -> None:
         self.seen.append(("there already", count))
+
+
+def items(folder: Path, *photos: str, drivers: int = 2) -> list[BatchItem]:
+    """Items of each photo with ``drivers`` drivers, photo by photo."""
+    return [
+        BatchItem(folder / f"{photo}.jpg", Path(f"{n}.mp4"), folder / "out" / f"{photo}-{n}.mp4")
+        for photo in photos
+        for n in range(drivers)
+    ]
