@@ -34,12 +34,14 @@ class Journal:
         videos: what became of each source.
         manifest: person and split of each file as they were last written, but for what people had changed by
             hand: so changes are told from what was written, for good. Empty before the first time.
+        draw: share and seed of the validation people at that time.
     """
 
     folder: Path
     settings: Mapping[str, Any]
     videos: dict[str, PreparedVideo] = field(default_factory=dict)
     manifest: dict[str, dict[str, str]] = field(default_factory=dict)
+    draw: list[float] = field(default_factory=list)
     _stamps: dict[str, Any] = field(default_factory=dict)
     _stream: TextIO | None = None
 
@@ -99,7 +101,8 @@ class Journal:
             partial.open("w", encoding="utf-8", errors="surrogateescape") as stream,
         ):
             stream.write(json.dumps({"settings": self.settings}) + "\n")
-            stream.write(json.dumps({"manifest": self.manifest}, ensure_ascii=False) + "\n")
+            written = {"manifest": self.manifest, "draw": self.draw}
+            stream.write(json.dumps(written, ensure_ascii=False) + "\n")
             for key, video in self.videos.items():
                 stream.write(_line(key, self._stamps[key], video))
 
@@ -130,7 +133,7 @@ class Journal:
 
     def _take_in(self, entry: dict[str, Any]) -> None:
         if "manifest" in entry:
-            self.manifest = entry["manifest"]
+            self.manifest, self.draw = entry["manifest"], entry["draw"]
             return
         if "identity" not in entry:  # of an older version: prepared anew
             return

@@ -20,7 +20,13 @@ from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.journal import Journal, key_of
 from faceanim_cli.data.landmark_model import LandmarkModel
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
-from faceanim_cli.data.manifest import MANIFEST, on_both_sides, write_table
+from faceanim_cli.data.manifest import (
+    MANIFEST,
+    has_manifest,
+    on_both_sides,
+    read_manifest,
+    write_table,
+)
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
 from faceanim_cli.data.prepared_manifest import update_manifest
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
@@ -141,6 +147,8 @@ def prepare(
             raise UsageError(
                 f"cannot write {folder}: {error.strerror}; faceanim prepare -o takes another place"
             ) from error
+    if has_manifest(out):
+        read_manifest(out)  # one that does not read is told before hours of work, not after them
     journal = Journal.read(out, _lasting(settings))
     sources = _renamed(sources, journal)
     todo = [source for source in sources if not journal.knows(source, _rows_of(source, listed))]

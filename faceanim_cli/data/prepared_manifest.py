@@ -6,6 +6,7 @@ from pathlib import Path
 
 from faceanim_cli.data.journal import Journal
 from faceanim_cli.data.manifest import (
+    MANIFEST,
     ManifestRow,
     has_manifest,
     on_both_sides,
@@ -74,7 +75,9 @@ def update_manifest(
     if rows:  # a manifest means that there is something to train on
         extra = dict.fromkeys(column for row in rows for column in row if column not in COLUMNS)
         write_manifest(out, (*COLUMNS, *extra), rows)
-    journal.manifest = unedited
+    if there and journal.draw not in ([], [val_share, seed]):
+        report(f"who is in {MANIFEST} keeps the split there; delete it to draw all people anew")
+    journal.manifest, journal.draw = unedited, [val_share, seed]
     journal.write()
     return [made[file] for file in sorted(made)]
 

@@ -379,6 +379,26 @@ class TestGoingOn:
             result = prepare([tmp_path / "in"], out, SETTINGS)
             assert [clip.identity for clip in result.clips] == ["a"]
 
+    def test_another_draw_is_for_new_people_only_and_says_so(self, tmp_path, make_video):
+        for name in ("a", "b", "c"):
+            make_video(f"{name}.mp4", tint=ord(name) - 97)
+        before = prepare_table(tmp_path, SETTINGS)
+        reports = []
+        other = PreparationSettings(**{**vars(SETTINGS), "val_share": 0.6, "seed": 3})
+        prepare([tmp_path / "in"], tmp_path / "out", other, reports.append)
+        assert table(tmp_path / "out" / "manifest.csv") == before
+        assert "delete it to draw all people anew" in reports[-1]
+        (tmp_path / "out" / "manifest.csv").unlink()
+        assert sum(row["split"] == "val" for row in prepare_table(tmp_path, other)) == 2
+
+    def test_a_manifest_that_does_not_read_is_told_before_any_work(self, tmp_path, make_video, monkeypatch):
+        make_video("a.mp4")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "manifest.csv").write_text("file,person\nclips/a.mp4,x\n")
+        monkeypatch.setattr(VideoPreparer, "prepare", None)  # calling it would raise
+        with pytest.raises(UnreadableInputError, match="lacks the columns identity, split"):
+            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+
     def test_other_settings_are_refused(self, tmp_path, make_video):
         make_video("a.mp4")
         prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
