@@ -31,7 +31,8 @@ def train(
         Path,
         option(
             BASICS,
-            "A folder of videos, or of `prepare`\nVideos are prepared first, into DATA-prepared.",
+            "A folder of videos, or of `prepare`\nVideos (and photos, for sr) are prepared first, into "
+            "DATA-prepared.",
             metavar="DIR",
         ),
     ],
@@ -193,7 +194,6 @@ def train(
     """
     from faceanim_cli.data.prepared_folder import prepared_folder  # noqa: PLC0415 (imports torch)
     from faceanim_cli.training.progress import Listener  # noqa: PLC0415
-    from faceanim_cli.training.settings import ClipSettings  # noqa: PLC0415
     from faceanim_cli.training.stages import (  # noqa: PLC0415
         fetch_pretrained,
         stage_settings,
@@ -246,9 +246,8 @@ def train(
         offline=offline,
     )
     fetch_pretrained(settings, say, progress=on_terminal() and not quiet)
-    if isinstance(settings, ClipSettings):  # super-resolution learns from photos
-        with item_progress("videos", quiet) as progress:
-            settings = replace(settings, data=prepared_folder(data, report=say, progress=progress))
+    with item_progress("videos", quiet) as progress:
+        settings = replace(settings, data=prepared_folder(data, report=say, progress=progress))
     with training_view(quiet) as (report, view):
         result = train_stage(settings, Listener(report, view))
     if result is not None:  # in the first of all processes

@@ -114,9 +114,10 @@ class RunFiles:
             FaceanimError: it cannot be written; what was there stays.
         """
         try:
-            with whole_file(self.state_file) as partial:
-                torch.save({**state, "step": step}, partial)
-        except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+            # Through a file of Python's: torch's own writer does not say that a disk is full.
+            with whole_file(self.state_file) as partial, partial.open("wb") as file:
+                torch.save({**state, "step": step}, file)
+        except (OSError, RuntimeError, FaceanimError) as error:
             raise self._not_saved(self.state_file, error) from error
         self.saved_step = step
         numbered = self.out / f"step-{step:08}.safetensors"
@@ -148,11 +149,13 @@ class RunFiles:
         notes["trained"] = f"step {step}; {self.notes}" if self.notes else f"step {step}"
         try:
             save_checkpoint(file, network, dtype=self.dtype, notes=notes)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, FaceanimError) as error:
             raise self._not_saved(file, error) from error
 
     def _not_saved(self, file: Path, error: Exception) -> FaceanimError:
         kept = "nothing is" if self.saved_step is None else f"the state of step {self.saved_step} is"
+        if isinstance(error, FaceanimError):  # which says it all
+            return FaceanimError(f"{error}; {kept} kept in {self.out}")
         reason = (
             error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         )

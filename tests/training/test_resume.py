@@ -1,5 +1,6 @@
 """A run that was stopped, in whatever way, goes on as if it had not been; and what it had kept is kept."""
 
+import errno
 import itertools
 import math
 import multiprocessing
@@ -122,12 +123,11 @@ def test_a_kill_in_the_middle_of_a_save_costs_nothing_that_was_saved(run, tmp_pa
         saves = itertools.count(1)
         save = torch.save
 
-        def half(state, path):
+        def half(state, file):
+            save(state, file)
             if next(saves) == STOP:
-                save(state, path)
-                os.truncate(path, path.stat().st_size // 2)
+                file.truncate(file.tell() // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
-            save(state, path)
 
         run_files.torch.save = half
         run(out=tmp_path / "parts", validate_minutes=0)  # a save after every step
@@ -158,6 +158,26 @@ def test_a_full_disk_costs_nothing_that_was_saved(run, tmp_path):
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
     del before["settings.json"], after["settings.json"]
     assert after == before
+
+
+def test_no_space_says_what_is_kept(run, tmp_path, monkeypatch):
+    run(max_steps=1)
+    before = (tmp_path / "run" / "state.pt").read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for where in ("torch.save", "save_checkpoint"):
+        with monkeypatch.context() as patch, pytest.raises(FaceanimError) as caught:
+            patch.setattr(f"faceanim_cli.training.run_files.{where}", full)
+            run(max_steps=2)
+        said = str(caught.value)
+        assert "\n" not in said
+        assert "space" in said or "full" in said
+        step = 1 if where == "torch.save" else 2  # the state is saved first
+        assert f"the state of step {step} is kept in {tmp_path / 'run'}" in said
+        if where == "torch.save":
+            assert (tmp_path / "run" / "state.pt").read_bytes() == before
 
 
 def test_pairs_go_on_where_they_were_in_batches_of_another_size(run, monkeypatch):
