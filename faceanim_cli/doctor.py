@@ -73,7 +73,7 @@ def self_test() -> str:
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415 (imports torch)
     from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
     from faceanim_cli.data.clip_files import example_clips  # noqa: PLC0415
-    from faceanim_cli.faces import FaceDetector, crop_image, frame_crop  # noqa: PLC0415
+    from faceanim_cli.faces import choose_face, crop_image, find_faces, frame_crop  # noqa: PLC0415
     from faceanim_cli.media import VideoReader, VideoWriter, write_photo  # noqa: PLC0415
 
     with VideoReader(example_clips() / "nod.mp4") as clip:
@@ -95,7 +95,8 @@ def self_test() -> str:
     # The driver hardly moves in two frames: the result shows the photo. Black frames, which some devices give
     # in half precision, and noise are far from it.
     height, width = frames[0].shape[:2]
-    crop = frame_crop(FaceDetector().largest_face(frames[0], "the example"), (width, height))
+    _, faces = find_faces(frames[0], "the example")
+    crop = frame_crop(choose_face(faces, None, "the example"), (width, height))
     expected = crop_image(frames[0], crop, animator.size)
     difference = max(float(abs(result - expected).mean()) for result in results)
     if difference > WRONG_LEVELS:

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import tee
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from faceanim_cli.faces import (
     FRAME_SCALE,
     Box,
     FaceDetector,
+    Framing,
     Patch,
     choose_face,
     crop_image,
@@ -26,6 +29,8 @@ from faceanim_cli.faces import (
     resized,
     square_crop,
 )
+from faceanim_cli.files import file_stamp
+from faceanim_cli.media import Encoding, read_photo
 from faceanim_cli.pictures import Image
 from faceanim_models import Keypoints
 
@@ -58,35 +63,36 @@ class AnimatedPhoto:
     def __init__(
         self, animator: Animator, photo: Image, crop: Crop, render: RenderSettings, name: str = "photo"
     ) -> None:
-        if crop != "auto" and (render.all_faces or render.face is not None):
+        if (crop is None or isinstance(crop, tuple)) and (render.all_faces or render.face is not None):
             raise UsageError("a crop says already which face to animate: leave out the number or all faces")
         if crop is None and render.whole_photo:
             raise UsageError("a photo that is taken whole has nothing to be pasted back into")
         self._animator, self._render, self._photo = animator, render, photo
         if render.whole_photo:
             self._photo, scale = _fitted(photo, render, name)
-            if isinstance(crop, tuple):
+            if isinstance(crop, tuple):  # meant in the photo's own pixels
                 crop = (crop[0] * scale, crop[1] * scale, crop[2] * scale, crop[3] * scale)
         self._patches: list[Patch] = []
-        if crop == "auto":
-            found = find_faces(self._photo, name)
+        if crop == "auto" or isinstance(crop, Framing):
+            framing = crop if isinstance(crop, Framing) else Framing()
+            self._photo, found = find_faces(self._photo, name)
             chosen = found if render.all_faces else [choose_face(found, render.face, name)]
-            self.faces = [
-                self._encode(frame_crop(box, self._photo_size), box, [b for b in found if b is not box], name)
-                for box in chosen
-            ]
+            self.faces = []
+            for box in chosen:
+                place = framing.around(frame_crop(box, self._photo_size), self._photo_size)
+                self.faces.append(self._encode(place, box, [b for b in found if b is not box], name))
         else:
-            place = None if crop is None else square_crop(Box(*crop), self._photo_size)
-            if place is not None:
-                warn_of_share(self._photo, place, name, "--crop", FaceDetector())
-            self.faces = [self._encode(place, None, [], name)]
+            given = None if crop is None else square_crop(Box(*crop), self._photo_size)
+            if given is not None:
+                warn_of_share(self._photo, given, name, "--crop", FaceDetector())
+            self.faces = [self._encode(given, None, [], name)]
 
     def size(self, driver_size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) of what ``compose`` gives, for driving frames of that (width, height)."""
         width, height = self._result_size
         return (2 * width + self._driver_width(driver_size) if self._render.side_by_side else width), height
 
-    def closest_frames(self, candidates: Keypoints) -> list[int | None]:
+    def closest_frames(self, candidates: Keypoints) -> list[int]:
         """For each face, which of the candidates, points (N, K, 2), is closest in pose and expression."""
         return [face.closest_frame(candidates) for face in self.faces]
 
@@ -117,6 +123,11 @@ class AnimatedPhoto:
         if driver_panel is None:
             return picture
         return np.concatenate((self._photo_panel, driver_panel, picture), axis=1)
+
+    @property
+    def shows_whole_driver(self) -> bool:
+        """Whether ``driver_panel`` needs all of a driving frame."""
+        return self._render.side_by_side and bool(self._patches)
 
     def driver_panel(self, frame: Image, crop: Box | None) -> Image | None:
         """What is shown of a driving frame, if anything: beside a crop its crop, beside a whole photo all."""
@@ -161,6 +172,21 @@ class AnimatedPhoto:
             reach = motion_reach(distance)
         crop = None if place is None else (place.x, place.y, place.w, place.h)
         return self._animator.encode(self._photo, crop, name, face=face, reach=reach)
+
+
+def prepared_photo(animator: Animator, path: Path, crop: Crop, render: RenderSettings) -> AnimatedPhoto:
+    """The photo of a file, set up for any driver; the same again if it was the last that was asked for.
+
+    A batch animates a photo with many drivers: it is read, searched and encoded once.
+    """
+    stamp = file_stamp(path) if path.is_file() else None  # else reading it tells what is wrong
+    wanted = (stamp, crop, replace(render, fps=None, audio="none", encoding=Encoding()))
+    if animator.prepared is None or animator.prepared[0] != wanted:
+        animator.prepared = None  # not both in memory
+        animator.prepared = wanted, AnimatedPhoto(animator, read_photo(path), crop, render, str(path))
+    animated = animator.prepared[1]
+    assert isinstance(animated, AnimatedPhoto)
+    return animated
 
 
 def warn_of_share(image: Image, crop: Box, name: str, option: str, detector: FaceDetector) -> None:

@@ -16,10 +16,21 @@ from faceanim_cli.animation.driver import Crop, crop_driver
 from faceanim_cli.animation.face import Face, anchors_of
 from faceanim_cli.animation.image_batches import check_image, to_batch
 from faceanim_cli.animation.inference import Inference
-from faceanim_cli.animation.networks import Networks
+from faceanim_cli.animation.networks import Detected, Networks
 from faceanim_cli.device import can_graph, choose_device, choose_precision, fitting_batch
 from faceanim_cli.errors import UsageError
-from faceanim_cli.faces import Box, FaceDetector, crop_image, face_in_crop, frame_crop, square_crop
+from faceanim_cli.faces import (
+    Box,
+    FaceDetector,
+    Framing,
+    choose_face,
+    crop_image,
+    face_in_crop,
+    find_faces,
+    frame_crop,
+    square_crop,
+    tone_curve,
+)
 from faceanim_cli.files import file_sha256
 from faceanim_cli.motion.head_transfer import check_steering
 from faceanim_cli.motion.settings import MotionSettings
@@ -92,6 +103,7 @@ class Animator:
         self._face: Face | None = None
         self._framed = True
         self._detector = FaceDetector()
+        self.prepared: tuple[object, object] | None = None  # what ``prepared_photo`` made last, and of what
         logger.info("%s on %s in %s, %d pixels a side", self.weights, self.device, dtype, self.size)
 
     def set_photo(
@@ -107,7 +119,8 @@ class Animator:
 
         Args:
             image: uint8 RGB (H, W, 3).
-            crop: "auto" frames the largest face; (x, y, w, h) in pixels is the frame itself, as a square
+            crop: "auto" frames the largest face, and turns a photo that lies on its side; a ``Framing``
+                frames it nearer, wider or beside; (x, y, w, h) in pixels is the frame itself, as a square
                 around the same centre; None takes the photo whole, resized to a square: photo and driving
                 frames are then already framed alike.
             name: what error messages call the photo.
@@ -134,19 +147,24 @@ class Animator:
     ) -> Face:
         """A face of a photo, to be animated by itself; arguments as ``set_photo``, which is left as it is."""
         check_image(image)
+        found = crop == "auto" or isinstance(crop, Framing)
+        if found and face is None:
+            image, faces = find_faces(image, name)
+            face = choose_face(faces, None, name)
         height, width = image.shape[:2]
-        if crop == "auto":
-            face = face or self._detector.largest_face(image, name)
-            place: Box | None = frame_crop(face, (width, height))
+        if found and face is not None:
+            framing = crop if isinstance(crop, Framing) else Framing()
+            place: Box | None = framing.around(frame_crop(face, (width, height)), (width, height))
         else:
-            place = None if crop is None else square_crop(Box(*crop), (width, height))
+            place = square_crop(Box(*crop), (width, height)) if isinstance(crop, tuple) else None
         logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, place)
         inference = self._inference
         with inference.networks.inference():
-            picture = self._to_batch([image], place)
+            seen = crop_image(image, place, self.model_size)
+            picture = self._to_batch([seen], None)
             boxes = None if face is None or place is None else self._boxes([face], place)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
-        return Face(inference, self.motion, place, picture, boxes, shares)
+        return Face(inference, self.motion, place, picture, boxes, shares, tone_curve(seen))
 
     def animate(
         self,
@@ -184,6 +202,12 @@ class Animator:
         Yields:
             Up to ``batch`` frames: points (B, K, 2), x and y in [-1, 1] of the crop.
         """
+        return (found.keypoints for found in self.detections(frames, crop, faces))
+
+    def detections(
+        self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
+    ) -> Iterator[Detected]:
+        """As ``detect``, and how sure the keypoints are."""
         if crop == "auto" and self._framed:  # photo and driver are framed alike
             crop = None
         place, remaining = crop_driver(iter(frames), crop, self._detector)

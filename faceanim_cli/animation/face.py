@@ -9,7 +9,7 @@ from torch import Tensor
 from faceanim_cli.animation.image_batches import Download
 from faceanim_cli.animation.inference import Inference, mean_difference
 from faceanim_cli.animation.networks import Networks, part_of
-from faceanim_cli.faces import Box
+from faceanim_cli.faces import Box, ToneCurve, toned
 from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.retargeting import Retargeting
 from faceanim_cli.motion.settings import MotionSettings
@@ -30,6 +30,7 @@ class Face:
         picture: the crop, (1, 3, S, S) in [0, 1].
         boxes: of the face in it, (1, 4), as the keypoint detector's; or None.
         reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
+        tones: the only colours that it may have; None for any.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class Face:
         picture: Tensor,
         boxes: Tensor | None,
         reach: Tensor | None,
+        tones: ToneCurve | None = None,
     ) -> None:
-        self.crop = crop
+        self.crop, self._tones = crop, tones
         self._inference, self._motion = inference, motion
         self._picture, self._boxes, self._reach = picture, boxes, reach
         self._networks, self._code = inference.networks, self._encoded(inference.networks)
@@ -59,16 +61,18 @@ class Face:
         Yields:
             uint8 RGB (size, size, 3).
         """
-        return self._inference.copies.arrived(self._batches(motion, reference, first_frame))
+        frames = self._inference.copies.arrived(self._batches(motion, reference, first_frame))
+        tones = self._tones
+        return frames if tones is None else (toned(frame, tones) for frame in frames)
 
-    def closest_frame(self, candidates: Keypoints) -> int | None:
+    def closest_frame(self, candidates: Keypoints) -> int:
         """Best-frame search: which frame's pose and expression are closest to this face's.
 
         Args:
             candidates: of a driver's frames, points (N, K, 2).
 
         Returns:
-            The frame's place among them; None if no frame has finite keypoints.
+            The frame's place among them.
         """
         own = self._code_of(self._inference.networks).keypoints[0]
         anchors = anchors_of(self._inference.networks)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from faceanim_cli.animation.image_batches import DeviceCopies, Download, to_frames
-from faceanim_cli.animation.networks import Networks, part_of
+from faceanim_cli.animation.networks import Detected, Networks, part_of
 from faceanim_cli.device import in_parts
 from faceanim_cli.pictures import Image
 from faceanim_models import Keypoints, PhotoCode
@@ -49,7 +49,7 @@ class Inference:
         self._weights = weights
         self._unchecked: set[Compared] = set() if networks.dtype == torch.float32 else set(LIMITS)
 
-    def detect(self, frames: Tensor, boxes: Tensor | None) -> list[Keypoints]:
+    def detect(self, frames: Tensor, boxes: Tensor | None) -> list[Detected]:
         """Keypoints of frames (B, 3, H, W) in [0, 1], in as many pieces as memory asks for.
 
         Args:
@@ -57,7 +57,7 @@ class Inference:
             boxes: of the faces in them, (B, 4) in [-1, 1], as ``KeypointDetector``; or None.
         """
 
-        def detect(part: slice) -> list[Keypoints]:
+        def detect(part: slice) -> list[Detected]:
             with self.networks.inference():
                 return [self.networks.detect(frames[part], None if boxes is None else boxes[part])]
 

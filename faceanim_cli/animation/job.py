@@ -1,18 +1,30 @@
 """One animation from files to a file, frames streaming through; and a driver's motion into a file."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
-import torch
-
-from faceanim_cli.animation.animated_photo import AnimatedPhoto, warn_of_share
+from faceanim_cli.animation.animated_photo import AnimatedPhoto, prepared_photo, warn_of_share
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.driver import Crop, Driver, VideoDriver
+from faceanim_cli.animation.driver import (
+    FEW_CANDIDATES,
+    MOST_CANDIDATES,
+    Candidates,
+    Crop,
+    Driver,
+    DrivingMotion,
+    Excerpt,
+)
 from faceanim_cli.animation.motion_driver import MotionDriver, is_motion
-from faceanim_cli.animation.networks import part_of
+from faceanim_cli.animation.networks import join_keypoints, part_of
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.result import AnimationResult, RenderSettings, provenance_tags
+from faceanim_cli.animation.video_driver import VideoDriver
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector, crop_image
 from faceanim_cli.media import (
@@ -23,13 +35,14 @@ from faceanim_cli.media import (
     open_output,
     open_video,
     playable_rate,
-    read_photo,
     remove_leftovers,
     write_photo,
 )
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, write_motion
-from faceanim_cli.pictures import Progress
+from faceanim_cli.pictures import Image, Progress
 from faceanim_models import Keypoints
+
+References: TypeAlias = list[list[Keypoints | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +55,8 @@ def animate_file(
     *,
     photo_crop: Crop = "auto",
     driver_crop: Crop = "auto",
+    driver_face: int | None = None,
+    excerpt: Excerpt | None = None,
     render: RenderSettings | None = None,
     start_frame: int | None = None,
     show_crop: Path | None = None,
@@ -50,17 +65,20 @@ def animate_file(
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
 
     Frame count, exact frame rate and sound are the driver's unless ``render`` says otherwise. The driver
-    is read twice: a few frames a second to find the face, then all of them. Decoding, inference and encoding
-    run side by side.
+    is read twice: small, to find its cuts and the face between them, then as it is. Decoding, inference and
+    encoding run side by side. Where the driver shows no face, the last motion is held.
 
     Args:
         animator: used for as many jobs as you like; weights are loaded once.
         photo, driver, output: paths; the driver is a video, a folder of frames, a motion file, or the
             name of a motion of the library; the output's name says what is written.
-        photo_crop, driver_crop: "auto", (x, y, w, h) in pixels, or None for files that are framed alike.
+        photo_crop, driver_crop: "auto", a ``Framing``, (x, y, w, h) in pixels, or None for files that are
+            framed alike.
+        driver_face: which face of the driver to follow, counted from 1, left to right; None is the main one.
+        excerpt: the part of the driver to take; None is all of it.
         render: what the result shows and how it is written; None for the defaults.
-        start_frame: the driver's frame, from 0, that relative motion counts from; None searches a few frames
-            a second for the one closest to the photo in pose and expression.
+        start_frame: the frame, from 0, that relative motion counts from; None searches a few frames a second
+            for the one closest to the photo in pose and expression.
         show_crop: a PNG or JPEG to write first, with what the networks see of photo and driver.
         progress: called with the number of frames done and the number expected, if known.
 
@@ -68,30 +86,42 @@ def animate_file(
         UsageError: the output cannot be written, not so, or is an input; or a motion is of other weights.
         UnreadableInputError: photo or driver. NoFaceError: no face in photo or driver.
     """
-    render = render or RenderSettings()
+    render, excerpt = render or RenderSettings(), excerpt or Excerpt()
     render.check(output, photo, driver)
     if show_crop is not None:
         check_photo_output(show_crop, photo, driver)
-    if is_motion(driver) and (show_crop is not None or render.side_by_side):
-        option = "--side-by-side" if render.side_by_side else "--show-crop"
-        raise UsageError(f"{driver} has no frames to show: leave out {option}")
-    with Pipeline() as pipeline:
+    if is_motion(driver):
+        unseen = {
+            "--side-by-side": render.side_by_side,
+            "--show-crop": show_crop,
+            "--driver-face": driver_face,
+        }
+        if given := [option for option, value in unseen.items() if value]:
+            raise UsageError(f"{driver} has no frames to show: leave out {' and '.join(given)}")
+    with Pipeline() as pipeline, ExitStack() as opened:
+        source: Driver
         if is_motion(driver):
-            motion = MotionDriver(driver, animator, lambda own: playable_rate(output, render.fps or own))
-            animated = AnimatedPhoto(animator, read_photo(photo), photo_crop, render, str(photo))
-            return _write(animator, animated, motion, output, render, start_frame, pipeline, progress)
-        picture = read_photo(photo)
-        with _open_at_playable_rate(driver, output, render) as video:
-            animated = AnimatedPhoto(animator, picture, photo_crop, render, str(photo))
+            rate = partial(_motion_rate, output, render.fps)
+            source = MotionDriver(driver, animator, rate, excerpt)
+            animated = prepared_photo(animator, photo, photo_crop, render)
+        else:
             crop = None if photo_crop is None and driver_crop == "auto" else driver_crop
-            source = _video_driver(animator, video, crop, pipeline)
-            if isinstance(crop, tuple) and source.crop is not None:
-                detector = FaceDetector()
-                warn_of_share(source.first_frame(), source.crop, str(driver), "--driver-crop", detector)
+            opener = partial(_open_at_playable_rate, driver, output, render.fps, excerpt)
+            video = VideoDriver(opener, crop, animator.detections, animator.model_size, driver_face)
+            opened.callback(video.close)
+            animated = prepared_photo(animator, photo, photo_crop, render)
+            video.find_face(pipeline)
+            if isinstance(crop, tuple) and video.crops[0] is not None:
+                warn_of_share(
+                    video.first_frame(), video.crops[0], str(driver), "--driver-crop", FaceDetector()
+                )
             if show_crop is not None:
-                shown = crop_image(source.first_frame(), source.crop, animator.model_size)
+                shown = crop_image(video.first_frame(), video.crops[0], animator.model_size)
                 write_photo(show_crop, animated.seen_by_networks(shown))
-            return _write(animator, animated, source, output, render, start_frame, pipeline, progress)
+            source = video
+        result = _write(animator, animated, source, output, render, start_frame, pipeline, progress)
+        _tell_faceless(source)
+        return result
 
 
 def save_motion(
@@ -101,6 +131,9 @@ def save_motion(
     driver_crop: Crop = "auto",
     fps: Fraction | None = None,
     progress: Progress | None = None,
+    *,
+    driver_face: int | None = None,
+    excerpt: Excerpt | None = None,
 ) -> Motion:
     """Write the keypoint motion of a driver; arguments as ``animate_file``.
 
@@ -113,24 +146,29 @@ def save_motion(
     check_not_input(output, driver)
     check_writable(output)
     found: list[Keypoints] = []
-    with Pipeline() as pipeline, open_video(driver, fps) as video:
-        source = _video_driver(animator, video, driver_crop, pipeline)
-        done = 0
-        for batch in source.motion(pipeline, lambda *_: None):
-            turns = None if batch.jacobians is None else batch.jacobians.float().cpu()
-            found.append(Keypoints(batch.points.float().cpu(), turns))
-            done += len(batch.points)
+    shots: list[int] = []
+    with Pipeline() as pipeline, ExitStack() as opened:
+        opener = partial(_open_excerpt, driver, fps, excerpt or Excerpt())
+        source = VideoDriver(opener, driver_crop, animator.detections, animator.model_size, driver_face)
+        opened.callback(source.close)
+        source.find_face(pipeline)
+        source.candidates(None, FEW_CANDIDATES)
+        for shot, (points, turns) in source.motion(pipeline, lambda *_: None):
+            found.append(Keypoints(points.float().cpu(), None if turns is None else turns.float().cpu()))
+            shots += [shot] * len(points)
             if progress is not None:
-                progress(done, source.frame_count_estimate)
+                progress(len(shots), source.frame_count_estimate)
+        _tell_faceless(source)
     if not found:
         raise UnreadableInputError(f"{driver}: no frames to take motion from")
-    jacobians = [batch.jacobians for batch in found if batch.jacobians is not None]
+    points, turns = join_keypoints(found)
     motion = Motion(
-        torch.cat([batch.points for batch in found]).numpy(),
+        points.numpy(),
         source.fps,
         animator.anchors,
-        torch.cat(jacobians).numpy() if jacobians else None,
+        None if turns is None else turns.numpy(),
         animator.weights_sha256,
+        starts=tuple(shots.index(shot) for shot in sorted(set(shots))),
     )
     write_motion(output, motion)
     return motion
@@ -147,17 +185,21 @@ def _write(
     progress: Progress | None,
 ) -> AnimationResult:
     """Animate and write all frames of a driver."""
-    references: list[Keypoints | None] = [None for _ in animated.faces]
-    if animator.motion.relative:
-        start_frame, references = _choose_references(animated, driver, start_frame)
+    relative = animator.motion.relative
+    candidates = driver.candidates(start_frame, MOST_CANDIDATES if relative else FEW_CANDIDATES)
+    references: References = [[None for _ in animated.faces] for _ in candidates]
+    if relative:
+        start_frame, references = _choose_references(animated, driver, candidates)
     remove_leftovers(output)
-    frames = animated.animate(driver.motion(pipeline, animated.driver_panel), references)
+    motion = driver.motion(pipeline, animated.driver_panel, animated.shows_whole_driver)
+    frames = _animate_shots(animated, driver, motion, references)
     done = 0
     with open_output(
         output,
         driver.fps,
         animated.size(driver.size),
         audio_from=driver.sound if render.audio == "driver" else render.sound,
+        audio_start=driver.sound_start if render.audio == "driver" else 0.0,
         encoding=render.encoding,
         metadata=provenance_tags(animator.weights, animator.weights_sha256),
     ) as writer:
@@ -169,33 +211,62 @@ def _write(
     return AnimationResult(output, done, float(driver.fps), driver.missed, start_frame)
 
 
+def _animate_shots(
+    animated: AnimatedPhoto, driver: Driver, motion: Iterator[DrivingMotion], references: References
+) -> Iterator[tuple[Image, ...]]:
+    """The animated crops of all frames; each shot has its own references."""
+    for shot, batches in groupby(motion, key=lambda batch: batch.shot):
+        keypoints = (batch.keypoints for batch in batches)
+        yield from animated.animate(keypoints, references[shot], driver.starts[shot])
+
+
 def _choose_references(
-    animated: AnimatedPhoto, driver: Driver, wanted: int | None
-) -> tuple[int, list[Keypoints | None]]:
-    """The frame that relative motion counts from: its number, from 0, and its keypoints for each face.
+    animated: AnimatedPhoto, driver: Driver, candidates: list[Candidates | None]
+) -> tuple[int, References]:
+    """For each shot and face the keypoints that relative motion counts from: the closest candidate's.
 
-    It is the one that is wanted, or the one closest to each face; the number is the first face's.
+    Returns:
+        The number of the first shot's frame, for the first face; and the keypoints, None for a shot's first
+        frame.
     """
-    numbers, candidates = driver.candidates(wanted)
-    if candidates is None:
-        return 0, [None for _ in animated.faces]
-    closest = animated.closest_frames(candidates)
-    logger.info("%s: motion counts from frames %s", driver.path, [i and numbers[i] for i in closest])
-    references = [None if i is None else part_of(candidates, slice(i, i + 1)) for i in closest]
-    return 0 if closest[0] is None else numbers[closest[0]], references
+    references: References = []
+    numbers: list[int] = []
+    for start, shot in zip(driver.starts, candidates, strict=True):
+        closest = [] if shot is None else animated.closest_frames(shot.keypoints)
+        numbers.append(start if shot is None else shot.numbers[closest[0]])
+        references.append(
+            [None for _ in animated.faces]
+            if shot is None
+            else [part_of(shot.keypoints, [place]) for place in closest]
+        )
+    logger.info("%s: motion counts from frames %s", driver.path, numbers)
+    return numbers[0], references
 
 
-def _video_driver(animator: Animator, video: FrameSource, crop: Crop, pipeline: Pipeline) -> VideoDriver:
-    return VideoDriver(video, crop, animator.detect, animator.model_size, pipeline)
+def _tell_faceless(driver: Driver) -> None:
+    if frames := str(driver.faceless):
+        logger.warning("%s: no face in driver frames %s; the last motion is held there", driver.path, frames)
 
 
-def _open_at_playable_rate(driver: Path, output: Path, render: RenderSettings) -> FrameSource:
+def _motion_rate(output: Path, wanted: Fraction | None, own: Fraction) -> Fraction:
+    return playable_rate(output, wanted or own)
+
+
+def _open_excerpt(driver: Path, fps: Fraction | None, excerpt: Excerpt, turn: int) -> FrameSource:
+    return open_video(driver, fps, start=excerpt.start, duration=excerpt.duration, turn=turn)
+
+
+def _open_at_playable_rate(
+    driver: Path, output: Path, fps: Fraction | None, excerpt: Excerpt, turn: int
+) -> FrameSource:
     """The driver at the rate of the result."""
-    video = open_video(driver, render.fps)
+    video = _open_excerpt(driver, fps, excerpt, turn)
     rate = playable_rate(output, video.fps)
     if rate == video.fps:
         return video
-    logger.warning(
-        "%s: such a file cannot play %g frames per second; it gets %g", output, video.fps, float(rate)
-    )
-    return open_video(driver, rate)
+    if not turn:
+        logger.warning(
+            "%s: such a file cannot play %g frames per second; it gets %g", output, video.fps, float(rate)
+        )
+    video.close()
+    return _open_excerpt(driver, rate, excerpt, turn)

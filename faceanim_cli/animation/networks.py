@@ -7,22 +7,37 @@ belongs to the thread that recorded it: in older torch a call from another fails
 (https://github.com/pytorch/pytorch/issues/123177 and pull request 184357).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from faceanim_cli.weights.load import Model
-from faceanim_models import FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
+from faceanim_models import AnimationModel, FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel
 
 Network = TypeVar("Network", bound=nn.Module)
-R = TypeVar("R", Tensor, Keypoints)
+
+
+class Detected(NamedTuple):
+    """What the keypoint detector says of a batch of frames."""
+
+    points: Tensor  # (B, K, 2) in [-1, 1]
+    jacobians: Tensor | None = None  # (B, K, 2, 2): first-order-model's local motions
+    sharpness: Tensor | None = None  # (B,): how far heatmaps rise; where there is no face, half as far
+
+    @property
+    def keypoints(self) -> Keypoints:
+        """The keypoints alone."""
+        return Keypoints(self.points, self.jacobians)
+
+
+R = TypeVar("R", Tensor, Detected)
 
 
 class Networks:
@@ -49,8 +64,11 @@ class Networks:
         self.device, self.dtype, self.graphed = device, dtype, graphed
         self.model = self._ready(model)
         self.resolver = None if resolver is None else self._ready(resolver)
+        self._heatmaps: list[Tensor] = []
+        if isinstance(self.model, AnimationModel):
+            self.model.keypoint_detector.heatmaps.register_forward_hook(self._keep_heatmaps)
         self._graphs = (
-            (CudaGraphed(self.model.detect, self.inference), CudaGraphed(self._paint, self.inference))
+            (CudaGraphed(self._detect, self.inference), CudaGraphed(self._paint, self.inference))
             if graphed
             else None
         )
@@ -86,17 +104,28 @@ class Networks:
         """What depends on the photo (1, 3, H, W) alone; ``boxes`` (1, 4) as the keypoint detector's."""
         return self.model.encode_photo(photo, boxes=boxes)
 
-    def detect(self, frames: Tensor, boxes: Tensor | None = None) -> Keypoints:
+    def detect(self, frames: Tensor, boxes: Tensor | None = None) -> Detected:
         """Keypoints of frames (B, 3, H, W); ``boxes`` (B, 4)."""
         if self._graphs is not None and len(frames) == self.graphed:
             return self._graphs[0](frames, boxes)
-        return self.model.detect(frames, boxes)
+        return self._detect(frames, boxes)
 
     def paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
         """Frames (B, 3, H, W), or (B, 3, 2H, 2W) with super-resolution."""
         if self._graphs is not None and len(keypoints.points) == self.graphed:
             return self._graphs[1](code, keypoints)
         return self._paint(code, keypoints)
+
+    def _detect(self, frames: Tensor, boxes: Tensor | None) -> Detected:
+        self._heatmaps.clear()
+        points, jacobians = self.model.detect(frames, boxes)
+        if not self._heatmaps:  # first-order-model's detector tells nothing of the kind
+            return Detected(points, jacobians)
+        logits = self._heatmaps.pop().flatten(2).float()
+        return Detected(points, jacobians, (logits.amax(-1) - logits.mean(-1)).mean(-1))
+
+    def _keep_heatmaps(self, module: nn.Module, arguments: object, result: Tensor) -> None:
+        self._heatmaps.append(result)
 
     def _paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
         generated, _ = self.model(code.expand(len(keypoints.points)), keypoints)
@@ -109,10 +138,23 @@ class Networks:
         return ready
 
 
-def part_of(keypoints: Keypoints, part: slice) -> Keypoints:
+def part_of(keypoints: Keypoints, part: slice | list[int]) -> Keypoints:
     """The keypoints of some frames of a batch."""
     turns = keypoints.jacobians
     return Keypoints(keypoints.points[part], None if turns is None else turns[part])
+
+
+def join_keypoints(batches: Sequence[Keypoints]) -> Keypoints:
+    """Several batches as one."""
+    turns = [batch.jacobians for batch in batches if batch.jacobians is not None]
+    return Keypoints(torch.cat([batch.points for batch in batches]), torch.cat(turns) if turns else None)
+
+
+def join_detected(batches: Sequence[Detected]) -> Detected:
+    """Several batches as one."""
+    sharpness = [batch.sharpness for batch in batches if batch.sharpness is not None]
+    points, turns = join_keypoints([batch.keypoints for batch in batches])
+    return Detected(points, turns, torch.cat(sharpness) if sharpness else None)
 
 
 class CudaGraphed(Generic[R]):
@@ -142,8 +184,9 @@ class CudaGraphed(Generic[R]):
 def _cloned(result: R) -> R:
     if isinstance(result, Tensor):
         return result.clone()
-    points, turns = result
-    return Keypoints(points.clone(), None if turns is None else turns.clone())
+    points, jacobians, sharpness = (None if part is None else part.clone() for part in result)
+    assert points is not None
+    return Detected(points, jacobians, sharpness)
 
 
 @cache

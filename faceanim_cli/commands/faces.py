@@ -40,8 +40,8 @@ def faces(
         check_photo_output(output, photo)
         check_replacing([output], overwrite, is_ours)
     image = read_photo(photo)
+    image, found = find_faces(image, str(photo))
     size = (image.shape[1], image.shape[0])
-    found = find_faces(image, str(photo))
     if output is not None:
         write_photo(output, draw_numbers(image, found))
     rows = [(number, _pixels(face), _pixels(frame_crop(face, size))) for number, face in enumerate(found, 1)]

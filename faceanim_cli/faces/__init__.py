@@ -1,11 +1,12 @@
 """Face boxes: found by Viola-Jones, followed through a video, turned into the crop that the networks see."""
 
-from faceanim_cli.faces.choice import choose_face, draw_numbers, find_faces
+from faceanim_cli.faces.choice import LYING, choose_face, draw_numbers, find_faces, quarter_turned
 from faceanim_cli.faces.compositing import Patch, edge_distance, motion_reach, seam_mask
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import (
     FRAME_SCALE,
     Box,
+    Framing,
     clip_crop,
     crop_image,
     crop_transform,
@@ -16,14 +17,21 @@ from faceanim_cli.faces.framing import (
     square_crop,
     transform_points,
 )
+from faceanim_cli.faces.shots import DriverScan, Shot, scan_driver
+from faceanim_cli.faces.toning import ToneCurve, tone_curve, toned
 from faceanim_cli.faces.tracking import FaceTrack, track_face
 
 __all__ = [
     "FRAME_SCALE",
+    "LYING",
     "Box",
+    "DriverScan",
     "FaceDetector",
     "FaceTrack",
+    "Framing",
     "Patch",
+    "Shot",
+    "ToneCurve",
     "choose_face",
     "clip_crop",
     "crop_image",
@@ -35,9 +43,13 @@ __all__ = [
     "frame_crop",
     "inverse_crop_transform",
     "motion_reach",
+    "quarter_turned",
     "resized",
+    "scan_driver",
     "seam_mask",
     "square_crop",
+    "tone_curve",
+    "toned",
     "track_face",
     "transform_points",
 ]

@@ -1,27 +1,68 @@
 """Faces by number, left to right as one reads, and a picture that shows the numbers."""
 
+import logging
 from collections.abc import Sequence
 
 import cv2
+import numpy as np
 
 from faceanim_cli.errors import UsageError
-from faceanim_cli.faces.detector import FaceDetector, no_face
+from faceanim_cli.faces.detector import SURE_VOTES, FaceDetector, no_face
 from faceanim_cli.faces.framing import Box
 from faceanim_cli.pictures import Image
+
+logger = logging.getLogger(__name__)
+
+# In 26 photos and clips, upright faces had 22 to 291 votes, and the best of the other ways round 0.5 of them.
+UPRIGHT_VOTES = 2 * SURE_VOTES  # with fewer, the other ways round are tried
+TURN_AHEAD = 2.5  # times the votes that another way round must have
+LYING = {1: "lies on its side", 2: "is upside down", 3: "lies on its side"}  # by the turn that rights it
+SMALLEST_USEFUL = 48  # pixels of a face: the networks see it three times as large
 
 COLOUR, INK = (255, 210, 0), (0, 0, 0)  # RGB: seen on skin as on hair
 
 
-def find_faces(image: Image, name: str) -> list[Box]:
-    """All faces of a photo, uint8 RGB (H, W, 3), from left to right: the first is number 1.
+def find_faces(image: Image, name: str) -> tuple[Image, list[Box]]:
+    """The photo upright, and all faces in it from left to right: the first is number 1.
+
+    A photo that lies on its side or upside down is turned, and a warning says so.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        name: the photo, for messages.
 
     Raises:
-        NoFaceError: there is none; ``name`` is the photo's.
+        NoFaceError: there is none.
     """
-    faces = FaceDetector().detect(image, thorough=True)
-    if not faces:
+    detector = FaceDetector()
+    found = detector.detect_with_votes(image, thorough=True)
+    votes, turn = strongest(found), 0
+    if votes < UPRIGHT_VOTES:
+        for quarters in (1, 2, 3):
+            turned = detector.detect_with_votes(quarter_turned(image, quarters), thorough=True)
+            if strongest(turned) >= max(SURE_VOTES, TURN_AHEAD * votes):
+                found, votes, turn = turned, strongest(turned), quarters
+    if not found:
         raise no_face(image, name)
-    return sorted(faces, key=lambda face: (face.cx, face.cy))
+    if turn:
+        logger.warning("%s: %s; it is turned by %d degrees", name, LYING[turn], 90 * turn)
+    faces = [box for box, _ in found]
+    side = max(face.side for face in faces)
+    if side < SMALLEST_USEFUL:
+        logger.warning(
+            "%s: the face in it is only %.0f pixels wide and will be blurred; take a larger photo", name, side
+        )
+    return quarter_turned(image, turn), sorted(faces, key=lambda face: (face.cx, face.cy))
+
+
+def quarter_turned(image: Image, turn: int) -> Image:
+    """An image, colour or grey, turned clockwise by so many times 90 degrees."""
+    return np.ascontiguousarray(np.rot90(image, -turn))
+
+
+def strongest(found: Sequence[tuple[Box, int]]) -> int:
+    """The most votes of any face; 0 if there is none."""
+    return max((votes for _, votes in found), default=0)
 
 
 def choose_face(faces: Sequence[Box], number: int | None, name: str) -> Box:

@@ -103,12 +103,16 @@ class FaceDetector:
         counts; still nothing, and it is searched at 640 pixels.
 
         Args:
-            image: RGB, uint8 (H, W, 3).
+            image: RGB, uint8 (H, W, 3), or grey (H, W).
             thorough: always use all cascades, and go up to 1280 pixels for small faces in a large photo.
 
         Returns:
             Square boxes, pixels of the image, without duplicates; empty when there is no face.
         """
+        return [box for box, _ in self.detect_with_votes(image, thorough=thorough)]
+
+    def detect_with_votes(self, image: Image, *, thorough: bool = False) -> list[tuple[Box, int]]:
+        """As ``detect``, and how many windows fired on each: an upright face collects about a hundred."""
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         for side, tilts in ATTEMPTS if thorough else ATTEMPTS[:-1]:
             if side > max(SEARCH_SIDE, *grey.shape):
@@ -139,21 +143,6 @@ class FaceDetector:
             minSize=(GLANCE_SIDE // 5, GLANCE_SIDE // 5),
         )
         return max(votes, default=0) >= TRUSTED_VOTES or bool(self.detect(image))
-
-    def largest_face(self, image: Image, name: str) -> Box:
-        """The largest face of a photo that can be trusted.
-
-        Args:
-            image: RGB, uint8 (H, W, 3).
-            name: the photo, for the message.
-
-        Raises:
-            NoFaceError: there is none.
-        """
-        faces = self.detect(image, thorough=True)
-        if not faces:
-            raise no_face(image, name)
-        return faces[0]
 
     def _search(self, grey: Any, side: int, tilt: float, thorough: bool) -> list[tuple[Box, int]]:
         """(box, votes) of all faces at one search size and tilt, most votes first, in pixels of ``grey``."""
@@ -232,18 +221,18 @@ def merged(candidates: Sequence[_Candidate]) -> list[tuple[Box, int]]:
     return sorted(faces, key=lambda face: face[1], reverse=True)
 
 
-def trusted_faces(faces: Sequence[tuple[Box, int]]) -> list[Box]:
+def trusted_faces(faces: Sequence[tuple[Box, int]]) -> list[tuple[Box, int]]:
     """Of (box, votes), most votes first: those with votes enough, largest first.
 
     Where a small strong box lies in a large one that can be trusted as well, the large one is the face and
     the small one its mouth or eye: in the measured clips no false box was both trusted and larger.
     """
     strongest = faces[0][1] if faces else 0
-    strong = [box for box, votes in faces if votes >= max(TRUSTED_VOTES, TRUSTED_SHARE * strongest)]
-    kept: list[Box] = []
-    for box in sorted(strong, key=lambda box: box.area, reverse=True):
-        if all(_overlap(box, other) < 0.5 for other in kept):
-            kept.append(box)
+    strong = [face for face in faces if face[1] >= max(TRUSTED_VOTES, TRUSTED_SHARE * strongest)]
+    kept: list[tuple[Box, int]] = []
+    for box, votes in sorted(strong, key=lambda face: face[0].area, reverse=True):
+        if all(_overlap(box, other) < 0.5 for other, _ in kept):
+            kept.append((box, votes))
     return kept
 
 

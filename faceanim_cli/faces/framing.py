@@ -28,6 +28,8 @@ from faceanim_cli.pictures import Image, Matrix, Points
 # than 1.8, and 2 would reach over their edges.
 FRAME_SCALE = 1.75
 TIGHTEST_SCALE = 1.25  # a crop shrinks to stay inside a small image, down to here; then it reaches over it
+LARGEST_BOX = 3  # sides of the image: a larger crop shows repeated edge pixels, and takes memory for them
+LEAST_ZOOM, MOST_ZOOM = 0.4, 4.0
 MOTION_MARGIN = 1.3  # a moving face keeps this much of its own box inside the crop of its clip
 
 
@@ -47,7 +49,7 @@ class Box:
 
     @property
     def cy(self) -> float:
-        """Centre, in edge coordinates (half a pixel more than the same place as a point)."""
+        """As ``cx``."""
         return self.y + self.h / 2
 
     @property
@@ -67,10 +69,8 @@ class Box:
 
     def within(self, crop: Box, size: int) -> Box:
         """The same place in pixels of ``crop_image(image, crop, size)``."""
-        scale_x, scale_y = size / crop.w, size / crop.h
-        return Box(
-            (self.x - crop.x) * scale_x, (self.y - crop.y) * scale_y, self.w * scale_x, self.h * scale_y
-        )
+        x, y = size / crop.w, size / crop.h
+        return Box((self.x - crop.x) * x, (self.y - crop.y) * y, self.w * x, self.h * y)
 
 
 def frame_crop(face: Box, image_size: tuple[int, int]) -> Box:
@@ -153,6 +153,42 @@ def square_crop(box: Box, image_size: tuple[int, int]) -> Box:
     x = _inside(round(box.cx - side / 2), side, image_size[0])
     y = _inside(round(box.cy - side / 2), side, image_size[1])
     return Box(x, y, side, side)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a crop that is found lies around its face.
+
+    Attributes:
+        zoom: how much larger the face is than usual, above 0; 2 is twice as large.
+        shift: (x, y), how far the crop moves right and down, in sides of itself.
+
+    Raises:
+        UsageError: out of range.
+    """
+
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not LEAST_ZOOM <= self.zoom <= MOST_ZOOM:
+            raise UsageError(f"a zoom of {self.zoom:g}: give {LEAST_ZOOM:g} to {MOST_ZOOM:g}")
+        if not all(-1 <= share <= 1 for share in self.shift):
+            x, y = self.shift
+            raise UsageError(f"a shift of {x:g},{y:g}: give -1 to 1, in sides of the crop")
+
+    def around(self, crop: Box, image_size: tuple[int, int]) -> Box:
+        """The crop, a whole-pixel square, moved and made smaller or larger; it may reach over the image.
+
+        Raises:
+            UsageError: it lies outside the image, or is far larger.
+        """
+        side = max(1, round(crop.side / self.zoom))
+        x = round(crop.cx + self.shift[0] * side - side / 2)
+        y = round(crop.cy + self.shift[1] * side - side / 2)
+        moved = Box(x, y, side, side)
+        _check_box(moved, image_size)
+        return moved
 
 
 def crop_image(image: Image, crop: Box | None, size: int) -> Image:
@@ -271,10 +307,17 @@ def _inside(start: int, side: int, length: int) -> int:
 def _check_box(box: Box, image_size: tuple[int, int]) -> None:
     width, height = image_size
     place = f"box {box.x:g},{box.y:g},{box.w:g},{box.h:g}"
+    if not all(map(math.isfinite, (box.x, box.y, box.w, box.h))):
+        raise UsageError(f"{place}: give x,y,w,h as numbers of pixels")
     if not (box.w > 0 and box.h > 0):
         raise UsageError(f"{place} is empty: give x,y,w,h with w and h above 0")
     if not (box.x < width and box.y < height and box.x + box.w > 0 and box.y + box.h > 0):
         raise UsageError(f"{place} lies outside the {width}x{height} image: give x,y,w,h in its pixels")
+    if box.side > LARGEST_BOX * max(width, height):
+        raise UsageError(
+            f"{place} is more than {LARGEST_BOX} times as large as the {width}x{height} image: "
+            "give x,y,w,h in its pixels"
+        )
 
 
 def _whole_square(crop: Box) -> tuple[int, int, int]:

@@ -9,8 +9,9 @@ memory grows by a few numbers per sample, whatever the clip.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from itertools import count
 from typing import Protocol
 
@@ -26,6 +27,9 @@ GAP_REACH = 0.3  # and how much farther for each sample without a box
 LONGEST_REACH = 1.5  # but never farther than this
 STEP_GROWTH = 1.6  # nor may its size change by more than this factor
 REJOIN_LENGTH = 3  # a face that comes back elsewhere must last this many samples to count as the same person
+CUT_SHORT_LENGTH = 2  # and this many where the video begins or ends with them: it had no time for more
+ALONE = 0.6  # share of its samples in which no other path is the person's: two are seen in a cross-fade only
+LASTING = 0.25  # of the weight of the main person's path: a face that counts among those that are numbered
 MEDIAN_WINDOW = 5  # samples; outliers shorter than half of it vanish
 JUMP = 0.35  # a box this many sides off the median of its neighbours is an outlier
 JUMP_GROWTH = 1.35  # and so is one whose size differs from theirs by this factor
@@ -54,11 +58,18 @@ class FaceTrack:
 
     def box_at(self, index: float) -> Box:
         """The box in any frame: linear between samples, held before the first and after the last."""
-        x, y, w, h = (
-            float(np.interp(index, self.indices, values))
-            for values in zip(*((b.x, b.y, b.w, b.h) for b in self.boxes), strict=True)
-        )
-        return Box(x, y, w, h)
+        after = bisect_right(self.indices, index)
+        if after == 0 or after == len(self.indices):
+            return self.boxes[max(after - 1, 0)]
+        start, end = self.indices[after - 1 : after + 1]
+        a, b, share = self.boxes[after - 1], self.boxes[after], (index - start) / (end - start)
+        numbers = ((u + (v - u) * share) for u, v in zip(astuple(a), astuple(b), strict=True))
+        return Box(*numbers)
+
+    def between(self, first: int, end: int) -> FaceTrack | None:
+        """What it says about the frames ``first`` to ``end - 1``; None if it has no box there."""
+        kept = [(i, box) for i, box in zip(self.indices, self.boxes, strict=True) if first <= i < end]
+        return FaceTrack(tuple(i for i, _ in kept), tuple(box for _, box in kept), 0) if kept else None
 
     def boxes_of_frames(self) -> Iterator[Box]:
         """The box in each frame from the first on, without end."""
@@ -74,9 +85,6 @@ def track_face(
 ) -> FaceTrack:
     """Follow the main person's face through sampled frames.
 
-    The main person is the one whose boxes, added up over the clip, are the largest: a false box in the first
-    sample or a passer-by does not win against a face that stays.
-
     Args:
         samples: (frame number, RGB frame uint8 (H, W, 3)), numbers increasing; a few a second are enough.
         detector: a ``FaceDetector``, of this thread.
@@ -90,27 +98,62 @@ def track_face(
         UnreadableInputError: there are no samples.
         ValueError: the frame numbers do not increase.
     """
-    paths: list[_Path] = []
-    numbers: list[int] = []
-    for sample, (number, frame) in enumerate(samples):
-        if numbers and number <= numbers[-1]:
-            raise ValueError(f"frame numbers must increase: {number} after {numbers[-1]}")
-        numbers.append(number)
-        _link(paths, sample, detector.detect(frame))
-
-    if not numbers:
+    boxes: dict[int, list[Box]] = {}
+    for number, frame in samples:
+        if boxes and number <= next(reversed(boxes)):
+            raise ValueError(f"frame numbers must increase: {number} after {next(reversed(boxes))}")
+        boxes[number] = detector.detect(frame)
+    if not boxes:
         raise UnreadableInputError(f"{name}: no frames to look for a face in")
+    track = track_boxes(boxes)
+    if track is None:
+        raise no_face_in_driver(name, len(boxes))
+    return track
+
+
+def no_face_in_driver(name: str, samples: int) -> NoFaceError:
+    """What to raise where none of so many sampled frames has a face, and what to do."""
+    return NoFaceError(
+        f"{name}: no face found in {samples} sampled frames; "
+        "say where it is with --driver-crop x,y,w,h (--crop is the photo's), "
+        "or take one that faces the camera"
+    )
+
+
+def track_boxes(found: Mapping[int, Sequence[Box]], number: int | None = None) -> FaceTrack | None:
+    """One person's face, from all boxes of sampled frames.
+
+    The main person is the one whose boxes, added up over the clip, are the largest: a false box in the first
+    sample or a passer-by does not win against a face that stays.
+
+    Args:
+        found: the boxes in each sampled frame, by frame number, increasing.
+        number: follow this one of the faces that last, counted from 1, left to right; the main person where
+            there are fewer, and with None.
+
+    Returns:
+        None if no sample has a face.
+    """
+    paths: list[_Path] = []
+    for sample, boxes in enumerate(found.values()):
+        _link(paths, sample, boxes)
     if not paths:
-        raise NoFaceError(
-            f"{name}: no face found in {len(numbers)} sampled frames; "
-            "say where it is with --driver-crop x,y,w,h (--crop is the photo's), "
-            "or take one that faces the camera"
-        )
-    found = _main_person(paths)
-    kept = _without_outliers([found[sample] for sample in sorted(found)])
-    at = [sorted(found)[i] for i in kept]
-    boxes = _median_filtered([found[sample] for sample in at])
-    return FaceTrack(tuple(numbers[sample] for sample in at), tuple(boxes), len(numbers) - len(at))
+        return None
+    followed = _chosen_path(paths, number)
+    person = _joined(followed, paths, len(found))
+    samples, numbers = sorted(person), list(found)
+    kept = _without_outliers([person[sample] for sample in samples])
+    at = [samples[i] for i in kept]
+    boxes_px = _median_filtered([person[sample] for sample in at])
+    return FaceTrack(tuple(numbers[sample] for sample in at), tuple(boxes_px), len(found) - len(at))
+
+
+def count_lasting_faces(found: Mapping[int, Sequence[Box]]) -> int:
+    """How many faces ``track_boxes`` can number."""
+    paths: list[_Path] = []
+    for sample, boxes in enumerate(found.values()):
+        _link(paths, sample, boxes)
+    return len(_lasting(paths))
 
 
 @dataclass
@@ -156,20 +199,46 @@ def _link(paths: list[_Path], sample: int, boxes: Sequence[Box]) -> None:
     paths.extend(_Path({sample: box}) for b, box in enumerate(boxes) if b not in used_boxes)
 
 
-def _main_person(paths: Sequence[_Path]) -> dict[int, Box]:
-    """Boxes by sample of the weightiest path, and of later or earlier ones that must be the same face.
+def _lasting(paths: Sequence[_Path]) -> list[_Path]:
+    """The faces that are numbered, left to right."""
+    heaviest = max((path.weight() for path in paths), default=0.0)
+    lasting = [path for path in paths if path.weight() >= LASTING * heaviest]
+    return sorted(lasting, key=lambda path: float(np.median([box.cx for box in path.boxes.values()])))
 
-    Somebody who leaves the frame and comes back elsewhere starts a new path. It is theirs when they were not
-    seen meanwhile, the size is alike and it lasts: a false box seldom lasts.
+
+def _chosen_path(paths: Sequence[_Path], number: int | None) -> _Path:
+    lasting = _lasting(paths)
+    if number is not None and number <= len(lasting):
+        return lasting[number - 1]
+    return max(paths, key=_Path.weight)
+
+
+def _joined(main: _Path, paths: Sequence[_Path], samples: int) -> dict[int, Box]:
+    """Boxes by sample of a path, and of later or earlier ones that must be the same face.
+
+    Somebody who leaves the frame and comes back elsewhere starts a new path. It is theirs when they were
+    hardly seen meanwhile, the size is alike and it lasts: a false box seldom lasts. A face that comes back
+    to where it has been need not last.
     """
-    by_weight = sorted(paths, key=_Path.weight, reverse=True)
-    person = dict(by_weight[0].boxes)
+    person = dict(main.boxes)
     side = float(np.median([box.side for box in person.values()]))
-    for path in by_weight[1:]:
-        alike = _ratio(side, float(np.median([box.side for box in path.boxes.values()]))) <= STEP_GROWTH
-        if alike and len(path.boxes) >= REJOIN_LENGTH and person.keys().isdisjoint(path.boxes):
-            person.update(path.boxes)
+    for path in sorted(paths, key=_Path.weight, reverse=True):
+        own = {sample: box for sample, box in path.boxes.items() if sample not in person}
+        if len(own) < ALONE * len(path.boxes):
+            continue
+        alike = _ratio(side, float(np.median([box.side for box in own.values()]))) <= STEP_GROWTH
+        at_an_end = {0, samples - 1} & own.keys()
+        lasts = len(own) >= (CUT_SHORT_LENGTH if at_an_end else REJOIN_LENGTH)
+        comes_back = all(any(_near(box, there) for there in main.boxes.values()) for box in own.values())
+        if alike and (lasts or comes_back):
+            person.update(own)
     return person
+
+
+def _near(a: Box, b: Box) -> bool:
+    """Whether one could be the next of the other, sample for sample."""
+    apart = math.hypot(a.cx - b.cx, a.cy - b.cy)
+    return apart <= JUMP * max(a.side, b.side) and _ratio(a.side, b.side) <= JUMP_GROWTH
 
 
 def _without_outliers(boxes: Sequence[Box]) -> list[int]:

@@ -17,14 +17,11 @@ LIP_GAP = 0.08  # in distances of the outer eye corners
 LID_GAP = 0.04
 
 
-def closest_frame(source: Points, candidates: Points, anchors: Anchors) -> int | None:
-    """Which of the candidates (N, K, 2) is closest to the photo's (K, 2); None if none is finite."""
-    finite = np.flatnonzero(np.isfinite(candidates).all((1, 2)))
-    if not len(finite):
-        return None
-    points = np.concatenate((source[None], candidates[finite])).astype(np.float64)
+def closest_frame(source: Points, candidates: Points, anchors: Anchors) -> int:
+    """Which of the candidates (N, K, 2) is closest to the photo's (K, 2)."""
+    points = np.concatenate((source[None], candidates)).astype(np.float64)
     features = _features(points, anchors) if has_pose(anchors) else _normalised(points)
-    return int(finite[np.argmin(np.square(features[1:] - features[0]).sum(-1))])
+    return int(np.argmin(np.square(features[1:] - features[0]).sum(-1)))
 
 
 def _features(points: Points, anchors: Anchors) -> Points:

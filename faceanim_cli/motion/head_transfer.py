@@ -87,12 +87,11 @@ class HeadTransfer:
         """Keypoints (N, K, 2) for the photo's person to follow the driver's ``driving`` (N, K, 2).
 
         Args:
-            driving: of N frames in order; frames that are not finite stay so.
+            driving: of N frames in order, finite.
             first_frame: number of the first.
             beyond: where frames beyond the trained range are noted.
         """
-        finite = np.asarray(np.isfinite(driving).all((1, 2)))
-        points = np.where(finite[:, None, None], driving, 0.0).astype(np.float64)
+        points = driving.astype(np.float64)
         pose = fit_pose(points, self.reference_shape, self.weights)
         local = self._expression(points, pose) * self.multipliers * self.expression_size
         beyond = OutOfRange() if beyond is None else beyond
@@ -100,10 +99,9 @@ class HeadTransfer:
         if self.settings.clamp:
             local, over["mouth"] = self._plausible(local)
         for reason, frames in over.items():
-            beyond.note(reason, first_frame, frames & finite)
+            beyond.note(reason, first_frame, frames)
         in_plane = np.swapaxes(moved.rotation[:, :2, :2], -1, -2)
-        result = moved.project(self.shape) + moved.scale[:, None, None] * (local @ in_plane)
-        return np.where(finite[:, None, None], result, np.nan)
+        return np.asarray(moved.project(self.shape) + moved.scale[:, None, None] * (local @ in_plane))
 
     def _own_shape(self, keypoints: Points) -> tuple[HeadPose, Points]:
         """The pose in one frame (K, 2), and the average head reshaped to lie exactly there."""

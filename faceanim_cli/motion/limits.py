@@ -5,6 +5,7 @@ photo's have hardly been seen, and faces smear or tear there. Within a limit not
 is compressed, and never reaches the double: a head that turns too far slows down and stops, without a jerk.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,28 +39,37 @@ def shortened(motion: Points, limit: float) -> tuple[Points, Flags]:
     return motion * (held_back(length, limit) / np.maximum(length, 1e-12)), length[:, 0] > limit
 
 
+class FrameRuns:
+    """Some of a clip's frames, as runs of frame numbers: memory grows with runs only."""
+
+    def __init__(self) -> None:
+        self._runs: list[list[int]] = []
+
+    def add(self, first_frame: int, flags: Flags) -> None:
+        """Add the frames of a batch that starts at ``first_frame``, where flagged; batches come in order."""
+        for frame in (np.flatnonzero(flags) + first_frame).tolist():
+            if self._runs and self._runs[-1][1] == frame - 1:
+                self._runs[-1][1] = frame
+            else:
+                self._runs.append([frame, frame])
+
+    def __str__(self) -> str:
+        """For people, "40-57, 90"; empty when there are none."""
+        words = [f"{a}" if a == b else f"{a}-{b}" for a, b in self._runs[:NAMED_AT_MOST]]
+        rest = len(self._runs) - NAMED_AT_MOST
+        return ", ".join(words) + (f" and {rest} more runs" if rest > 0 else "")
+
+
 @dataclass
 class OutOfRange:
-    """Which driving frames went beyond a limit, as runs of frame numbers: memory grows with runs only."""
+    """Which driving frames went beyond a limit, by the limit."""
 
-    runs: dict[str, list[list[int]]] = field(default_factory=dict)
+    frames: dict[str, FrameRuns] = field(default_factory=lambda: defaultdict(FrameRuns))
 
     def note(self, reason: str, first_frame: int, beyond: Flags) -> None:
-        """Add the frames of a batch that starts at ``first_frame``; batches come in order."""
-        runs = self.runs.setdefault(reason, [])
-        for frame in (np.flatnonzero(beyond) + first_frame).tolist():
-            if runs and runs[-1][1] == frame - 1:
-                runs[-1][1] = frame
-            else:
-                runs.append([frame, frame])
+        """Add the frames of a batch; see ``FrameRuns.add``."""
+        self.frames[reason].add(first_frame, beyond)
 
     def __str__(self) -> str:
         """The frames and what happened in them, "40-57, 90 (head turned)"; empty when there are none."""
-        return ", ".join(f"{listed(runs)} ({REASONS[why]})" for why, runs in self.runs.items() if runs)
-
-
-def listed(runs: list[list[int]]) -> str:
-    """Runs of frames for people: "40-57, 90"."""
-    words = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:NAMED_AT_MOST]]
-    rest = len(runs) - NAMED_AT_MOST
-    return ", ".join(words) + (f" and {rest} more runs" if rest > 0 else "")
+        return ", ".join(f"{runs} ({REASONS[why]})" for why, runs in self.frames.items() if str(runs))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -18,7 +19,7 @@ from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.media import whole_file
 from faceanim_cli.motion.head_model import HEAD, Anchors
 from faceanim_cli.motion.head_transfer import EYE_CORNERS
-from faceanim_cli.pictures import Floats
+from faceanim_cli.pictures import Flags, Floats
 
 MOTION_SUFFIX = ".motion"
 FORMAT = "1"
@@ -32,12 +33,13 @@ class Motion:
     """The keypoints of a driver's frames.
 
     Attributes:
-        points: (N, K, 2), x and y in [-1, 1] of the driver's crop; not finite where a frame has none.
+        points: (N, K, 2), x and y in [-1, 1] of the driver's crop, finite.
         fps: frames per second, exact.
         anchors: which landmarks (0-69) each keypoint is the mean of; empty for keypoints learned freely.
         jacobians: (N, K, 2, 2) of first-order-model's weights, or None.
         weights: SHA-256 of the weights that found the keypoints: free ones mean nothing to others.
         reference: the frame that stands for the photo's pose and expression, if that is known.
+        starts: the first frame of each shot: shots are framed each by itself.
     """
 
     points: Floats
@@ -46,6 +48,7 @@ class Motion:
     jacobians: Floats | None = None
     weights: str = ""
     reference: int | None = None
+    starts: tuple[int, ...] = (0,)
 
     def resampled(self, fps: Fraction) -> "Motion":
         """The same length at another rate, linear between frames."""
@@ -55,6 +58,7 @@ class Motion:
         at = np.minimum(np.arange(count) * float(self.fps / fps), len(self.points) - 1)
         before = np.floor(at).astype(int)
         after = np.minimum(before + 1, len(self.points) - 1)
+        after = np.where(np.isin(after, self.starts), before, after)  # nothing lies between two shots
         share = at - before
 
         def between(values: Floats) -> Floats:
@@ -63,7 +67,35 @@ class Motion:
 
         reference = None if self.reference is None else min(round(self.reference * fps / self.fps), count - 1)
         turns = None if self.jacobians is None else between(self.jacobians)
-        return replace(self, points=between(self.points), jacobians=turns, fps=fps, reference=reference)
+        starts = {int(np.searchsorted(at, start)) for start in self.starts}
+        return replace(
+            self,
+            points=between(self.points),
+            jacobians=turns,
+            fps=fps,
+            reference=reference,
+            starts=tuple(sorted(start for start in starts if start < count)),
+        )
+
+    def excerpt(self, start: float, duration: float | None, name: str) -> "Motion":
+        """The frames from ``start`` seconds on, for ``duration`` seconds or to the end.
+
+        Raises:
+            UsageError: there are none.
+        """
+        first = round(start * self.fps)
+        count = len(self.points) if duration is None else max(1, round(duration * self.fps))
+        end = min(len(self.points), first + count)
+        if first >= end:
+            raise UsageError(f"{name}: a start of {start:g} s lies beyond its end")
+        kept = self.reference is not None and first <= self.reference < end
+        return replace(
+            self,
+            points=self.points[first:end],
+            jacobians=None if self.jacobians is None else self.jacobians[first:end],
+            reference=self.reference - first if kept and self.reference is not None else None,
+            starts=(0, *(s - first for s in self.starts if first < s < end)),
+        )
 
     def fitted(self, anchors: Anchors, weights: str, name: str) -> "Motion":
         """The same motion with the keypoints of weights, if it has them.
@@ -108,6 +140,7 @@ def write_motion(path: Path, motion: Motion) -> None:
         "anchors": json.dumps(motion.anchors),
         "weights": motion.weights,
         "reference": json.dumps(motion.reference),
+        "starts": json.dumps(motion.starts),
     }
     with whole_file(path) as partial:
         save_file(arrays, partial, metadata)
@@ -165,6 +198,21 @@ def _checked(points: Floats, jacobians: Floats | None, metadata: dict[str, str])
     reference = json.loads(metadata["reference"])
     if reference is not None and (type(reference) is not int or not 0 <= reference < len(points)):
         raise ValueError(f"reference frame {reference}")
-    if not np.isfinite(points).all((1, 2)).any():
+    starts = json.loads(metadata.get("starts", "[0]"))  # files of earlier versions know one shot
+    known = isinstance(starts, list) and all(type(start) is int and start < len(points) for start in starts)
+    if not known or starts != sorted(set(starts)) or starts[:1] != [0]:
+        raise ValueError("shots that are none")
+    finite: Flags = np.asarray(np.isfinite(points).all((1, 2)))
+    if jacobians is not None:
+        finite = finite & np.isfinite(jacobians).all((1, 2, 3))
+    held = _last_finite(finite)
+    turns = None if jacobians is None else jacobians[held]
+    return Motion(points[held], fps, anchors, turns, metadata["weights"], reference, tuple(starts))
+
+
+def _last_finite(finite: Flags) -> npt.NDArray[np.intp]:
+    """For each frame the last finite one up to it, or the first that there is."""
+    if not finite.any():
         raise ValueError("no frame has keypoints")
-    return Motion(points, fps, anchors, jacobians, metadata["weights"], reference)
+    held = np.maximum.accumulate(np.where(finite, np.arange(len(finite)), -1))
+    return np.where(held < 0, np.argmax(finite), held)

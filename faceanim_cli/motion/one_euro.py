@@ -27,12 +27,10 @@ class OneEuro:
         self._speed: Points | None = None
 
     def __call__(self, values: Points) -> Points:
-        """The next frames, (N, K, D); frames that are not finite stay so and leave no trace."""
+        """The next frames, (N, K, D)."""
         return np.stack([self._step(value) for value in values]) if len(values) else values
 
     def _step(self, value: Points) -> Points:
-        if not np.isfinite(value).all():
-            return value
         if self._value is None or self._speed is None:
             self._value, self._speed = value, np.zeros_like(value)
             return value

@@ -103,7 +103,7 @@ def test_a_face_that_is_not_there_is_said_with_how_many_are(animator: Animator, 
 def test_all_faces_move_each_in_its_own_place(
     animator: Animator, group: np.ndarray, astronaut: np.ndarray
 ) -> None:
-    left, right = find_faces(group, "group")
+    _, (left, right) = find_faces(group, "group")
     _, _, moved = play(
         animator, AnimatedPhoto(animator, group, "auto", RenderSettings(all_faces=True)), moving(astronaut)
     )
@@ -178,7 +178,7 @@ def test_side_by_side_shows_photo_driver_and_result(animator: Animator, astronau
     animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings(side_by_side=True))
     results = play(animator, animated, frames)
     assert animated.size((256, 256)) == (3 * SIZE, SIZE)
-    crop = frame_crop(find_faces(astronaut, "photo")[0], (512, 512))
+    crop = frame_crop(find_faces(astronaut, "photo")[1][0], (512, 512))
     for frame, result in zip(frames, results, strict=True):
         assert np.array_equal(result[:, :SIZE], crop_image(astronaut, crop, SIZE))
         assert np.array_equal(result[:, SIZE : 2 * SIZE], crop_image(frame, Box(0, 0, 256, 256), SIZE))

@@ -1,5 +1,6 @@
 """From files to a file: what of the driver is kept, and what a failure leaves behind."""
 
+import math
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -7,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from faceanim_cli import Animator
+from faceanim_cli.animation.driver import Excerpt
+from faceanim_cli.animation.image_batches import Download
+from faceanim_cli.animation.inference import Inference
 from faceanim_cli.animation.job import animate_file
 from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
-from faceanim_cli.media import VideoReader, VideoWriter, open_video
+from faceanim_cli.media import VideoReader, VideoWriter, open_video, write_photo
 from faceanim_cli.media.ffmpeg import run
 
 MakeDriver = Callable[..., Path]
@@ -116,6 +121,86 @@ def test_the_file_says_that_it_is_generated_and_by_what(
     assert "AI-generated" in comment
     assert "faceanim" in comment
     assert "rigid.safetensors" in comment
+
+
+def test_an_excerpt_is_what_the_whole_shows_in_that_time(
+    animator: Animator, photo: Path, make_driver: MakeDriver, beep: Path, tmp_path: Path
+) -> None:
+    driver, shown = make_driver(frames=20, audio=beep), RenderSettings(side_by_side=True)
+    options = {"driver_crop": (0, 0, 256, 256), "render": shown}
+    excerpt = Excerpt.between(0.2, 0.6)
+    animate_file(animator, photo, driver, tmp_path / "all", start_frame=7, **options)
+    animate_file(animator, photo, driver, tmp_path / "part", start_frame=2, excerpt=excerpt, **options)
+    whole, part = (np.array(list(open_video(tmp_path / name))).astype(int) for name in ("all", "part"))
+    assert len(part) == 10
+    assert np.abs(whole[5:15] - part).max() <= 1
+    assert np.abs(whole[4:14] - part).max() > 10
+    animate_file(animator, photo, driver, tmp_path / "part.mp4", excerpt=excerpt)
+    video = VideoReader(tmp_path / "part.mp4")
+    assert video.has_audio
+    assert video.duration == pytest.approx(0.4, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [(-1, None, None), (0, None, 0), (2, 1, None), (0, 1, 1), (math.nan, None, None), (0, math.inf, None)],
+)
+def test_excerpts_that_hold_nothing_are_refused(times: tuple[float | None, ...]) -> None:
+    with pytest.raises(UsageError, match="give"):
+        Excerpt.between(*times)
+
+
+def test_a_photo_is_set_up_once_for_many_drivers(
+    animator: Animator,
+    photo: Path,
+    make_driver: MakeDriver,
+    tmp_path: Path,
+    astronaut: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[str] = []
+    right = Animator.encode
+    monkeypatch.setattr(
+        Animator,
+        "encode",
+        lambda self, image, crop, name, **rest: (
+            encoded.append(name) or right(self, image, crop, name, **rest)
+        ),
+    )
+    driver = make_driver(frames=2)
+    for out in ("a.mp4", "b.mp4"):
+        animate_file(animator, photo, driver, tmp_path / out)
+    assert len(encoded) == 1
+    animate_file(animator, photo, driver, tmp_path / "a.mp4", render=RenderSettings(paste_back=True))
+    assert len(encoded) == 2
+    write_photo(photo, np.ascontiguousarray(astronaut[:400]))  # another photo of that name
+    animate_file(animator, photo, driver, tmp_path / "a.mp4", render=RenderSettings(paste_back=True))
+    assert len(encoded) == 3
+
+
+def test_a_photo_in_black_and_white_stays_so(
+    animator: Animator,
+    astronaut: np.ndarray,
+    make_driver: MakeDriver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grey, colour = tmp_path / "grey.png", tmp_path / "colour.png"
+    write_photo(colour, astronaut)
+    write_photo(grey, np.repeat(astronaut.mean(2, keepdims=True).astype(np.uint8), 3, 2))
+    right = Inference.paint
+    tint = np.uint8([9, 0, 0])  # what networks that were trained on colours add
+    monkeypatch.setattr(
+        Inference,
+        "paint",
+        lambda self, *rest: [Download(d._here + torch.from_numpy(tint), None) for d in right(self, *rest)],
+    )
+    frames = {}
+    for photo in (grey, colour):
+        animate_file(animator, photo, make_driver(frames=2), tmp_path / "frames")
+        frames[photo] = np.array(list(open_video(tmp_path / "frames"))).astype(int)
+    assert np.ptp(frames[grey], axis=-1).max() == 0
+    assert np.ptp(frames[colour], axis=-1).max() > 50
 
 
 def test_one_animator_serves_many_jobs(

@@ -9,6 +9,7 @@ import pytest
 
 from faceanim_cli.errors import NoFaceError, UsageError
 from faceanim_cli.faces import detector as detector_module
+from faceanim_cli.faces.choice import find_faces
 from faceanim_cli.faces.detector import FaceDetector, _Candidate, merged, trusted_faces
 from faceanim_cli.faces.framing import Box, crop_image, face_in_crop, frame_crop
 
@@ -26,7 +27,7 @@ class TestAstronaut:
         assert_near(faces[0], astronaut_face)
 
     def test_thorough_search_agrees(self, detector, astronaut, astronaut_face):
-        assert_near(detector.largest_face(astronaut, "a.jpg"), astronaut_face)
+        assert_near(detector.detect(astronaut, thorough=True)[0], astronaut_face)
 
     @pytest.mark.parametrize("factor", [0.3, 4.0])
     def test_any_resolution(self, detector, astronaut, astronaut_face, factor):
@@ -40,7 +41,7 @@ class TestAstronaut:
         photo[900:1284, 1500:1884] = cv2.resize(astronaut, (384, 384), interpolation=cv2.INTER_AREA)
         face = astronaut_face
         expected = Box(1500 + face.x * 0.75, 900 + face.y * 0.75, face.w * 0.75, face.h * 0.75)
-        assert_near(detector.largest_face(photo, "a.jpg"), expected)
+        assert_near(detector.detect(photo, thorough=True)[0], expected)
 
     def test_mirrored(self, detector, astronaut, astronaut_face):
         face = astronaut_face
@@ -82,7 +83,7 @@ class TestAstronaut:
         assert np.array_equal(astronaut, before)
 
     def test_box_to_network_input(self, detector, astronaut):
-        face = detector.largest_face(astronaut, "a.jpg")
+        face = detector.detect(astronaut, thorough=True)[0]
         crop = frame_crop(face, (512, 512))
         again = detector.detect(crop_image(astronaut, crop, 256))[0]
         expected = np.array(face_in_crop(face, crop, 256))
@@ -99,7 +100,7 @@ class TestNothingThere:
     def test_says_which_photo_and_what_to_do(self, detector):
         blank = np.full((200, 200, 3), 128, np.uint8)
         with pytest.raises(NoFaceError, match=r"holiday\.jpg.*--crop") as caught:
-            detector.largest_face(blank, "holiday.jpg")
+            find_faces(blank, "holiday.jpg")
         assert caught.value.exit_code == 3
 
     def test_photo_without_people(self, detector):
@@ -152,12 +153,12 @@ class TestMerging:
 
     def test_a_larger_box_with_few_votes_does_not_beat_the_face(self):
         face, shirt = Box(100, 100, 80, 80), Box(80, 250, 160, 160)
-        assert trusted_faces([(face, 100), (shirt, 12)]) == [face]
-        assert trusted_faces([(face, 30), (shirt, 7)]) == [face]
+        assert trusted_faces([(face, 100), (shirt, 12)]) == [(face, 100)]
+        assert trusted_faces([(face, 30), (shirt, 7)]) == [(face, 30)]
 
     def test_a_mouth_inside_a_face_is_dropped(self):
         face, mouth = Box(100, 100, 200, 200), Box(160, 220, 80, 80)
-        assert trusted_faces([(mouth, 78), (face, 34)]) == [face]
+        assert trusted_faces([(mouth, 78), (face, 34)]) == [(face, 34)]
 
     def test_nothing_trusted(self):
         assert trusted_faces([]) == []

@@ -1,5 +1,7 @@
 """Crops: where they lie, that pixels and points agree, and the way back."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from faceanim_cli.faces import framing
 from faceanim_cli.faces.framing import (
     FRAME_SCALE,
     Box,
+    Framing,
     clip_crop,
     crop_image,
     crop_transform,
@@ -201,3 +204,40 @@ class TestFaceInCrop:
         x0, y0, x1, y1 = face_in_crop(Box(100, 100, 90, 90), frame_crop(Box(100, 100, 90, 90), (400, 400)))
         assert (x0 + x1, y0 + y1) == pytest.approx((0, 0))
         assert x1 == pytest.approx(1 / FRAME_SCALE, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        (Box(0, 0, math.inf, 10), "numbers"),
+        (Box(0, 0, 10, math.nan), "numbers"),
+        (Box(-math.inf, 0, 10, 10), "numbers"),
+        (Box(0, 0, -5, 10), "empty"),
+        (Box(0, 0, 0, 10), "empty"),
+        (Box(640, 0, 10, 10), "outside"),
+        (Box(-20, 0, 20, 20), "outside"),
+        (Box(0, 0, 40_000, 40_000), "3 times as large"),
+        (Box(-20_000, -20_000, 40_000, 40_000), "3 times as large"),
+    ],
+)
+def test_crops_that_cannot_be_are_refused_before_memory_is_taken(box: Box, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        square_crop(box, (640, 480))
+    if said != "numbers":
+        with pytest.raises(UsageError, match=said):  # where the size was not known before
+            crop_image(np.zeros((480, 640, 3), np.uint8), Box(box.x, box.y, box.w, box.w), 64)
+
+
+@pytest.mark.parametrize(
+    ("zoom", "shift"), [(0.1, (0, 0)), (math.nan, (0, 0)), (9, (0, 0)), (1, (1.5, 0)), (1, (0, math.nan))]
+)
+def test_framings_out_of_range_are_refused(zoom: float, shift: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match="give"):
+        Framing(zoom, shift)
+
+
+def test_a_framing_is_nearer_and_beside() -> None:
+    crop = Framing(1.25, (0.5, -0.25)).around(Box(200, 100, 100, 100), (640, 480))
+    assert crop == Box(250, 90, 80, 80)
+    with pytest.raises(UsageError, match="outside"):
+        Framing(1.0, (1.0, 0.0)).around(Box(540, 100, 100, 100), (640, 480))

@@ -27,12 +27,6 @@ def test_of_frames_in_one_pose_the_expression_decides() -> None:
     assert closest_frame(seen(0, 0.3), driver, DENSE_ANCHORS) == 0
 
 
-def test_frames_without_keypoints_are_passed_over() -> None:
-    driver = np.stack([np.full((29, 2), np.nan), seen(25), seen(5)])
-    assert closest_frame(seen(0), driver, DENSE_ANCHORS) == 2
-    assert closest_frame(seen(0), driver[:1], DENSE_ANCHORS) is None
-
-
 def test_free_keypoints_are_compared_after_centring_and_scaling() -> None:
     photo = np.random.default_rng(0).standard_normal((10, 2))
     other = np.random.default_rng(1).standard_normal((10, 2))

@@ -189,13 +189,6 @@ def test_weights_without_pupils_have_no_gaze_to_steer() -> None:
         HeadTransfer(REST, REST, DENSE_ANCHORS, MotionSettings(gaze=0))
 
 
-def test_frames_that_are_not_finite_stay_so_and_spoil_no_others() -> None:
-    frames = np.stack([REST, np.full_like(REST, np.nan), REST])
-    moved = HeadTransfer(PHOTO, REST, DENSE_ANCHORS).follow(frames)
-    assert np.isnan(moved[1]).all()
-    np.testing.assert_allclose(moved[[0, 2]], np.stack([PHOTO, PHOTO]), atol=1e-9)
-
-
 @pytest.mark.parametrize("anchors", [(), ((30,), (8,), (48,), (54,))])
 def test_keypoints_that_know_no_head_cannot_be_steered(anchors: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(UsageError, match=r"--pose, --mouth.*anchored"):

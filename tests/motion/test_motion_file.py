@@ -55,6 +55,43 @@ def test_arrays_of_another_shape_are_refused(tmp_path: Path, arrays: dict[str, n
         read_motion(tmp_path / "a.motion")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_frames_without_keypoints_hold_the_last_that_have_some(tmp_path: Path, turned: bool) -> None:
+    points, turns = POINTS.copy(), np.ones((7, 10, 2, 2), np.float32)
+    points[[0, 3, 4], 5], points[6] = np.nan, np.inf
+    if turned:
+        turns[2] = np.nan
+    arrays = {"points": points, "jacobians": turns} if turned else {"points": points}
+    save_file(arrays, tmp_path / "a.motion", GOOD)
+    held = [1, 1, 1, 1, 1, 5, 5] if turned else [1, 1, 2, 2, 2, 5, 5]
+    np.testing.assert_array_equal(read_motion(tmp_path / "a.motion").points, POINTS[held])
+
+
+def test_shots_are_kept_and_nothing_lies_between_two(tmp_path: Path) -> None:
+    steps = np.repeat([0.0, 0.8], 5).astype(np.float32)[:, None, None] * np.ones((1, 3, 2), np.float32)
+    write_motion(tmp_path / "a.motion", Motion(steps, Fraction(25), starts=(0, 5)))
+    faster = read_motion(tmp_path / "a.motion").resampled(Fraction(40))
+    assert (len(faster.points), faster.starts) == (16, (0, 8))
+    np.testing.assert_array_equal(np.unique(faster.points), np.float32([0.0, 0.8]))
+    np.testing.assert_array_equal(faster.points[:, 0, 0] > 0, np.arange(16) >= 8)
+
+
+@pytest.mark.parametrize("starts", ["[]", "[1]", "[0, 9]", "[0, 3, 3]", "{}", "[0, true]", "[0, -1]"])
+def test_shots_that_are_none_are_refused(tmp_path: Path, starts: str) -> None:
+    save_file({"points": POINTS}, tmp_path / "a.motion", {**GOOD, "starts": starts})
+    with pytest.raises(UnreadableInputError, match=r"a\.motion"):
+        read_motion(tmp_path / "a.motion")
+
+
+def test_an_excerpt_is_a_motion_of_its_own() -> None:
+    motion = Motion(POINTS, Fraction(5), reference=3, starts=(0, 4)).excerpt(0.4, 0.8, "x")
+    np.testing.assert_array_equal(motion.points, POINTS[2:6])
+    assert (motion.reference, motion.starts) == (1, (0, 2))
+    assert Motion(POINTS, Fraction(5), reference=1).excerpt(0.4, None, "x").reference is None
+    with pytest.raises(UsageError, match=r"x: a start of 1\.4 s"):
+        motion.excerpt(1.4, None, "x")
+
+
 def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     write_motion(tmp_path / "a.motion", Motion(POINTS, Fraction(25)))
     whole = (tmp_path / "a.motion").read_bytes()

@@ -31,11 +31,3 @@ def test_none_is_no_filter_and_batches_do_not_matter() -> None:
     np.testing.assert_allclose(OneEuro(0)(values), values)
     whole, parts = OneEuro(0.7)(values), OneEuro(0.7)
     np.testing.assert_allclose(np.concatenate([parts(values[:4]), parts(values[4:])]), whole)
-
-
-def test_a_frame_without_keypoints_spoils_no_other() -> None:
-    values = np.full((5, 3, 2), 0.25)
-    values[2] = np.nan
-    steady = OneEuro(1)(values)
-    assert np.isnan(steady[2]).all()
-    np.testing.assert_allclose(steady[[0, 1, 3, 4]], 0.25)

@@ -35,7 +35,7 @@ def test_the_portraits_head_follows_the_driver_and_its_background_stays() -> Non
     animator.set_photo(read_photo(EXAMPLES / "portrait.jpg"))
     results = list(animator.animate([frames[0], frames[17], frames[36]]))
     detector = FaceDetector()
-    rest, right, left = (detector.largest_face(result, "result").cx for result in results)
+    rest, right, left = (detector.detect(result, thorough=True)[0].cx for result in results)
     assert right > rest + 8
     assert left < rest - 8
     wall = results[0][30:120, :20].astype(int)  # beside the hair
