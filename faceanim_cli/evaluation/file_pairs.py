@@ -12,6 +12,7 @@ import numpy as np
 
 from faceanim_cli.data.clip_files import CLIP_SUFFIXES, identity_of, named_clips
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, read_landmarks
+from faceanim_cli.data.manifest import has_manifest, read_manifest
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.evaluation.frames import Frame, open_clip, resized, scaled_landmarks
 from faceanim_cli.evaluation.protocols import Comparison
@@ -45,6 +46,7 @@ class FilePair:
     Attributes:
         size: pixels a side that both are brought to; None compares them as they are.
         landmarks: files of the predicted and of the true clip's, where there are any.
+        identity: whose face it is; "" leaves it to the name, see ``identity_of``.
     """
 
     name: str
@@ -52,11 +54,12 @@ class FilePair:
     truth: Path | None
     size: int | None = None
     landmarks: tuple[Path | None, Path | None] = (None, None)
+    identity: str = ""
 
     @property
     def person(self) -> str:
-        """By VoxCeleb's naming, or everybody a person of their own."""
-        return identity_of(self.name)
+        """See ``protocols.Job``."""
+        return self.identity or identity_of(self.name)
 
     def open(self) -> Comparison:
         """See ``protocols.Job``."""
@@ -182,8 +185,17 @@ def file_pairs(predicted: Path, truth: Path, size: int | None = None) -> list[Fi
             raise UnreadableInputError(f"{place}: no video and no folder of frames in it")
     names = [*theirs, *(name for name in ours if name not in theirs)]
     points = [landmark_files(place, named) for place, named in ((predicted, ours), (truth, theirs))]
+    listed = read_manifest(truth) if has_manifest(truth) else ()
+    people = {row.path.resolve(): row.identity for row in listed}
     return [
-        FilePair(name, ours.get(name), theirs.get(name), size, (points[0].get(name), points[1].get(name)))
+        FilePair(
+            name,
+            ours.get(name),
+            theirs.get(name),
+            size,
+            (points[0].get(name), points[1].get(name)),
+            people.get(theirs[name].resolve(), "") if name in theirs else "",
+        )
         for name in names
     ]
 

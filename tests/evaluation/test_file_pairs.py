@@ -109,6 +109,17 @@ def test_missing_clips_on_either_side_are_rows_with_a_problem(frame_folder: Fold
     assert rows["only ours"].frames == 0
 
 
+def test_a_manifest_of_the_truth_tells_whose_clips_they_are(frame_folder: Folder, noise: Noise) -> None:
+    for role in ("ours", "truth"):
+        for name in ("a", "b", "id7#x#1#2"):
+            place = frame_folder(f"{role}/clips/{name}", noise(2)).parent.parent
+    pairs = file_pairs(place.parent / "ours", place)
+    assert [pair.person for pair in pairs] == ["clips/a", "clips/b", "id7"]
+    (place / "manifest.csv").write_text("file,split,identity\nclips/a,val,ann\nclips/b,val,ann\n")
+    pairs = file_pairs(place.parent / "ours", place)
+    assert [pair.person for pair in pairs] == ["ann", "ann", "id7"]
+
+
 def test_sizes_that_differ_are_named_and_size_brings_them_together(
     frame_folder: Folder, noise: Noise
 ) -> None:
