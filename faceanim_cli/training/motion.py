@@ -7,8 +7,6 @@ Two nodes, eight GPUs each, on each of them, with DATA and RUN on a disk that bo
         -m faceanim_cli train --data DATA --out RUN
 """
 
-import types
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,20 +18,19 @@ from torch import nn
 
 from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import Clip, open_clips
-from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, Anchors
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors
 from faceanim_cli.data.pairs import Augmentation, PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.pictures import Image
 from faceanim_cli.training.adversarial import AdversarialLoss
+from faceanim_cli.training.architecture import ANCHORS, moved, set_mean_face, shipped_architecture
 from faceanim_cli.training.loop import train
 from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import (
     ClipSettings,
-    EncoderName,
     FirstOrderLossWeights,
-    KeypointsName,
     LossWeights,
     MotionTrainingSettings,
     PairSettings,
@@ -44,37 +41,8 @@ from faceanim_cli.weights.imagenet import imagenet_file, read_imagenet
 from faceanim_cli.weights.load import Model, load_weights
 from faceanim_models import (
     AnimationModel,
-    AnimationSettings,
-    DenseMotionSettings,
-    GeneratorSettings,
-    KeypointDetectorSettings,
     PatchDiscriminator,
 )
-
-ANCHORS: Mapping[KeypointsName, Anchors] = types.MappingProxyType(
-    {"dense": DENSE_ANCHORS, "paper": PAPER_ANCHORS, "free": ()}
-)
-
-
-def shipped_architecture(
-    size: int,
-    anchors: Anchors = DENSE_ANCHORS,
-    similarity: bool = True,
-    segmenter: bool = True,
-    encoder: EncoderName = "resnet18",
-) -> AnimationSettings:
-    """The settings of the shipped model, or of one like it with other keypoints, candidate motions or parts.
-
-    Without anchors there are as many keypoints, found freely.
-    """
-    k = len(anchors or DENSE_ANCHORS)
-    return AnimationSettings(
-        KeypointDetectorSettings(k, encoder),
-        DenseMotionSettings(k, use_similarity=similarity, photo_channels=4 if segmenter else 0),
-        GeneratorSettings(k),
-        anchors,
-        size,
-    )
 
 
 def train_motion(settings: MotionTrainingSettings, listener: Listener | None = None) -> TrainingResult | None:
@@ -198,6 +166,7 @@ def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
     similarity, segmenter = settings.similarity is not False, settings.segmenter is not False
     encoder = settings.encoder or "resnet18"
     model = AnimationModel(shipped_architecture(settings.size, anchors, similarity, segmenter, encoder))
+    set_mean_face(model)
     if model.dense_motion.segmenter is not None:
         squeezenet = read_imagenet(imagenet_file("squeezenet1_1", "--perceptual"))
         model.dense_motion.segmenter.start_from_imagenet(squeezenet)
@@ -220,7 +189,11 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
         raise WeightsError(f"{init}: first-order-model's networks, which train_first_order goes on from")
     s, wanted = model.settings, settings
     for option, asked, there in (
-        (f"--keypoints {wanted.keypoints}", wanted.keypoints and ANCHORS[wanted.keypoints], s.anchors),
+        (
+            f"--keypoints {wanted.keypoints}",
+            wanted.keypoints and moved(ANCHORS[wanted.keypoints]),
+            moved(s.anchors),
+        ),
         ("--[no-]similarity", wanted.similarity, s.motion.use_similarity),
         ("--[no-]segmenter", wanted.segmenter, bool(s.motion.photo_channels)),
         (f"--encoder {wanted.encoder}", wanted.encoder, s.keypoints.encoder),
@@ -228,6 +201,10 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
         if asked is not None and asked != there:
             raise WeightsError(f"{init}: its networks are not those of {option}; leave it away, or --init")
     model.settings = replace(s, image_size=settings.size)
+    if (
+        model.keypoint_detector.refiner is not None
+    ):  # trained alone it sees more, and drifts back with the rest
+        model.keypoint_detector.requires_grad_(False)
     if model.dense_motion.segmenter is not None:
         model.dense_motion.segmenter.freeze_encoder()
     return model

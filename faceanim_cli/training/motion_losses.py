@@ -2,13 +2,19 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
 from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_cli.training.settings import LossWeights
 from faceanim_models import AnimationModel
+from faceanim_models.face_patches import FacePatches, PatchSettings, cut_patches
 from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
+
+# A head with its hair, as an ellipse about the rigid keypoints: its width and height on the mean face, and
+# how far its middle lies below theirs.
+HEAD_SIZE, HEAD_DROP = (1.1, 1.44), -0.105
 
 
 class MotionObjective(nn.Module):
@@ -16,7 +22,8 @@ class MotionObjective(nn.Module):
 
     Some pairs move by the landmarks themselves, the others by the detected keypoints: the motion learns from
     true points before the detector is any good, and the detector learns what helps the motion. A model
-    without anchors finds keypoints of its own: no landmark tells it where, and none moves a pair.
+    without anchors finds keypoints of its own: no landmark tells it where, and none moves a pair. A frozen
+    detector, trained alone, tells besides whether eyes and mouth of the result are where they should be.
 
     Args:
         model: with anchors, or without.
@@ -36,6 +43,13 @@ class MotionObjective(nn.Module):
         self.model, self.perceptual, self.weights = model, perceptual, weights
         self.anchored = bool(model.settings.anchors)
         self.expressive = list(expressive(anchors))
+        self.frozen_detector = not any(p.requires_grad for p in model.keypoint_detector.parameters())
+        self.head = None
+        if model.details is not None:
+            rigid = model.details.settings.rigid
+            ellipse = PatchSettings((rigid,), ((),), (False,), HEAD_DROP, *HEAD_SIZE, (8, 8))
+            self.head = FacePatches((ellipse,), rigid, len(model.settings.anchors))
+            self.head.mean_face.copy_(model.details.patches.mean_face)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The loss, a scalar; its terms by name, unweighted; and I_t, (B, 3, H, W).
@@ -47,15 +61,17 @@ class MotionObjective(nn.Module):
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         known = truth.isfinite()  # not all data have pupils
-        boxes = torch.cat((batch["source_box"], batch["driving_box"]))
-        detected = self.model.keypoint_detector(torch.cat((source, driving)), boxes)
-        points_s, points_d = detected.chunk(2)
+        steps = self._detect(
+            torch.cat((source, driving)), torch.cat((batch["source_box"], batch["driving_box"]))
+        )
+        points_s, points_d = steps[-1].chunk(2)
         if self.anchored:
             exact = torch.rand(len(source), 1, 1, device=source.device) < w.landmark_motion
-            points_s, points_d = torch.where(exact.repeat(2, 1, 1) & known, truth, detected).chunk(2)
+            points_s, points_d = torch.where(exact.repeat(2, 1, 1) & known, truth, steps[-1]).chunk(2)
         generated, motion = self.model(self.model.encode_photo(source, points_s), points_d)
 
         importance = 1 + w.expression * self._expression_map(batch["driving_points"], driving)
+        importance = importance + w.hidden * self._hidden_map(points_s, points_d, driving)
         importance = importance / importance.mean((-2, -1), keepdim=True)
         terms = {
             "pixels": (importance * (generated.image - driving).abs()).mean(),
@@ -64,12 +80,13 @@ class MotionObjective(nn.Module):
             "still": self._motion_where_still(source, driving, motion.grid),
             "repaint": generated.mask.mean(),
         }
-        if self.anchored:
-            terms["keypoints"] = torch.where(known, detected - truth, 0).abs().sum() / known.sum()
+        if self.anchored and not self.frozen_detector:
+            errors = [torch.where(known, points - truth, 0).abs().sum() / known.sum() for points in steps]
+            terms["keypoints"] = torch.stack(errors).sum()
         if w.equivariance:
             deformation = RandomDeformation(len(driving), driving.device)
             of_deformed = self.model.keypoint_detector(deformation.images(driving))
-            terms["equivariance"] = (deformation.points(of_deformed) - detected[len(source) :]).abs().mean()
+            terms["equivariance"] = (deformation.points(of_deformed) - steps[-1][len(source) :]).abs().mean()
         if self.perceptual is not None and (w.perceptual or w.perceptual_warped):
             with torch.no_grad():
                 target = self.perceptual.maps(driving)
@@ -77,8 +94,55 @@ class MotionObjective(nn.Module):
                 terms["perceptual"] = self.perceptual(generated.image, target)
             if w.perceptual_warped:
                 terms["perceptual_warped"] = self.perceptual(generated.warped, target)
+        terms |= self._on_patches(generated.image, driving, points_d)
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}, generated.image
+
+    def _detect(self, images: Tensor, boxes: Tensor) -> list[Tensor]:
+        """The keypoints of images after each step of the detector."""
+        detector = self.model.keypoint_detector
+        if not self.frozen_detector:
+            return detector.steps(images, boxes)
+        detector.eval()  # its batch norms are as frozen as its weights
+        with torch.no_grad():
+            return detector.steps(images, boxes)
+
+    def _on_patches(self, image: Tensor, driving: Tensor, points: Tensor) -> dict[str, Tensor]:
+        """Terms on the patches that the detail refiner paints again; none of networks without one."""
+        w, details, refiner = self.weights, self.model.details, self.model.keypoint_detector.refiner
+        if details is None:
+            return {}
+        pixels, perceptual, keypoints = [], [], []
+        for kind, frames in zip(details.settings.patches, details.patches(points), strict=True):
+            made, truth = (cut_patches(i, frames, kind.pixels).flatten(0, 1) for i in (image, driving))
+            pixels.append((made - truth).abs().mean())
+            if self.perceptual is not None and w.patch_perceptual:
+                large, target = (
+                    F.interpolate(patch, scale_factor=2.0, mode="bilinear") for patch in (made, truth)
+                )
+                with torch.no_grad():
+                    maps = self.perceptual.maps(target)
+                perceptual.append(self.perceptual(large, maps))
+        if refiner is not None and self.frozen_detector and w.patch_keypoints:
+            frames = refiner.patches(points)
+            with torch.no_grad():
+                wanted = refiner.places(driving, frames)
+            keypoints = [
+                (a - b).abs().mean() for a, b in zip(refiner.places(image, frames), wanted, strict=True)
+            ]
+        named = {"patch_pixels": pixels, "patch_perceptual": perceptual, "patch_keypoints": keypoints}
+        return {name: torch.stack(values).sum() for name, values in named.items() if values}
+
+    def _hidden_map(self, source: Tensor, driving: Tensor, like: Tensor) -> Tensor:
+        """(B, 1, H, W): 1 where the photo's head was and the driving frame's is not, as ellipses tell."""
+        if self.head is None:
+            return torch.zeros_like(like[:, :1])
+        height, width = like.shape[-2:]
+        grid = identity_grid(height, width, like).view(1, 1, -1, 2)
+        (was,), (now,) = self.head(source), self.head(driving)
+        left = (was.to_patch(grid).square().sum(-1) < 1) & (now.to_patch(grid).square().sum(-1) >= 1)
+        hidden: Tensor = left.view(-1, 1, height, width).to(like.dtype)
+        return hidden
 
     def _expression_map(self, points: Tensor, like: Tensor) -> Tensor:
         """(B, 1, H, W) in [0, 1]: near 1 at eyes and mouth."""

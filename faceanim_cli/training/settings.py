@@ -97,6 +97,10 @@ class LossWeights:
     # Occlusion regularisation, the mean of the mask M. Even a little shuts M for good while R is still poor.
     repaint: float = 0.0
     expression: float = 6.0  # how much more a pixel counts at eyes and mouth
+    hidden: float = 3.0  # how much more it counts where the photo's head was and is no more
+    patch_pixels: float = 4.0  # L1 on the patches around eyes and mouth, of networks that paint them again
+    patch_perceptual: float = 0.6  # Eq. 3 on those patches, at twice their size
+    patch_keypoints: float = 1.5  # where a trained detector sees eyes and mouth in result and driving frame
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
@@ -106,7 +110,7 @@ class LossWeights:
 class MotionTrainingSettings(PairSettings):
     """Settings of a run of the animation networks."""
 
-    # Anchored to 29 places, the paper's 10, or free; None: those of init, else dense.
+    # Anchored to 31 places, the paper's 10, or free; None: those of init, else dense.
     keypoints: KeypointsName | None = None
     # The motions to choose from include the head's as a whole; None: as init's, else yes.
     similarity: bool | None = None

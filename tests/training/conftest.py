@@ -1,5 +1,6 @@
 """Tiny networks with the shipped model's keypoints, and pairs to train them on."""
 
+import dataclasses
 import signal
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from scipy import ndimage
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.training import motion
+from faceanim_cli.training.architecture import moved, shipped_architecture
 from faceanim_cli.training.first_order import train_first_order
 from faceanim_cli.training.motion import train_motion
 from faceanim_cli.training.progress import Listener
@@ -41,14 +43,28 @@ def tiny_settings(
     encoder: str = "resnet18",
 ) -> AnimationSettings:
     """The shipped architecture, all its parts, in small."""
-    k = len(anchors or DENSE_ANCHORS)
+    k = len(moved(anchors) or DENSE_ANCHORS)
+    shipped = shipped_architecture(size, anchors)
+    refiner, details = shipped.keypoints.refiner, shipped.details
+    if refiner is not None and details is not None:
+        refiner, details = (
+            dataclasses.replace(
+                part,
+                patches=tuple(dataclasses.replace(kind, pixels=(16, 16)) for kind in part.patches),
+                widths=(4, 4, 4),
+            )
+            for part in (refiner, details)
+        )
     motion = {"use_similarity": similarity, "photo_channels": 2 if segmenter else 0}
     return AnimationSettings(
-        KeypointDetectorSettings(k, encoder, input_size=32, stages=1, widths=(8,)),
+        KeypointDetectorSettings(
+            len(anchors) or k, encoder, input_size=32, stages=1, widths=(8,), refiner=refiner
+        ),
         DenseMotionSettings(k, size=16, widths=(8, 12), **motion),
         GeneratorSettings(k, widths=(8, 8, 8), photo_widths=(4, 4, 4)),
         anchors,
         size,
+        details,
     )
 
 

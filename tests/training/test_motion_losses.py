@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from faceanim_cli.training.architecture import SHIPPED_ANCHORS, set_mean_face
 from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.training.settings import LossWeights
@@ -167,3 +168,53 @@ class TestGradients:
             loss.backward()
             optimizer.step()
         assert losses[-1] < 0.8 * losses[0]
+
+
+class TestPatches:
+    """Networks that find eyes and mouth, and paint them, on patches of their own."""
+
+    @pytest.fixture
+    def patched(self):
+        model = AnimationModel(tiny_settings(anchors=SHIPPED_ANCHORS)).train()
+        set_mean_face(model)
+        return model
+
+    @pytest.fixture
+    def with_pupils(self, pairs, patched):
+        """Points of a mean face, moved a little; pupils of the first pair are not known."""
+        face = patched.details.patches.mean_face
+        points = {f"{role}_points": face + 0.02 * torch.randn(4, 31, 2) for role in ("source", "driving")}
+        points["source_points"][0, 29:] = torch.nan
+        return {**pairs, **points}
+
+    def test_have_terms_of_their_own(self, patched, with_pupils, features):
+        objective = MotionObjective(patched, SqueezeNetLoss(features), LossWeights(), SHIPPED_ANCHORS)
+        loss, terms, _ = objective(with_pupils)
+        assert loss.isfinite()
+        assert set(terms) == TERMS | {"perceptual", "perceptual_warped", "patch_pixels", "patch_perceptual"}
+        loss.backward()
+        for part in (patched.details, patched.keypoint_detector.refiner, patched.keypoint_detector.heatmaps):
+            assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+    def test_a_detector_trained_alone_stays_and_judges_the_result(self, patched, with_pupils):
+        patched.keypoint_detector.requires_grad_(False)
+        before = {k: v.clone() for k, v in patched.keypoint_detector.state_dict().items()}
+        objective = MotionObjective(patched, None, LossWeights(), SHIPPED_ANCHORS)
+        loss, terms, image = objective(with_pupils)
+        assert "keypoints" not in terms
+        assert terms["patch_keypoints"] > 0
+        loss.backward()
+        assert all(torch.equal(v, before[k]) for k, v in patched.keypoint_detector.state_dict().items())
+        assert image.shape == (4, 3, SIZE, SIZE)
+
+    def test_pixels_that_the_head_has_left_count_more(self, patched):
+        objective = MotionObjective(patched, None, LossWeights(), SHIPPED_ANCHORS)
+        face = patched.details.patches.mean_face[None]
+        moved_right = face + torch.tensor([0.3, 0.0])
+        hidden = objective._hidden_map(face, moved_right, torch.zeros(1, 3, 65, 65))[0, 0]
+        assert objective._hidden_map(face, face, torch.zeros(1, 3, 65, 65)).sum() == 0
+        row = hidden[32]  # y of 0: within the head, whose half width is 0.55
+        assert row[int(32 - 0.5 * 32)] == 1  # where it was
+        assert row[int(32 + 0.5 * 32)] == 0  # where it is
+        # A sliver as wide as the motion, at every height of the head: 0.3 times 1.44, of 4, of the pixels.
+        assert hidden.mean().item() == pytest.approx(0.3 * 1.44 / 4, rel=0.1)

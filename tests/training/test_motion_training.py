@@ -11,6 +11,7 @@ import torch
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
 from faceanim_cli.training import motion, optim
+from faceanim_cli.training.architecture import SHIPPED_ANCHORS
 from faceanim_cli.training.optim import Schedule, learning_rate_factor, moving_average
 from faceanim_cli.training.progress import LossReport
 from faceanim_cli.training.settings import LossWeights, RunSettings
@@ -69,7 +70,7 @@ class TestRun:
         assert read_metadata(out / "last.safetensors")["trained"] == "step 3"
         model = load_checkpoint(out / "best.safetensors", expected="animation")
         assert isinstance(model, AnimationModel)
-        assert model.settings == tiny_settings()
+        assert model.settings == tiny_settings(anchors=SHIPPED_ANCHORS)
         assert stored_type(out / "best.safetensors") == torch.float16
 
         _, reports = run(max_steps=5)
@@ -169,16 +170,16 @@ class TestOptimizer:
         _, reports = run(**options, max_steps=4)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
         assert [group["name"] for group in groups] == [
-            *("keypoint_detector", "dense_motion", "dense_motion scalars", "generator")
+            *("keypoint_detector", "dense_motion", "dense_motion scalars", "generator", "details")
         ]
-        assert [group["steps"] for group in groups] == [4, 4, 4, 4]
+        assert [group["steps"] for group in groups] == [4, 4, 4, 4, 4]
         switched = {group["name"]: group["sgd_rate"] for group in groups if group["sgd_rate"] is not None}
         assert switched
         for name in switched:
             assert sum(line.startswith(f"{name}: from Adam to SGD with rate ") for line in reports) == 1
         _, reports = run(**options, max_steps=6)
         groups = state_of(tmp_path / "run")["model optimizer"]["param_groups"]
-        assert [group["steps"] for group in groups] == [6, 6, 6, 6]
+        assert [group["steps"] for group in groups] == [6, 6, 6, 6, 6]
         assert {group["name"]: group["sgd_rate"] for group in groups if group["name"] in switched} == switched
         assert not any(line.startswith(f"{name}: from") for line in reports for name in switched)
 
@@ -248,7 +249,7 @@ class TestStopping:
     def test_a_loss_that_is_not_finite_names_its_terms(self, run, tmp_path):
         broken = squeezenet_file(tmp_path / "nan.safetensors", value=math.nan)
         with pytest.raises(
-            WeightsError, match=r"step 0: perceptual, perceptual_warped; nothing was trained yet"
+            WeightsError, match=r"step 0: perceptual, perceptual_warped, patch_perceptual; nothing was"
         ):
             run(perceptual=str(broken))
         assert not (tmp_path / "run" / "last.safetensors").exists()
