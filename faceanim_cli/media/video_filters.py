@@ -10,6 +10,11 @@ SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
 WIDE_PRIMARIES = ("bt2020", "smpte431", "smpte432")
+# What swscale, and what zscale beyond it, takes; names as in ffmpeg's banner. Files are tagged with anything.
+SWSCALE_MATRICES = ("unknown", "bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc", "gbr")
+ZSCALE_MATRICES = ("bt709", "fcc", "bt470bg", "smpte170m", "bt2020nc", "bt2020c", "ycgco", "gbr")
+ZSCALE_PRIMARIES = ("bt709", "bt470bg", "smpte170m", "smpte240m", *WIDE_PRIMARIES)
+ZSCALE_TRANSFERS = ("bt709", "smpte170m", "iec61966-2-1", "bt2020-10", "bt2020-12", *HDR_TRANSFERS)
 
 # HDR white, 203 cd/m2 (ITU-R BT.2408), becomes SDR white; what is brighter, up to 1000 cd/m2, is compressed
 # into the last 30 per cent, and all below stays as it is. Other curves darken faces.
@@ -25,15 +30,20 @@ def colour_filters(colours: Colours) -> tuple[list[str], list[str]]:
     """
     begin = ["bwdif=mode=send_frame:deint=interlaced"] if colours.interlaced else []
     is_hdr = colours.transfer in HDR_TRANSFERS
-    if not is_hdr and colours.primaries not in WIDE_PRIMARIES:
+    if not is_hdr and colours.primaries not in WIDE_PRIMARIES and colours.matrix in SWSCALE_MATRICES:
         return begin, []
+    is_wide = is_hdr or colours.primaries in WIDE_PRIMARIES or colours.matrix.startswith("bt2020")
+    matrices = (*ZSCALE_MATRICES, "ictcp") if is_hdr else ZSCALE_MATRICES
+    matrix = colours.matrix if colours.matrix in matrices else "bt2020nc" if is_wide else "bt709"
+    usual = "bt2020" if is_wide else "bt709"
+    primaries = colours.primaries if colours.primaries in ZSCALE_PRIMARIES else usual
+    transfer = colours.transfer if colours.transfer in ZSCALE_TRANSFERS else "bt709"
+    if matrix != "gbr":
+        begin.append("setparams=colorspace=bt709")  # a name that swscale knows; it only resamples chroma
     return begin, [
-        "format=gbrp16le"
-        if colours.matrix == "gbr"
-        else "format=yuv444p16le",  # zscale wants even sizes else
-        "zscale=t=linear:npl=203",
+        f"format={'gbrp16le' if matrix == 'gbr' else 'yuv444p16le'}",  # zscale wants even sizes else
+        f"zscale=min={matrix}:pin={primaries}:tin={transfer}:m=gbr:p=bt709:t=linear:npl=203",
         "format=gbrpf32le",
-        "zscale=p=bt709",
         *([_TONE_MAP] if is_hdr else []),
         "zscale=t=bt709:r=pc",
         "format=gbrp",

@@ -125,6 +125,29 @@ def test_hdr_is_shown_as_sdr(make_clip: MakeClip, transfer: str, crop: tuple[int
     np.testing.assert_allclose(grey[16, 8::16], BARS[8::16] @ (0.299, 0.587, 0.114), atol=6)
 
 
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "matrix"),
+    [
+        ("unknown", "smpte2084", "bt2020nc"),
+        ("unknown", "arib-std-b67", "unknown"),
+        ("film", "smpte2084", "ycgco"),
+        ("bt2020", "arib-std-b67", "ictcp"),
+        ("bt2020", "unknown", "unknown"),
+        ("smpte432", "smpte428", "bt709"),
+        ("unknown", "unknown", "bt2020c"),
+        ("unknown", "unknown", "ycgco"),
+        ("unknown", "unknown", "ictcp"),
+    ],
+)
+def test_frames_tagged_by_halves_or_oddly_are_shown(
+    make_clip: MakeClip, primaries: str, transfer: str, matrix: str
+) -> None:
+    tags = f"setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}"
+    path = make_clip(grey_ramp(2), codec=("-vf", f"format=yuv420p10le,{tags}", "-c:v", "ffv1"))
+    first, second = (float(frame.mean()) for frame in VideoReader(path))
+    assert 0 <= first < second < 60  # levels 5 and 14, in an SDR that is as dark or darker
+
+
 def test_an_ffmpeg_that_cannot_tone_map_says_so(
     make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
