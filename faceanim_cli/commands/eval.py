@@ -20,6 +20,7 @@ from faceanim_cli.commands.options import (
     confirm_on_terminal,
     option,
 )
+from faceanim_cli.commands.values import parse_metrics
 from faceanim_cli.console import frame_progress
 from faceanim_cli.errors import FaceanimError, UsageError
 
@@ -35,6 +36,7 @@ def eval_(
             "pose, expression, slopes. With cross the default is pose,expression; with a TorchScript "
             "--landmark-model slopes too.",
             metavar="NAMES",
+            parser=parse_metrics,
             autocompletion=metric_names,
         ),
     ] = None,

@@ -7,6 +7,8 @@ from typing import Literal
 
 import typer
 
+from faceanim_cli.commands.completion import METRICS
+
 
 def parse_device(text: str) -> str:
     """``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:1``; whether it is on this machine is seen later.
@@ -72,6 +74,19 @@ def parse_fps(text: str | None) -> Fraction | None:
     if not 1 <= fps <= 240:
         raise typer.BadParameter(f"{text!r} is no frame rate from 1 to 240, such as 25 or 30000/1001")
     return fps
+
+
+def parse_metrics(text: str) -> str:
+    """Names of metrics, with commas.
+
+    Raises:
+        typer.BadParameter: one of them is unknown.
+    """
+    names = [name.strip().lower() for name in text.split(",")]
+    unknown = [name for name in names if name and name not in METRICS]
+    if unknown:
+        raise typer.BadParameter(f"unknown metric {', '.join(unknown)}; known are {', '.join(METRICS)}")
+    return text
 
 
 def parse_audio(text: str) -> Literal["driver", "none"] | Path:

@@ -29,23 +29,28 @@ def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
     return path
 
 
-def test_version_help_and_what_weights_are_do_not_import_torch() -> None:
+def test_what_is_loaded_when() -> None:
+    """In one process, one command after the other: what each has loaded by its end."""
+    lines = (
+        ["--version"],
+        ["--help"],
+        ["animate", "-hh"],
+        ["weights", "info", str(shipped_weights(ANIMATION))],
+        ["animate", "missing.jpg", "driver.mp4"],
+        ["eval", "--metrics", "psnr,beauty"],
+    )
     code = (
         "import sys; from faceanim_cli.app import main\n"
-        "try: main()\nexcept SystemExit: print('torch' in sys.modules)"
+        f"for line in {lines!r}:\n"
+        "    sys.argv = ['faceanim', *line]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: code = end.code or 0\n"
+        "    print(code, sorted({'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
     )
-    shipped = shipped_weights(ANIMATION)
-    for arguments in (["--version"], ["--help"], ["weights", "info", str(shipped)]):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.splitlines()[-1] == "False"
-    assert (
-        __version__
-        in subprocess.run(
-            [sys.executable, "-m", "faceanim_cli", "--version"], capture_output=True, text=True, check=True
-        ).stdout
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"faceanim {__version__}\n")
+    found = [line for line in done.stderr.splitlines() if not line.startswith("faceanim:")]
+    assert found == ["0 []"] * 4 + ["5 ['numpy']", "2 ['numpy']"]
 
 
 def test_animate_prints_the_result_and_nothing_else(
@@ -246,17 +251,3 @@ def test_what_can_be_said_at_once_is_said_before_torch_is_loaded(
     assert (got, out) == (code, "")
     assert said in err
     assert len(err.splitlines()) == 1
-
-
-def test_a_missing_photo_is_told_without_torch() -> None:
-    code = (
-        "import sys; from faceanim_cli.app import main\n"
-        "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "animate", "missing.jpg", "d.mp4"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["5", "False"]
