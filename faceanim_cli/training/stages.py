@@ -36,6 +36,8 @@ NETWORKS: dict[StageName, tuple[str, ...]] = {  # that a stage goes on from
     "sr": ("super-resolution",),
 }
 
+PRETRAINED = frozenset({"none", "squeezenet", "vgg19", "imagenet"})  # names; all else is a file
+
 
 def stage_settings(
     stage: StageName,
@@ -72,7 +74,7 @@ def stage_settings(
 
 
 def fetch_pretrained(settings: RunSettings, report: Callable[[str], None], progress: bool = False) -> None:
-    """Fetch the ImageNet weights that a run needs and this machine lacks, before its data are prepared.
+    """See to the ImageNet weights that a run needs before its data are prepared: fetch what is not here.
 
     Of the processes of a machine the first fetches. It joins the others, which wait for it, when it has.
 
@@ -82,8 +84,14 @@ def fetch_pretrained(settings: RunSettings, report: Callable[[str], None], progr
         progress: whether a bar is drawn on stderr meanwhile.
 
     Raises:
-        WeightsError: they cannot, or must not, be fetched; says what to fetch by hand.
+        WeightsError: they cannot, or must not, be fetched; says what to fetch by hand. A file is not there.
     """
+    files = {"--perceptual": settings.perceptual}
+    if isinstance(settings, MotionTrainingSettings):
+        files["--encoder-weights"] = settings.encoder_weights
+    for option, choice in files.items():
+        if choice not in PRETRAINED and not Path(choice).is_file():
+            raise WeightsError(f"{option} {choice}: no such file, nor a name that -h lists")
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return
     for network, option in settings.pretrained.items():

@@ -230,6 +230,8 @@ def test_super_resolution_goes_on_from_a_repository_s_super_resolution(
             "goes on from animation",
         ),
         (("--swats-tolerance", "0.1"), 2, "add --optimizer swats"),
+        (("--perceptual", "vgg16"), 4, "--perceptual vgg16: no such file, nor a name"),
+        (("--encoder-weights", "r.pth"), 4, "--encoder-weights r.pth: no such file, nor a name"),
     ],
 )
 def test_options_that_mean_nothing_to_a_stage(

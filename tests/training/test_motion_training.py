@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+import os
 import signal
+import stat
 from importlib.util import find_spec
 
 import pytest
@@ -60,6 +62,10 @@ class TestRun:
             *(["curves"] if find_spec("tensorboard") else []),
         }
         assert json.loads((out / "settings.json").read_text())["max_steps"] == 3
+        umask = os.umask(0)
+        os.umask(umask)
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in out.rglob("*.*") if file.is_file()}
+        assert modes == {0o666 & ~umask}  # colleagues may read them
         assert math.isfinite(scores.psnr)
         assert scores.psnr_static < 60
         assert any("2 clips of 2 people, 1 to validate on" in line for line in reports)
