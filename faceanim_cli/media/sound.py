@@ -50,7 +50,8 @@ def add_sound(
     encoder, encoded_packet = OPUS if output.suffix.lower() == ".webm" else AAC
     ways = [(encoder, encoded_packet), ([*encoder, "-af", _mix_down(audio.layout)], encoded_packet)]
     packet = _copied_packet(audio, output)
-    if packet is not None and packet <= 2 * frame:  # longer ones cannot be cut to within a frame
+    # Longer packets cannot be cut to within a frame; those from before the start would hold up the picture.
+    if packet is not None and packet <= 2 * frame and not start:
         ways.insert(0, (["copy"], packet))
     reason = ""
     for codec, longest in ways:
