@@ -263,3 +263,17 @@ def test_a_gpus_video_has_the_drivers_sound_and_streams_at_once(tmp_path: Path, 
             assert 0 < data.index(b"moov") < data.index(b"mdat")
             assert b"hvc1" in data
     assert len(asked()) == 4  # one trial
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_encodes_every_frame(tmp_path: Path) -> None:
+    try:
+        check_output(tmp_path / "o.mp4", Encoding(encoder="nvenc"))
+    except UsageError as reason:  # cards for computing have none
+        pytest.skip(str(reason))
+    with open_output(
+        tmp_path / "o.mp4", Fraction(25), (512, 512), encoding=Encoding(encoder="nvenc")
+    ) as writer:
+        for frame in count_up(100):
+            writer.write(np.pad(frame, ((0, 477), (0, 461), (0, 0))))
+    assert numbers(tmp_path / "o.mp4") == list(range(100))
