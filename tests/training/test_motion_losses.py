@@ -207,6 +207,27 @@ class TestPatches:
         assert all(torch.equal(v, before[k]) for k, v in patched.keypoint_detector.state_dict().items())
         assert image.shape == (4, 3, SIZE, SIZE)
 
+    def test_only_what_the_patches_show_counts_in_theirs(self, patched):
+        objective = MotionObjective(patched, None, LossWeights(), SHIPPED_ANCHORS)
+        face = patched.details.patches.mean_face[None]
+        truth = torch.full((1, 3, 65, 65), 0.5)
+        result = (truth + 0.1).requires_grad_()
+        term = objective._on_patches(result, truth, face)["patch_pixels"]
+        assert term.item() == pytest.approx(2 * 0.1, rel=1e-4)  # two kinds of patches, 0.1 off everywhere
+        term.backward()
+        learns = result.grad[0].abs().sum(0)
+        assert learns[28, 25] > 0  # the left eye: x of about -0.2, y of -0.12
+        assert learns[43, 32] > 0  # the mouth
+        assert learns[:20].max() == learns[54:].max() == 0
+
+    def test_a_result_that_is_right_costs_nothing_there(self, patched, features):
+        patched.keypoint_detector.requires_grad_(False).eval()
+        objective = MotionObjective(patched, SqueezeNetLoss(features), LossWeights(), SHIPPED_ANCHORS)
+        image = torch.rand(1, 3, SIZE, SIZE)
+        terms = objective._on_patches(image, image, patched.details.patches.mean_face[None])
+        assert set(terms) == {"patch_pixels", "patch_perceptual", "patch_keypoints"}
+        assert all(term.item() == pytest.approx(0, abs=1e-6) for term in terms.values())
+
     def test_pixels_that_the_head_has_left_count_more(self, patched):
         objective = MotionObjective(patched, None, LossWeights(), SHIPPED_ANCHORS)
         face = patched.details.patches.mean_face[None]
