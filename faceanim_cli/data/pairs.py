@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from faceanim_cli.data.clips import Clip
+from faceanim_cli.data.gaze import move_pupils
 from faceanim_cli.data.landmark_motion import expression_motion, gaze_motion
 from faceanim_cli.data.landmarks import PUPILS, Anchors, anchored_keypoints, landmark_box, mirrored
 from faceanim_cli.faces.framing import FRAME_SCALE
@@ -18,6 +19,8 @@ from faceanim_cli.pictures import Points
 CANDIDATES = 4  # pairs of frames, of which the best is taken
 EXPRESSIVE_SHARE = 0.5  # of the pairs are chosen by what the face does
 GAZE_SHARE = 0.1  # of the pairs are chosen by where the eyes look: in most clips they hardly move
+ALONG, DOWN = 0.22, 0.05  # eye widths: how far pupils are moved at most
+BOTH_MOVED = 1 / 3  # of the pairs with moved pupils have them moved in both frames
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,12 @@ class Augmentation:
     gain: float = 0.15  # standard deviation of the log of brightness, and a third of it for each colour
     offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
     box_dropped: float = 0.4  # probability that the detector is given no face box
+    gaze: float = 0.4  # probability that pupils are moved, where they are among the keypoints
 
     @classmethod
     def none(cls) -> "Augmentation":
         """The plain framing, with the face box always there."""
-        return cls(0, 0, 0, 0, 0, 0, 0)
+        return cls(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class PairDataset(Dataset[dict[str, torch.Tensor]]):
@@ -68,8 +72,7 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         self.people = [[c for c in clips if c.identity == who] for who in sorted({c.identity for c in clips})]
         self.anchors, self.size, self.length, self.seed = anchors, size, length, seed
         self.augmentation = augmentation or Augmentation()
-        pupils = any(set(PUPILS) & set(group) for group in anchors)
-        self.gaze_share = GAZE_SHARE if pupils else 0.0
+        self.pupils = any(set(PUPILS) & set(group) for group in anchors)
 
     def __len__(self) -> int:
         return self.length
@@ -84,9 +87,12 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         )
         colours = colour_table(self.augmentation, rng)
         flipped = rng.random() < self.augmentation.flip
+        gaze = self._draw_gaze(rng)
         item: dict[str, torch.Tensor] = {}
         for role, frame in (("source", source), ("driving", driving)):
-            image, landmarks = augmented_frame(clip, frame, matrix, colours, flipped, self.size)
+            image, landmarks = augmented_frame(
+                clip, frame, matrix, colours, flipped, self.size, gaze.get(role)
+            )
             item[role] = torch.from_numpy(image)
             item[f"{role}_points"] = torch.from_numpy(
                 anchored_keypoints(landmarks, self.anchors).astype(np.float32)
@@ -98,7 +104,7 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         """A clip and two of its frames; some are drawn where eyes move, the others by ``draw_frames``."""
         clip = self._draw_clip(rng)
         source, driving = draw_frames(clip, rng)
-        if rng.random() < self.gaze_share:
+        if self.pupils and rng.random() < GAZE_SHARE:
             farthest = 0.0
             for other in (self._draw_clip(rng) for _ in range(CANDIDATES)):
                 pairs = rng.integers(len(other.frames), size=(CANDIDATES, 2))
@@ -107,6 +113,15 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
                     best = pairs[motion.argmax()]
                     clip, source, driving, farthest = other, int(best[0]), int(best[1]), motion.max()
         return clip, source, driving
+
+    def _draw_gaze(self, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+        """How far pupils are moved in which of the frames, of one mostly, for ``move_pupils``."""
+        if not self.pupils or rng.random() >= self.augmentation.gaze:
+            return {}
+        roles = ["source", "driving"]
+        if rng.random() >= BOTH_MOVED:
+            del roles[rng.integers(2)]
+        return {role: (rng.uniform(-ALONG, ALONG), rng.uniform(-DOWN, DOWN)) for role in roles}
 
     def _draw_clip(self, rng: np.random.Generator) -> Clip:
         clips = self.people[rng.integers(len(self.people))]
@@ -120,6 +135,7 @@ def augmented_frame(
     colours: np.ndarray[Any, Any],
     flipped: bool,
     size: int,
+    gaze: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray[Any, Any], Points]:
     """A frame as training sees it: float32 (3, size, size) in [0, 1]; and its landmarks (80, 2) in [-1, 1].
 
@@ -130,9 +146,13 @@ def augmented_frame(
         colours: of :func:`colour_table`.
         flipped: as in a mirror.
         size: pixels a side.
+        gaze: how far the pupils are moved first, along and down, in eye widths, where they can be.
     """
-    image = warp_frame(clip.frames[frame], matrix, size)
-    points = clip.landmarks[frame] @ matrix[:, :2].T + matrix[:, 2]
+    picture, landmarks = clip.frames[frame], clip.landmarks[frame]
+    if gaze is not None and (moved := move_pupils(picture, landmarks, *gaze)) is not None:
+        picture, landmarks = moved
+    image = warp_frame(picture, matrix, size)
+    points = landmarks @ matrix[:, :2].T + matrix[:, 2]
     if flipped:
         image = image[:, ::-1]
         points = mirrored(np.stack((size - 1 - points[:, 0], points[:, 1]), axis=-1))
