@@ -294,7 +294,7 @@ def summary_of(result: Result) -> dict[str, Any]:
     return {
         "complete": True,
         "scores": table(evaluation.summaries),
-        "slopes": table(evaluation.slopes),
+        **({"slopes": table(evaluation.slopes)} if any(evaluation.slopes.values()) else {}),
         "differences": {"to": evaluation.subjects[0], **table(evaluation.differences)},
         "problems": [
             {"clip": row.clip, "subject": row.subject, "problem": row.problem} for row in evaluation.problems
