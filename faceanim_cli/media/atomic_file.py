@@ -130,7 +130,11 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
         return
     stem, suffix = re.escape(_short(target.stem)), re.escape(_short(target.suffix))
     name = re.compile(rf"\.{stem}\.partial-(\d+)-[0-9a-f]{{6}}{suffix}(\.[a-z]+)?")
-    for file in target.parent.iterdir():
+    try:
+        files = list(target.parent.iterdir())
+    except PermissionError:  # a folder that takes files but does not show them
+        return
+    for file in files:
         match = name.fullmatch(file.name)
         if match is None or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
             continue

@@ -55,7 +55,12 @@ class FrameFolderWriter(FrameWriter):
     def check(path: Path) -> None:
         """Raises UsageError unless a folder of frames can be made there, or replaced."""
         check_folder(path)
-        foreign = first_foreign(path) if path.is_dir() else None
+        try:
+            foreign = first_foreign(path) if path.is_dir() else None
+        except OSError as error:
+            raise UsageError(
+                f"cannot write the frames to {path}: {error.strerror}; name a new folder"
+            ) from error
         if foreign is not None:
             raise UsageError(
                 f"cannot write the frames to {path}: the folder holds other files ({foreign}); name a "

@@ -22,6 +22,7 @@ from faceanim_cli.media import (
     open_output,
     open_video,
     playable_rate,
+    remove_leftovers,
     write_photo,
 )
 from faceanim_cli.media import codecs as our_codecs
@@ -261,6 +262,19 @@ class TestFolder:
         assert "\n" not in str(caught.value)
         assert np.array_equal(np.array(list(open_video(tmp_path / "frames-1"))), grey_ramp(3))
         assert len(list(tmp_path.iterdir())) == 2
+
+    def test_a_folder_that_does_not_show_its_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        (tmp_path / "frames").mkdir()
+        monkeypatch.setattr(Path, "iterdir", refuse)
+        with pytest.raises(UsageError, match="Permission denied"):
+            check_output(tmp_path / "frames")
+        assert not is_ours(tmp_path / "frames")
+        remove_leftovers(tmp_path / "o.mp4")
 
     @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
     def test_a_private_folder_stays_private(self, tmp_path: Path) -> None:
