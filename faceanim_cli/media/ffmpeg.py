@@ -29,7 +29,10 @@ DEMUXERS = (
 _KEPT_LINES = 400  # of stderr, at each end
 _LONGEST_LINE = 2000  # bytes
 _PREFIX = re.compile(r"^(\[[^\]]*@ 0x[0-9a-f]+\] )+")  # "[in#0 @ 0x55a9af072180] "
-_NOISE = re.compile(r"^(frame=|size=|\s|Conversion failed!|Error opening (input|output) files?\b)")
+_NOISE = re.compile(  # progress, and what follows from a cause that was told before
+    r"^(frame=|size=|\s|Conversion failed!|Error opening (input|output) files?\b|Nothing was written into|"
+    r"Task finished with|Terminating thread|Could not open encoder before EOF|Last message repeated)"
+)
 
 
 def find_ffmpeg() -> str:

@@ -239,3 +239,14 @@ def test_a_playlist_fetches_nothing(tmp_path: Path) -> None:
             VideoReader(path)
         with pytest.raises(BlockingIOError):  # nobody called
             server.accept()
+
+
+def test_ffmpegs_last_words_name_the_cause_and_not_what_follows() -> None:
+    said = (
+        '[aac @ 0x7f01] Unsupported channel layout "9.1.6"\n'
+        "[aost#0:0/aac @ 0x7f02] Could not open encoder before EOF\n"
+        "[af#0:0 @ 0x7f03] Task finished with error code: -22 (Invalid argument)\n"
+        "[af#0:0 @ 0x7f03] Terminating thread with return code -22 (Invalid argument)\n"
+        "[out#0/ipod @ 0x7f04] Nothing was written into output file, because no packets were received.\n"
+    )
+    assert ffmpeg.last_words(said) == 'Unsupported channel layout "9.1.6"'
