@@ -16,7 +16,7 @@ from faceanim_cli.commands.options import (
     choice,
     option,
 )
-from faceanim_cli.commands.values import parse_crop, parse_fps
+from faceanim_cli.commands.values import check_times, parse_crop, parse_fps, parse_shift, parse_time
 
 
 def how_much(text: str) -> Any:
@@ -40,6 +40,17 @@ class AnimationFlags:
             min=16,
             max=8192,
         ),
+    ] = None
+    start: Annotated[
+        float | None,
+        option(BASICS, "Where in the driver to begin: 3.5 or 1:20", parser=parse_time, metavar="TIME"),
+    ] = None
+    end: Annotated[
+        float | None, option(BASICS + MORE, "Where in the driver to end", parser=parse_time, metavar="TIME")
+    ] = None
+    duration: Annotated[
+        float | None,
+        option(BASICS, "How much of the driver to take", parser=parse_time, metavar="TIME"),
     ] = None
     pose: Annotated[float, how_much("The head's motion: 0 none, 1 all, 2 twice as much")] = 1.0
     expression: Annotated[float, how_much("The motion of mouth, lids and brows, 0 to 2")] = 1.0
@@ -89,6 +100,21 @@ class AnimationFlags:
             metavar="BOX",
         ),
     ] = None
+    zoom: Annotated[
+        float | None,
+        option(FACE, "Nearer to the face (2: twice as large) or farther", min=0.4, max=4),
+    ] = None
+    shift: Annotated[
+        str | None,
+        option(
+            FACE + MORE,
+            "Moves the photo's frame right and down: 0.1,-0.1\nIn sides of the frame, -1 to 1.",
+            metavar="X,Y",
+        ),
+    ] = None
+    driver_face: Annotated[
+        int | None, option(FACE, "Which face of the driver, from the left [largest]", min=1)
+    ] = None
     driver_crop: Annotated[str | None, option(FACE, "The driver's frame [found]", metavar="BOX")] = None
     paste_back: Annotated[
         bool, option(OUTPUT, "The whole photo with the animated face in it", "--paste-back")
@@ -117,7 +143,7 @@ class AnimationFlags:
     crf: Annotated[
         int | None,
         option(
-            OUTPUT,
+            OUTPUT + MORE,
             "Quality, 0 (lossless) to 63 (worst)\nDefault: visually lossless, 18 for h264.",
             min=0,
             max=63,
@@ -125,9 +151,11 @@ class AnimationFlags:
     ] = None
     loop: Annotated[
         int | None,
-        option(OUTPUT, "How often a GIF or WebP plays, 0 for ever [0]", min=0, max=65535),
+        option(OUTPUT + MORE, "How often a GIF or WebP plays, 0 for ever [0]", min=0, max=65535),
     ] = None
-    ping_pong: Annotated[bool, option(OUTPUT, "A GIF or WebP plays there and back", "--ping-pong")] = False
+    ping_pong: Annotated[bool, option(OUTPUT + MORE, "A GIF or WebP plays there and back", "--ping-pong")] = (
+        False
+    )
     encoder: Annotated[
         str,
         choice(
@@ -163,6 +191,12 @@ class AnimationFlags:
         parse_crop(self.crop)
         parse_crop(self.driver_crop)
         parse_fps(self.fps)
+        parse_shift(self.shift)
+        check_times(self.start, self.end, self.duration)
+        if self.crop is not None and (self.zoom is not None or self.shift is not None):
+            raise typer.BadParameter("--zoom and --shift move the frame that is found: leave out --crop")
+        if self.driver_crop is not None and self.driver_face is not None:
+            raise typer.BadParameter("--driver-crop and --driver-face say which face: give one of them")
         if (self.size or 0) > 4096 and not (self.paste_back or self.all_faces):
             raise typer.BadParameter(f"--size {self.size}: at most 4096, or 8192 with --paste-back")
         if self.absolute and self.start_frame is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from faceanim_cli.commands.animation_flags import AnimationFlags
 from faceanim_cli.commands.options import confirm_on_terminal
 from faceanim_cli.commands.results import check_replacing
-from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps
+from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps, parse_shift
 from faceanim_cli.files import file_sha256, file_stamp
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -67,7 +67,7 @@ class AnimationOptions(AnimationFlags):
         if driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir():
             read_motion(driver)
         elif not is_library_motion(driver):
-            open_video(driver, parse_fps(self.fps))
+            open_video(driver, parse_fps(self.fps), start=self.start or 0.0, duration=self._seconds)
 
     def for_workers(self) -> "AnimationOptions":
         """The same for processes that nobody can answer to: weights are fetched and agreed to before.
@@ -122,6 +122,11 @@ class AnimationOptions(AnimationFlags):
         )
 
     @property
+    def _seconds(self) -> float | None:
+        """How much of the driver is taken; None is all that follows."""
+        return self.duration if self.end is None else self.end - (self.start or 0.0)
+
+    @property
     def _whole_photo(self) -> bool:
         return self.paste_back or self.all_faces
 
@@ -151,15 +156,22 @@ class AnimationOptions(AnimationFlags):
         show_crop: Path | None = None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file."""
+        from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415
         from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
+        from faceanim_cli.faces import Framing  # noqa: PLC0415
+
+        moved = self.zoom is not None or self.shift is not None
+        around = Framing(self.zoom or 1.0, parse_shift(self.shift))
 
         return animate_file(
             animator,
             photo,
             driver,
             output,
-            photo_crop=parse_crop(self.crop),
+            photo_crop=around if moved else parse_crop(self.crop),
             driver_crop=parse_crop(self.driver_crop),
+            driver_face=self.driver_face,
+            excerpt=Excerpt.between(self.start, self.end, self.duration),
             render=self.render_settings(),
             start_frame=self.start_frame,
             show_crop=show_crop,

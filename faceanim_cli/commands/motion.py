@@ -20,7 +20,7 @@ from faceanim_cli.commands.options import (
     option,
 )
 from faceanim_cli.commands.results import check_replacing, default_output
-from faceanim_cli.commands.values import parse_crop, parse_fps
+from faceanim_cli.commands.values import check_times, parse_crop, parse_fps, parse_time
 from faceanim_cli.console import frame_progress
 
 
@@ -31,6 +31,14 @@ def motion(
     output: Annotated[Path | None, option(BASICS, "What to write [DRIVER.motion]", "--output", "-o")] = None,
     driver_crop: Annotated[
         str | None, option(BASICS, "Where the face is, x,y,w,h in pixels [found]", metavar="BOX")
+    ] = None,
+    driver_face: Annotated[int | None, option(BASICS, "Which face, from the left [largest]", min=1)] = None,
+    start: Annotated[
+        float | None, option(BASICS, "Where to begin: 3.5 or 1:20", parser=parse_time, metavar="TIME")
+    ] = None,
+    end: Annotated[float | None, option(BASICS, "Where to end", parser=parse_time, metavar="TIME")] = None,
+    duration: Annotated[
+        float | None, option(BASICS, "How much to take", parser=parse_time, metavar="TIME")
     ] = None,
     fps: Annotated[str | None, option(BASICS, "Frames per second [the driver's]", metavar="RATE")] = None,
     overwrite: Overwrite = False,
@@ -52,10 +60,11 @@ def motion(
 
     output = output or default_output(driver, suffix=".motion")
     crop, rate = parse_crop(driver_crop), parse_fps(fps)
+    check_times(start, end, duration)
     check_not_input(output, driver)
     check_writable(output)
     check_replacing([output], overwrite, is_ours)
-    open_video(driver, rate)
+    open_video(driver, rate, start=start or 0.0)
     found = resolve_weights(
         weights or "animation",
         offline=offline,
@@ -64,11 +73,21 @@ def motion(
     )
     # Torch takes seconds to load; what is said above need not wait for it.
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
+    from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415
     from faceanim_cli.animation.job import save_motion  # noqa: PLC0415
 
     animator = Animator(found, device, precision, sr=False)
     with frame_progress(driver.name, quiet) as progress:
-        saved = save_motion(animator, driver, output, crop, rate, progress)
+        saved = save_motion(
+            animator,
+            driver,
+            output,
+            crop,
+            rate,
+            progress,
+            driver_face=driver_face,
+            excerpt=Excerpt.between(start, end, duration),
+        )
     if as_json:
         facts = {"driver": str(driver), "output": str(output), "frames": len(saved.points)}
         typer.echo(json.dumps({**facts, "fps": float(saved.fps)}, indent=2))

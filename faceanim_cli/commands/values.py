@@ -1,5 +1,6 @@
 """Values of options, as people type them."""
 
+import math
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -87,6 +88,46 @@ def parse_metrics(text: str) -> str:
     if unknown:
         raise typer.BadParameter(f"unknown metric {', '.join(unknown)}; known are {', '.join(METRICS)}")
     return text
+
+
+def parse_time(text: str) -> float:
+    """Seconds: ``3``, ``3.5``, ``1:20`` or ``1:02:03.5``.
+
+    Raises:
+        typer.BadParameter: no such time.
+    """
+    match = re.fullmatch(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d{1,6})?)s?", text.strip())
+    hours, minutes, seconds = match.groups(default="0") if match else ("0", "0", "")
+    if not match or (":" in text and float(seconds) >= 60):
+        raise typer.BadParameter(f"{text!r} is no time such as 3.5 (seconds) or 1:20")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+
+
+def check_times(start: float | None, end: float | None, duration: float | None) -> None:
+    """Refuse an excerpt that cannot be; all in seconds.
+
+    Raises:
+        typer.BadParameter: an end and a duration, or nothing between them.
+    """
+    if end is not None and duration is not None:
+        raise typer.BadParameter("--end and --duration say the same: give one of them")
+    if duration == 0 or (end is not None and end <= (start or 0.0)):
+        raise typer.BadParameter("nothing is left: --end must be after --start, --duration above 0")
+
+
+def parse_shift(text: str | None) -> tuple[float, float]:
+    """``x,y`` in sides of a frame; None is no shift.
+
+    Raises:
+        typer.BadParameter: not two numbers from -1 to 1.
+    """
+    try:
+        x, y = (float(part) for part in (text or "0,0").split(","))
+    except ValueError:
+        x = y = math.nan
+    if not (abs(x) <= 1 and abs(y) <= 1):  # nor nan
+        raise typer.BadParameter(f"{text!r} is not x,y from -1 to 1, such as 0.1,-0.1")
+    return x, y
 
 
 def parse_audio(text: str) -> Literal["driver", "none"] | Path:

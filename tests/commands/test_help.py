@@ -56,7 +56,7 @@ def test_long_help_has_all_options_and_all_values(faceanim: Run, command: tuple[
         assert any(f"{name} " in told for name in names), names
         assert option.help
         if not option.is_flag and not option.count:
-            assert re.fullmatch(r"[A-Z=]{1,7}", option.metavar), (names, option.metavar)
+            assert re.fullmatch(r"[A-Z=,]{1,7}", option.metavar), (names, option.metavar)
         for value in completed(option):
             assert re.search(rf"\b{value}\b", option.help), (names, value)
 

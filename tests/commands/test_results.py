@@ -1,5 +1,6 @@
 """What a result is called, what it may replace, and the options that only some results take."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,3 +105,58 @@ def test_files_that_are_framed_alike_need_no_face(animate: Run) -> None:
     write_photo(Path("a.png"), np.full((90, 120, 3), 99, np.uint8))
     assert animate()[0] == 3
     assert animate("--crop", "none")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "frames"),
+    [
+        (("--duration", "0.12"), 3),
+        (("--start", "0.2"), 5),
+        (("--start", "0.2", "--end", "0:0.28"), 2),
+        (("--start", "0.2", "--duration", "9"), 5),
+    ],
+)
+def test_a_part_of_the_driver(
+    animate: Run, make_driver: Callable[..., Path], options: tuple[str, ...], frames: int
+) -> None:
+    make_driver("x.mp4", frames=10)  # 0.4 seconds
+    assert animate("-o", "out", *options)[0] == 0
+    assert len(list(Path("out").iterdir())) == frames
+
+
+def test_a_motion_of_a_part_of_the_driver(
+    animate: Run, make_driver: Callable[..., Path], faceanim: Run, rigid_weights_file: Path
+) -> None:
+    make_driver("x.mp4", frames=10)
+    common = ("--json", "--weights", rigid_weights_file, "--device", "cpu")
+    assert json.loads(faceanim("motion", "x.mp4", "--start", "0.2", *common)[1])["frames"] == 5
+    assert animate("--start", "9")[0] == 2
+
+
+def test_a_frame_can_be_moved_around_the_face(animate: Run) -> None:
+    def shown(*options: object) -> np.ndarray:
+        assert animate("-o", "o.mp4", "--show-crop", "crop.png", *options)[0] == 0
+        return np.asarray(Image.open("crop.png").convert("RGB"), float)[:, :64]
+
+    usual, moved, nearer = shown(), shown("--shift", "0.25,0"), shown("--zoom", "2")
+    assert np.abs(moved[:, :48] - usual[:, 16:]).mean() < 6  # a quarter of 64 pixels to the right
+    assert np.abs(nearer[::2, ::2][:32, :32] - usual[16:48, 16:48]).mean() < 12  # its middle, twice as large
+    assert np.abs(moved - usual).mean() > 12
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--zoom", "2", "--crop", "0,0,9,9"), "leave out --crop"),
+        (("--driver-face", "1", "--driver-crop", "0,0,9,9"), "give one of them"),
+        (("--driver-face", "7"), "1 face"),
+        (("--end", "0"), "nothing is left"),
+        (("--zoom", "9"), "--zoom"),
+        (("--shift", "2,0"), "'2,0' is not x,y"),
+        (("--start", "soon"), "'soon' is no time"),
+    ],
+)
+def test_frames_and_times_that_cannot_be(animate: Run, options: tuple[str, ...], said: str) -> None:
+    code, out, err = animate(*options)
+    assert (code, out) == (2, "")
+    assert said in err

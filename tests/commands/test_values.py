@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import typer
 
-from faceanim_cli.commands.values import parse_audio, parse_crop, parse_device, parse_fps
+from faceanim_cli.commands.values import (
+    check_times,
+    parse_audio,
+    parse_crop,
+    parse_device,
+    parse_fps,
+    parse_shift,
+    parse_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +70,46 @@ def test_devices(text: str) -> None:
 def test_unknown_devices_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="not one of auto, cpu, cuda"):
         parse_device(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("3", 3),
+        ("3.5", 3.5),
+        ("0", 0),
+        ("3s", 3),
+        ("1:20", 80),
+        ("01:02:03.5", 3723.5),
+        ("90:00", 5400),
+        ("75", 75),
+    ],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:", ":20", "1:2:3:4", "soon", "1e3", "nan", "inf"])
+def test_impossible_times_are_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no time"):
+        parse_time(text)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "duration"), [(None, 2, 3), (3, 3, None), (3, 2, None), (None, 0, None), (1, None, 0)]
+)
+def test_excerpts_of_nothing_are_refused(
+    start: float | None, end: float | None, duration: float | None
+) -> None:
+    with pytest.raises(typer.BadParameter):
+        check_times(start, end, duration)
+    check_times(1, 2, None)
+    check_times(None, None, 2)
+
+
+def test_shifts() -> None:
+    assert parse_shift(None) == (0, 0)
+    assert parse_shift("0.1,-1") == (0.1, -1)
+    for text in ("0.1", "a,b", "1.1,0", "nan,0", "0,nan", "0,inf", "1,2,3", ","):
+        with pytest.raises(typer.BadParameter):
+            parse_shift(text)
