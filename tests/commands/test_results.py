@@ -149,7 +149,7 @@ def test_a_frame_can_be_moved_around_the_face(animate: Run) -> None:
     [
         (("--zoom", "2", "--crop", "0,0,9,9"), "leave out --crop"),
         (("--driver-face", "1", "--driver-crop", "0,0,9,9"), "give one of them"),
-        (("--driver-face", "7"), "1 face"),
+        (("--driver-face", "7"), "x.mp4 shows 1 at a time"),
         (("--end", "0"), "nothing is left"),
         (("--zoom", "9"), "--zoom"),
         (("--shift", "2,0"), "'2,0' is not x,y"),

@@ -65,6 +65,7 @@ class Stage:
         self._arguments = [
             *("faceanim", "animate", "-q", folder / "photo.png", folder / "driver.mp4", "-o", self.output),
             *("--no-sr", "--weights", weights, "--size", 256, "--device", "cpu", "--precision", "fp32"),
+            "--overwrite",
         ]
         self._process = subprocess.Popen(
             [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
