@@ -50,7 +50,13 @@ def batch(
         ),
     ] = "{photo}-{driver}.mp4",
     resume: Annotated[
-        bool, option(BASICS, "Leave out results that are there: they are whole", "--resume")
+        bool,
+        option(
+            BASICS,
+            "Leave out results that are there: they are whole\n"
+            "With --report, what other settings, weights or files made is done again.",
+            "--resume",
+        ),
     ] = False,
     report: Annotated[Path | None, option(BASICS, "Write a line of JSON for each item")] = None,
     dry_run: Annotated[bool, option(BASICS, "List what would be done, and exit", "--dry-run")] = False,
