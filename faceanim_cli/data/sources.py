@@ -92,7 +92,7 @@ def find_sources(
     nameless: dict[Path, str] = {}  # called by their file alone, and what else they can be called
     seen: set[Path] = set()
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - Path.exists() raises an error for a name that is too long
             read_head(path, "video")  # says why not: an address, standard input, no such file
         # Of several folders each one's own name tells more than where it lies.
         root = path if path.is_dir() and len(paths) == 1 else path.parent

@@ -130,10 +130,11 @@ def expand(given: str | os.PathLike[str]) -> list[Path]:
     """The paths that a pattern such as ``photos/*.jpg`` stands for, by name; a path stands for itself.
 
     A name that exists is no pattern, whatever brackets are in it. What matches nothing is given back as it
-    is, so that its reader can say that there is no such file.
+    is, so that its reader can say that there is no such file, or that no file can be called so.
     """
     text, path = os.fspath(given), Path(given)
-    if path.exists() or not glob.has_magic(text):
+    # Path.exists() raises an error for a name that is too long
+    if not glob.has_magic(text) or os.path.exists(path):  # noqa: PTH110
         return [path]
     # Path.glob() takes no absolute patterns
     return [Path(match) for match in sorted(glob.glob(text, recursive=True))] or [path]  # noqa: PTH207
@@ -151,7 +152,8 @@ def is_animated(path: Path) -> bool:
     except OSError as error:
         raise UnreadableInputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return head[12:16] == b"VP8X" and bool(head[20] & _WEBP_MOVES)
+        flags = head[20:21]  # none in a file that was cut off
+        return head[12:16] == b"VP8X" and bool(flags) and bool(flags[0] & _WEBP_MOVES)
     if head.startswith(b"\x89PNG"):
         return b"acTL" in head.partition(b"IDAT")[0]
     return path.suffix.lower() in VIDEO_SUFFIXES

@@ -194,3 +194,9 @@ def test_nothing_there(tree, tmp_path):
         find_sources(["-"])
     with pytest.raises(UnreadableInputError, match="no video"):
         find_sources([tree("notes.txt")])
+
+
+def test_names_that_are_too_long_for_any_file(tmp_path):
+    for name in ("x" * 300 + ".mp4", "x" * 300 + "*.mp4"):
+        with pytest.raises(UnreadableInputError, match="File name too long"):
+            find_sources([tmp_path / name])

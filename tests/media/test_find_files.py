@@ -94,6 +94,8 @@ def test_a_pattern_stands_for_files_and_a_name_for_itself(tmp_path: Path) -> Non
     assert expand(f"{tmp_path}/[ab].jpg") == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
     assert expand(tmp_path / "odd[1].jpg") == [tmp_path / "odd[1].jpg"]
     assert expand(tmp_path / "*.tif") == [tmp_path / "*.tif"]
+    for too_long in ("x" * 300, "x" * 300 + "*.jpg", "漢" * 90 + "[1].jpg"):
+        assert expand(tmp_path / too_long) == [tmp_path / too_long]
 
 
 @pytest.mark.parametrize("form", ["WEBP", "PNG"])
@@ -107,3 +109,15 @@ def test_pictures_that_move_are_told_from_stills(tmp_path: Path, form: str, prof
     assert is_animated(path)
     path.with_suffix(".mp4").write_bytes(b"any")
     assert is_animated(path.with_suffix(".mp4"))
+
+
+def test_a_webp_that_was_cut_off_does_not_move(tmp_path: Path) -> None:
+    path = tmp_path / "any.webp"
+    images = [Image.fromarray(frame) for frame in grey_ramp(3)]
+    images[0].save(path, save_all=True, append_images=images[1:])
+    whole = path.read_bytes()
+    for length in range(12, 21):
+        path.write_bytes(whole[:length])
+        assert not is_animated(path)
+    path.write_bytes(whole[:21])
+    assert is_animated(path)
