@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 
 from faceanim_cli.errors import UsageError
+from faceanim_cli.media.atomic_file import cut_name
 
 FIELDS = ("photo", "driver", "index")
 DEFAULT_NAME = "{photo}-{driver}.mp4"
@@ -69,7 +70,4 @@ def _shortened(name: str) -> str:
     suffix = PurePath(name).suffix
     suffix = suffix if len(suffix) <= LONGEST_SUFFIX else ""
     end = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:HASH_DIGITS]}{suffix}"
-    start = name.removesuffix(suffix)
-    while len(os.fsencode(start + end)) > LONGEST_NAME:  # bytes count, but letters stay whole
-        start = start[:-1]
-    return start + end
+    return cut_name(name.removesuffix(suffix), LONGEST_NAME - len(os.fsencode(end))) + end

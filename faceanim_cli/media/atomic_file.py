@@ -31,13 +31,13 @@ def partial_path(target: Path, suffix: str = "") -> Path:
         suffix: of a file on the way to it; it follows that of ``target``.
     """
     mark = f"partial-{os.getpid()}-{secrets.token_hex(3)}"
-    return target.with_name(f".{_short(target.stem)}.{mark}{_short(target.suffix)}{suffix}")
+    return target.with_name(f".{cut_name(target.stem)}.{mark}{cut_name(target.suffix)}{suffix}")
 
 
 def keep(partial: Path, target: Path) -> Path:
     """Give what is finished but cannot be called ``target`` a visible, free name beside it; tell which."""
     for number in itertools.count(1):
-        kept = target.with_name(f"{_short(target.stem)}-{number}{_short(target.suffix)}")
+        kept = target.with_name(f"{cut_name(target.stem)}-{number}{cut_name(target.suffix)}")
         if not os.path.lexists(kept):
             break
     try:
@@ -106,14 +106,21 @@ def _mode(target: Path) -> int:
 
 def _lack_of_space(error: Exception) -> str | None:
     """What the system said, if it was that no more can be written."""
-    told = RUST_ERROR.search(str(error))
-    number = error.errno if isinstance(error, OSError) else told and int(told[1])
-    return os.strerror(number) if number and number in NO_SPACE else None
+    # One of ours says it all; torch.save() follows what the system said with an error of its own.
+    cause: BaseException | None = None if isinstance(error, FaceanimError) else error
+    while cause is not None:
+        told = RUST_ERROR.search(str(cause))
+        number = cause.errno if isinstance(cause, OSError) else told and int(told[1])
+        if number and number in NO_SPACE:
+            return os.strerror(number)
+        cause = cause.__context__
+    return None
 
 
-def _short(text: str) -> str:
-    """The beginning of ``text``, ``STEM_BYTES`` on disk; whole characters, for some systems refuse others."""
-    while len(os.fsencode(text)) > STEM_BYTES:
+def cut_name(text: str, size: int = STEM_BYTES) -> str:
+    """The beginning of ``text``, at most ``size`` bytes on disk; whole characters, for some systems refuse
+    others. Names that are no text, as old disks have them, are cut as well."""
+    while len(os.fsencode(text)) > size:
         text = text[:-1]
     return text
 
@@ -128,7 +135,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()
     if os.name != "posix" or not target.parent.is_dir():
         return
-    stem, suffix = re.escape(_short(target.stem)), re.escape(_short(target.suffix))
+    stem, suffix = re.escape(cut_name(target.stem)), re.escape(cut_name(target.suffix))
     name = re.compile(rf"\.{stem}\.partial-(\d+)-[0-9a-f]{{6}}{suffix}(\.[a-z]+)?")
     try:
         files = list(target.parent.iterdir())

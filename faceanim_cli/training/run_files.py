@@ -114,7 +114,7 @@ class RunFiles:
             FaceanimError: it cannot be written; what was there stays.
         """
         try:
-            # Through a file of Python's: torch's own writer does not say that a disk is full.
+            # Through a file of Python's, which says that a disk is full: torch's own writer does not.
             with whole_file(self.state_file) as partial, partial.open("wb") as file:
                 torch.save({**state, "step": step}, file)
         except (OSError, RuntimeError, FaceanimError) as error:

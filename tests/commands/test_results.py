@@ -39,6 +39,8 @@ def animate(
         (("a.jpg", "nod"), "a-nod.mp4"),
         (("a.jpg", "frames/"), "a-frames.mp4"),
         (("漢" * 80 + ".jpg", "d.mp4"), "漢" * 78 + ".mp4"),  # three bytes each, of 236
+        (("caf\udce9.jpg", "d.mp4"), "caf\udce9-d.mp4"),  # Latin-1 on disk, no text in UTF-8
+        (("\udce9" * 250 + ".jpg", "d.mp4"), "\udce9" * 236 + ".mp4"),  # a byte each
     ],
 )
 def test_names_of_results(inputs: tuple[str, ...], name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from faceanim_cli.errors import FaceanimError, UsageError
@@ -119,7 +120,7 @@ def test_what_is_finished_is_kept_when_its_place_is_taken(tmp_path: Path) -> Non
 
 
 @posix
-@pytest.mark.parametrize("kind", ["bytes", "safetensors"])
+@pytest.mark.parametrize("kind", ["bytes", "safetensors", "torch"])
 def test_a_full_disk_is_one_line_for_whatever_is_written(tmp_path: Path, kind: str) -> None:
     with (
         pytest.raises(FaceanimError, match=r"cannot write .*out\.bin: File too large") as caught,
@@ -128,10 +129,21 @@ def test_a_full_disk_is_one_line_for_whatever_is_written(tmp_path: Path, kind: s
     ):
         if kind == "bytes":
             partial.write_bytes(bytes(5000))
+        elif kind == "torch":
+            with partial.open("wb") as file:
+                torch.save({"x": torch.zeros(5000)}, file)
         else:
             save_file({"x": np.zeros(5000, np.float32)}, partial)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_our_own_words_about_a_full_disk_stay(tmp_path: Path) -> None:
+    with pytest.raises(FaceanimError, match=r"^cannot write another$"), whole_file(tmp_path / "out.bin"):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise FaceanimError("cannot write another") from error
 
 
 def test_other_faults_of_the_block_pass_as_they_are(tmp_path: Path) -> None:
