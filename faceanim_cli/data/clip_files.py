@@ -1,6 +1,7 @@
 """Which clips a folder holds: our layout with a manifest, a folder of clips, or folders of frames."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def example_clips() -> Path:
 def list_hash(clips: Sequence[ClipFile]) -> str:
     """SHA-256 over names and sizes in bytes: the same for the same list of the same files, in any order."""
     lines = sorted(f"{clip.name} {_bytes(clip.path)}" for clip in clips)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
 
 
 def _listed(data: Path) -> Iterator[ClipFile]:

@@ -32,4 +32,4 @@ def split_people(
 
 
 def _draw(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+    return hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).hexdigest()

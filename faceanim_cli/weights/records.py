@@ -34,7 +34,7 @@ def converted_path(path: Path) -> Path:
     Its name is made of the checkpoint's path, size and time: a checkpoint that changes is converted anew.
     """
     stamp = " ".join(map(str, file_stamp(path)))
-    return assets_folder("converted", f"{hashlib.sha256(stamp.encode()).hexdigest()[:32]}.safetensors")
+    return assets_folder("converted", f"{hashlib.sha256(os.fsencode(stamp)).hexdigest()[:32]}.safetensors")
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -78,7 +78,7 @@ def accept_licence(entry: CatalogueEntry) -> None:
 
 
 def _hash_record(path: Path) -> Path:
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     return assets_folder("checked", f"{name}.json")
 
 

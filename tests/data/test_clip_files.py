@@ -1,10 +1,11 @@
 """Data layouts: which clips are found, whose they are, and what they are called."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from faceanim_cli.data.clip_files import find_clips, identity_of, list_hash
+from faceanim_cli.data.clip_files import ClipFile, find_clips, identity_of, list_hash
 from faceanim_cli.errors import UnreadableInputError
 
 
@@ -100,3 +101,8 @@ def test_the_list_hash_is_that_of_names_and_sizes(tmp_path: Path) -> None:
     assert before != list_hash(clips[:1])
     (tmp_path / "clips/b.mp4").write_bytes(b"xy")
     assert before != list_hash(clips)
+
+
+def test_the_list_hash_takes_names_that_are_no_text(tmp_path: Path) -> None:
+    odd = [ClipFile("caf\udce9", tmp_path / "none", "caf\udce9")]  # the byte E9, as Latin-1 has it
+    assert list_hash(odd) == hashlib.sha256(b"caf\xe9 -1").hexdigest()

@@ -35,3 +35,7 @@ def test_nobody_changes_sides_when_people_join():
 def test_nobody_judges():
     assert set(split_people(PEOPLE, 0, 0).values()) == {"train"}
     assert split_people(["alone"], 0.5, 0) == {"alone": "train"}
+
+
+def test_names_that_are_no_text_are_people_too():
+    assert sorted(split_people(["caf\udce9", "anna"], 0.5, 0).values()) == ["train", "val"]

@@ -123,7 +123,7 @@ def test_terms_are_asked_once(assets: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_hash_is_remembered_until_the_file_changes(assets: Path, tmp_path: Path) -> None:
-    file = tmp_path / "weights"
+    file = tmp_path / "poids-caf\udce9"  # no text in UTF-8: a disk's from Latin-1 days
     file.write_bytes(b"one")
     assert records.recorded_sha256(file) is None
     records.record_sha256(file, file_sha256(file))
