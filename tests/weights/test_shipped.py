@@ -9,6 +9,7 @@ import pytest
 from faceanim_cli import Animator
 from faceanim_cli.faces import FaceDetector
 from faceanim_cli.media import VideoReader, read_photo
+from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata
 
@@ -41,6 +42,17 @@ def test_the_portraits_head_follows_the_driver_and_its_background_stays() -> Non
     wall = results[0][30:120, :20].astype(int)  # beside the hair
     for result in results[1:]:
         assert np.abs(result[30:120, :20] - wall).mean() < 6
+
+
+def test_they_know_pupils_whose_gaze_can_be_steered() -> None:
+    portrait = read_photo(EXAMPLES / "portrait.jpg")
+    animator = Animator(device="cpu", precision="fp32", sr=False, motion=MotionSettings(gaze=0.0))
+    assert animator.anchors[-2:] == ((68,), (69,))
+    animator.set_photo(portrait)
+    (result,) = animator.animate([portrait])
+    before, after = (animator.keypoints([picture])[0] for picture in (result, result[:, ::-1].copy()))
+    # Of a mirrored picture the same eye is the other one: x is negated, to within a pixel.
+    assert np.abs(before[29] - after[30] * (-1, 1)).max() < 2 / 127.5
 
 
 def test_super_resolution_doubles_and_keeps_the_picture() -> None:
