@@ -9,13 +9,12 @@ from faceanim_cli.commands.options import on_terminal
 from faceanim_cli.errors import UsageError
 from faceanim_cli.media.atomic_file import cut_name
 
-LONGEST_NAME = 240  # bytes
+LONGEST_NAME = 240  # bytes: below the 255 at which file systems end names
 
 
 def default_output(*inputs: Path, suffix: str) -> Path:
     """A name in the current folder, made of those of the inputs: ``photo-driver.mp4``."""
     names = "-".join(path.stem or path.resolve().stem for path in inputs)
-    # File systems end names at 255 bytes, and a number may be added.
     return Path(cut_name(names, LONGEST_NAME - len(suffix)) + suffix)
 
 
