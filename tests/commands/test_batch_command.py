@@ -188,11 +188,13 @@ def test_what_cannot_be_is_refused_before_work_begins(
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")
 
-# A test run in the background ignores Ctrl-C, and its children would too: first back to the default.
+# A test run in the background ignores Ctrl-C, under nohup SIGHUP, and its children would too: first back to
+# the default.
 START = f"""
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from faceanim_cli.app import main
 from faceanim_cli.app import main

@@ -275,7 +275,7 @@ def test_folders_with_nothing_to_train_on(faceanim: Run, tmp_path: Path) -> None
             writer.write(np.full((256, 320, 3), 90, np.uint8))
     np.save(tmp_path / "nobody" / "a.npy", np.full((3, 68, 2), np.nan))
     for name, expected, says in (
-        ("nowhere", 5, "no such file or folder"),
+        ("nowhere", 5, "nowhere: there is no such file; check the path"),
         ("empty", 5, "no video"),
         ("nobody", 3, "1 videos and no clip (no face)"),
         ("nobody", 3, "1 videos and no clip (no face)"),  # nor the second time
