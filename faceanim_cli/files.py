@@ -1,6 +1,8 @@
-"""What tells a file from others, and from what it was: its SHA-256, and a stamp that costs nothing."""
+"""What tells a file from others and from what it was, its SHA-256 and a stamp that costs nothing; and names
+that disks take."""
 
 import hashlib
+import os
 from pathlib import Path
 
 CHUNK = 1 << 22  # bytes read at a time
@@ -29,3 +31,11 @@ def file_stamp(path: Path) -> list[str | int]:
     """
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def cut_name(text: str, size: int) -> str:
+    """The beginning of ``text``, at most ``size`` bytes on disk; whole characters, for some systems refuse
+    others. Names that are no text, as old disks have them, are cut as well."""
+    while len(os.fsencode(text)) > size:
+        text = text[:-1]
+    return text

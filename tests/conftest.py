@@ -1,7 +1,8 @@
 """Tiny networks, free pictures and the command line, which several tests share."""
 
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -116,11 +117,13 @@ def make_driver(tmp_path: Path, astronaut: np.ndarray) -> Callable[..., Path]:
 @pytest.fixture
 def faceanim(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """The command line called as a shell would call it, in this process.
 
-    Takes the arguments; returns exit code, stdout and stderr.
+    Takes the arguments; returns exit code, stdout and stderr. What it told the loggers ends with the test.
     """
+    loggers = [logging.getLogger(name) for name in (None, "faceanim_cli")]
+    levels = [logger.level for logger in loggers]
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["faceanim", *map(str, arguments)])
@@ -129,4 +132,6 @@ def faceanim(
         out, err = capsys.readouterr()
         return int(exit_.value.code or 0), out, err
 
-    return call
+    yield call
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

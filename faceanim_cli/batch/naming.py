@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 
 from faceanim_cli.errors import UsageError
-from faceanim_cli.media.atomic_file import cut_name
+from faceanim_cli.files import cut_name
 
 FIELDS = ("photo", "driver", "index")
 DEFAULT_NAME = "{photo}-{driver}.mp4"

@@ -7,7 +7,7 @@ import typer
 
 from faceanim_cli.commands.options import on_terminal
 from faceanim_cli.errors import UsageError
-from faceanim_cli.media.atomic_file import cut_name
+from faceanim_cli.files import cut_name
 
 LONGEST_NAME = 240  # bytes: below the 255 at which file systems end names
 

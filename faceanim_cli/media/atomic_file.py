@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faceanim_cli.errors import FaceanimError
+from faceanim_cli.files import cut_name
 from faceanim_cli.media.output_checks import check_writable
 
 STEM_BYTES = 80
@@ -31,13 +32,17 @@ def partial_path(target: Path, suffix: str = "") -> Path:
         suffix: of a file on the way to it; it follows that of ``target``.
     """
     mark = f"partial-{os.getpid()}-{secrets.token_hex(3)}"
-    return target.with_name(f".{cut_name(target.stem)}.{mark}{cut_name(target.suffix)}{suffix}")
+    return target.with_name(
+        f".{cut_name(target.stem, STEM_BYTES)}.{mark}{cut_name(target.suffix, STEM_BYTES)}{suffix}"
+    )
 
 
 def keep(partial: Path, target: Path) -> Path:
     """Give what is finished but cannot be called ``target`` a visible, free name beside it; tell which."""
     for number in itertools.count(1):
-        kept = target.with_name(f"{cut_name(target.stem)}-{number}{cut_name(target.suffix)}")
+        kept = target.with_name(
+            f"{cut_name(target.stem, STEM_BYTES)}-{number}{cut_name(target.suffix, STEM_BYTES)}"
+        )
         if not os.path.lexists(kept):
             break
     try:
@@ -117,14 +122,6 @@ def _lack_of_space(error: Exception) -> str | None:
     return None
 
 
-def cut_name(text: str, size: int = STEM_BYTES) -> str:
-    """The beginning of ``text``, at most ``size`` bytes on disk; whole characters, for some systems refuse
-    others. Names that are no text, as old disks have them, are cut as well."""
-    while len(os.fsencode(text)) > size:
-        text = text[:-1]
-    return text
-
-
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
     """Remove what a killed process of this machine left of ``path`` under a temporary name.
 
@@ -135,7 +132,10 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()
     if os.name != "posix" or not target.parent.is_dir():
         return
-    stem, suffix = re.escape(cut_name(target.stem)), re.escape(cut_name(target.suffix))
+    stem, suffix = (
+        re.escape(cut_name(target.stem, STEM_BYTES)),
+        re.escape(cut_name(target.suffix, STEM_BYTES)),
+    )
     name = re.compile(rf"\.{stem}\.partial-(\d+)-[0-9a-f]{{6}}{suffix}(\.[a-z]+)?")
     try:
         files = list(target.parent.iterdir())
