@@ -142,7 +142,7 @@ def test_else_software_encodes(
     trials: int,
 ) -> None:
     asked = gpu(**machine)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "faceanim_cli")
     write(tmp_path / "a.mp4", encoding)
     assert len(asked()) == trials
     assert ("Cannot load libcuda" in caplog.text) == bool(trials)
