@@ -4,7 +4,7 @@ Works on tensors and on bare shapes alike, and needs no torch: no YAML is asked 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,17 @@ def first_order_parts(content: Any, path: Path) -> dict[str, Any]:
         held = "Tensor" if hasattr(content, "shape") else type(content).__name__
         holds = ", ".join(keys[:6] + ["..."] * (len(keys) > 6)) or f"a {held}"
         raise WeightsError(f"{path}: {what} (it holds {holds}); generator and kp_detector are needed")
+    return tensors_of_parts(content, PARTS, path)
+
+
+def tensors_of_parts(content: Mapping[str, Any], parts: Iterable[str], path: Path) -> dict[str, Any]:
+    """Tensors of some of a checkpoint's state dicts, keys prefixed by the part's name.
+
+    Raises:
+        WeightsError: something in them is no tensor.
+    """
     tensors = {}
-    for part in PARTS:
+    for part in parts:
         for key, value in content[part].items():
             if not hasattr(value, "shape"):
                 raise WeightsError(f"{path}: {part}.{key} is a {type(value).__name__}, not a tensor")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.weights.first_order_layout import tensors_of_parts
 
 PARTS = ("kp_detector", "dense_motion_network", "inpainting_network")
 
@@ -25,14 +26,7 @@ def thin_plate_spline_parts(content: Mapping[str, Any], path: Path) -> dict[str,
     Raises:
         WeightsError: something in them is no tensor.
     """
-    tensors = {}
-    for part in PARTS:
-        for key, value in content[part].items():
-            if not hasattr(value, "shape"):
-                raise WeightsError(f"{path}: {part}.{key} is a {type(value).__name__}, not a tensor")
-            # DataParallel prefixes every key.
-            tensors[f"{part}.{str(key).removeprefix('module.')}"] = value
-    return tensors
+    return tensors_of_parts(content, PARTS, path)
 
 
 def thin_plate_spline_sizes(tensors: Mapping[str, Any], path: Path) -> dict[str, Any]:
