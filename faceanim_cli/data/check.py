@@ -13,7 +13,6 @@ from faceanim_cli.data.landmarks import (
     LANDMARKS_FOLDER,
     NUM_LANDMARKS,
     SQUARE,
-    landmark_box,
     load_points,
     not_a_face,
     read_landmarks,
@@ -23,6 +22,7 @@ from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.files import file_sha256
 from faceanim_cli.media import read_photo
+from faceanim_cli.motion.landmark_lifting import landmark_box
 from faceanim_cli.pictures import Landmarks, Progress
 
 TINY_FACE = 80  # pixels: side of the face box; the networks see faces of about 146

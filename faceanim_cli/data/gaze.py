@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from faceanim_cli.data.landmarks import PUPILS, lid_distances
+from faceanim_cli.data.landmarks import PUPILS
+from faceanim_cli.motion.landmark_lifting import lid_distances
 from faceanim_cli.pictures import Image, Points
 
 LIDS = (range(36, 42), range(42, 48))  # around the eye, from the corner on the picture's left

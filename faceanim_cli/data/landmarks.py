@@ -8,19 +8,19 @@ picture's left. Data may know 12 more: 68, 69 pupils, 70-74 forehead from the pi
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import whole_file
-from faceanim_cli.motion import head_model
+from faceanim_cli.motion import head_model, landmark_lifting
 from faceanim_cli.pictures import Flags, Floats, Landmarks, Points
 
 Anchors: TypeAlias = head_model.Anchors
 
-NUM_LANDMARKS = 68
-NUM_POINTS = 80  # with the 12 that only some data have
+NUM_LANDMARKS = landmark_lifting.NUM_LANDMARKS
+NUM_POINTS = landmark_lifting.NUM_POINTS
 PUPILS = head_model.PUPILS
 
 # Folders of a data folder, with <clip>.npy each.
@@ -109,7 +109,7 @@ def read_landmarks(
             *(path, wrong.sum(), len(wrong)),
         )
     points[wrong] = np.nan
-    x, y, side = landmark_box(points)
+    x, y, side = landmark_lifting.landmark_box(points)
     centre, reach = np.stack((x, y), axis=-1)[:, None], FARTHEST_EXTRA * side[:, None]
     more = points[:, NUM_LANDMARKS:]
     more[~(np.abs(more - centre).max(-1) <= reach)] = np.nan
@@ -209,34 +209,3 @@ def mirrored(landmarks: Points) -> Points:
 def expressive(anchors: Anchors) -> tuple[int, ...]:
     """The keypoints that belong to eyes or mouth, where expression shows."""
     return tuple(k for k, group in enumerate(anchors) if set(group) <= EYES | MOUTH | set(PUPILS))
-
-
-def lid_distances(landmarks: Points) -> Points:
-    """How far the eyes are open, (..., 2), picture left first: distance of the lids over the eye's width."""
-    found = []
-    for outer, upper, inner, lower in (
-        ((36,), (37, 38), (39,), (40, 41)),
-        ((42,), (43, 44), (45,), (46, 47)),
-    ):
-        a, b, c, d = (landmarks[..., list(group), :].mean(-2) for group in (outer, upper, inner, lower))
-        found.append(np.linalg.norm(b - d, axis=-1) / np.maximum(np.linalg.norm(a - c, axis=-1), 1e-6))
-    return np.stack(found, axis=-1)
-
-
-def landmark_box(landmarks: Points) -> tuple[Any, Any, Any]:
-    """The face box that Viola-Jones would give: centre x, centre y and side, in the landmarks' unit.
-
-    The cascade's square relates to the 68 landmarks by constants, which are medians over real clips
-    (OpenCV's frontal default cascade): training fakes its boxes with them.
-
-    Args:
-        landmarks: (..., 68 or more, 2).
-    """
-    face = landmarks[..., :NUM_LANDMARKS, :]
-    (left, top), (right, bottom) = np.moveaxis(face.min(-2), -1, 0), np.moveaxis(face.max(-2), -1, 0)
-    height = bottom - top
-    return (left + right) / 2, (top + bottom) / 2 + CENTRE_DOWN * height, SIDE_PER_HEIGHT * height
-
-
-SIDE_PER_HEIGHT = 1.223
-CENTRE_DOWN = -0.1785  # in landmark heights; negative: the box reaches over the brows

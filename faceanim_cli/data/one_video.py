@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceanim_cli.data.landmark_model import LandmarkModel
+from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.landmarks import (
     LANDMARKS_FOLDER,
     NUM_LANDMARKS,

@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import torch
 
+from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.journal import Journal, key_of
-from faceanim_cli.data.landmark_model import LandmarkModel
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
 from faceanim_cli.data.manifest import (
     MANIFEST,

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints, landmark_box
+from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_cli.image_metrics import l1, psnr, ssim
+from faceanim_cli.motion.landmark_lifting import landmark_box
 from faceanim_cli.pictures import Floats
 from faceanim_cli.weights.load import Model
 from faceanim_models import AnimationModel

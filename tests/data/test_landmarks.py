@@ -13,11 +13,11 @@ from faceanim_cli.data.landmarks import (
     PAPER_ANCHORS,
     anchored_keypoints,
     expressive,
-    landmark_box,
     mirrored,
     read_landmarks,
 )
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.motion.landmark_lifting import landmark_box
 from tests.data.conftest import face_landmarks
 
 FACEDATA = Path(__file__).parents[3] / "shared" / "facedata"

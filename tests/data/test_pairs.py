@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmarks import CENTRE_DOWN, DENSE_ANCHORS, PAPER_ANCHORS, SIDE_PER_HEIGHT
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS
 from faceanim_cli.data.pairs import (
     Augmentation,
     PairDataset,
@@ -21,6 +21,7 @@ from faceanim_cli.data.pairs import (
     warp_frame,
 )
 from faceanim_cli.faces.framing import FRAME_SCALE
+from faceanim_cli.motion.landmark_lifting import CENTRE_DOWN, SIDE_PER_HEIGHT
 from tests.data.conftest import centroids, dotted_clip, draw_dots, face_landmarks
 
 EACH_LANDMARK = tuple((i,) for i in range(68))  # anchors that keep the landmarks as they are

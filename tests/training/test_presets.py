@@ -13,10 +13,10 @@ import torchvision
 
 from faceanim_cli.commands.training_view import duration, status_table
 from faceanim_cli.data.clip_files import example_clips
-from faceanim_cli.data.landmark_model import lift_keypoints
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.media import VideoReader
+from faceanim_cli.motion.landmark_lifting import lift_keypoints
 from faceanim_cli.training.optim import Schedule
 from faceanim_cli.training.presets import (
     first_order_settings,

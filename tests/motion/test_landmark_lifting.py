@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from faceanim_cli.data.landmark_model import lift_keypoints
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, anchored_keypoints
+from faceanim_cli.motion.landmark_lifting import lift_keypoints
 from tests.data.conftest import face_landmarks
 
 
