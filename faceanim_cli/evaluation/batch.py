@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from faceanim_cli.data.landmarks import Anchors, anchored_keypoints
-from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import FaceDetector
 from faceanim_cli.image_metrics import Flow, Picture, as_bytes, flow_from_before
 from faceanim_cli.pictures import Image, Points
@@ -68,8 +67,7 @@ class FrameFeatures:
     @cached_property
     def detected(self) -> Points:
         """(B, K, 2), all points that the landmark detector gives, in pixels."""
-        if self.networks.landmarks is None:
-            raise UsageError("this metric needs a landmark detector")
+        assert self.networks.landmarks is not None  # loaded for the metrics that need it
         return self._of_each_different(self.networks.landmarks)
 
     @cached_property
@@ -83,8 +81,7 @@ class FrameFeatures:
     @cached_property
     def embeddings(self) -> Embeddings:
         """Identity embeddings (B, D)."""
-        if self.networks.identity is None:
-            raise UsageError("csim needs --identity-model FILE, a TorchScript face recognition network")
+        assert self.networks.identity is not None
         return self._of_each_different(self.networks.identity)
 
     @cached_property

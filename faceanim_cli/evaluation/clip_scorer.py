@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -33,11 +33,7 @@ LANDMARK_ANCHORS: Anchors = tuple((i,) for i in range(NUM_LANDMARKS))
 
 
 class Stopwatch:
-    """Where the time goes. What is decoded while networks and metrics work costs nothing.
-
-    Attributes:
-        seconds: by stage.
-    """
+    """Where the time goes, in ``seconds`` by stage. What is decoded while others work costs nothing."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(("decoding", "network", "metrics"), 0.0)
@@ -52,16 +48,15 @@ class Stopwatch:
             others = sum(self.seconds.values()) - others
             self.seconds[stage] += time.perf_counter() - start - others
 
-    def waiting(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+    def waiting(self, stage: str, items: Iterator[T]) -> Iterator[T]:
         """Pass on ``items``, counting the time that they take to come."""
-        remaining = iter(items)
+        end = object()
         while True:
             with self.measure(stage):
-                try:
-                    item = next(remaining)
-                except StopIteration:
-                    return
-            yield item
+                item = next(items, end)
+            if item is end:
+                return
+            yield item  # type: ignore[misc]
 
 
 class FrameCounter:

@@ -15,7 +15,7 @@ from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, read_landmarks
 from faceanim_cli.data.manifest import has_manifest, read_manifest
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 from faceanim_cli.evaluation.frames import Frame, open_clip, resized, scaled_landmarks
-from faceanim_cli.evaluation.protocols import Comparison
+from faceanim_cli.evaluation.protocols import Comparison, Job
 from faceanim_cli.image_metrics import Picture, as_unit
 from faceanim_cli.media import read_photo
 from faceanim_cli.media.find_files import frame_files, holds_frames
@@ -46,7 +46,6 @@ class FilePair:
     Attributes:
         size: pixels a side that both are brought to; None compares them as they are.
         landmarks: files of the predicted and of the true clip's, where there are any.
-        identity: whose face it is; "" leaves it to the name, see ``identity_of``.
     """
 
     name: str
@@ -54,15 +53,14 @@ class FilePair:
     truth: Path | None
     size: int | None = None
     landmarks: tuple[Path | None, Path | None] = (None, None)
-    identity: str = ""
+    person: str = ""
 
-    @property
-    def person(self) -> str:
-        """See ``protocols.Job``."""
-        return self.identity or identity_of(self.name)
+    def job(self) -> Job:
+        """The pair as what is scored as one."""
+        return Job(self.name, self.person, self.open)
 
     def open(self) -> Comparison:
-        """See ``protocols.Job``."""
+        """See ``Job``."""
         if self.predicted is None or self.truth is None:
             lacking = "prediction" if self.predicted is None else "truth"
             raise FaceanimError(f"{self.name}: there is no {lacking} of that name")
@@ -88,41 +86,32 @@ class FilePair:
         _tell(problems, "the truth lacks frame", [ours[k].stem for k in ours if k not in theirs])
         if len(common) < max(len(ours), len(theirs)):
             problems.append(f"{len(common)} of {len(theirs)} frames compared")
-        numbers = [{key: number for number, key in enumerate(named)} for named in (ours, theirs)]
+        ours_at, theirs_at = ({key: i for i, key in enumerate(named)} for named in (ours, theirs))
         pairs = (
-            Aligned(
-                theirs[key].stem,
-                (numbers[0][key], numbers[1][key]),
-                read_photo(ours[key]),
-                read_photo(theirs[key]),
-            )
-            for key in common
+            Aligned(theirs[k].stem, (ours_at[k], theirs_at[k]), read_photo(ours[k]), read_photo(theirs[k]))
+            for k in common
         )
         return pairs, len(common)
 
     def _by_number(self, predicted: Any, truth: Any, problems: list[str]) -> tuple[Iterator[Aligned], int]:
-        ours, theirs = thumbnails(predicted), thumbnails(truth)
-        kept_ours, kept_theirs = list(range(len(ours))), list(range(len(theirs)))
-        if len(ours) != len(theirs):
-            problems.append(f"{len(ours)} predicted frames, {len(theirs)} true ones")
-            common = min(len(ours), len(theirs))
-            if abs(len(ours) - len(theirs)) > MOST_MISSING:
-                kept_ours, kept_theirs = kept_ours[:common], kept_theirs[:common]
+        small = thumbnails(predicted), thumbnails(truth)
+        counts = [len(frames) for frames in small]
+        common, longest = min(counts), max(counts)
+        kept = [set(range(common)), set(range(common))]  # of each, which frames
+        if common < longest:
+            problems.append(f"{counts[0]} predicted frames, {counts[1]} true ones")
+            if longest - common > MOST_MISSING:
                 problems.append(f"the first {common} compared")
-            elif len(ours) < len(theirs):
-                lacking = missing_frames(ours, theirs)
-                kept_theirs = [i for i in kept_theirs if i not in lacking]
-                _tell(problems, "the prediction lacks frame", [str(i) for i in lacking])
-                problems.append(f"{common} of {len(theirs)} frames compared")
             else:
-                lacking = missing_frames(theirs, ours)
-                kept_ours = [i for i in kept_ours if i not in lacking]
-                _tell(problems, "the truth lacks the prediction's frame", [str(i) for i in lacking])
-                problems.append(f"{common} of {len(ours)} frames compared")
-
-        streams = _only(iter(predicted), kept_ours), _only(iter(truth), kept_theirs)
+                longer = counts.index(longest)
+                lacking = missing_frames(small[1 - longer], small[longer])
+                kept[longer] = set(range(longest)) - set(lacking)
+                what = ("the truth lacks the prediction's frame", "the prediction lacks frame")[longer]
+                _tell(problems, what, [str(i) for i in lacking])
+                problems.append(f"{common} of {longest} frames compared")
+        streams = _only(predicted, kept[0]), _only(truth, kept[1])
         pairs = (Aligned(str(j), (i, j), mine, true) for (i, mine), (j, true) in zip(*streams, strict=True))
-        return pairs, len(kept_theirs)
+        return pairs, common
 
     def _frames(
         self, pairs: Iterator[Aligned], landmarks: Sequence[Points | None], problems: list[str]
@@ -175,7 +164,8 @@ def file_pairs(predicted: Path, truth: Path, size: int | None = None) -> list[Fi
             raise UnreadableInputError(f"{place}: no such file or folder; check {option}")
     single = [_is_clip(place) for place in (predicted, truth)]
     if all(single):
-        return [FilePair(truth.stem if truth.is_file() else truth.name, predicted, truth, size)]
+        name = truth.stem if truth.is_file() else truth.name
+        return [FilePair(name, predicted, truth, size, person=identity_of(name))]
     if any(single):
         lonely = predicted if single[0] else truth
         raise UnreadableInputError(f"{lonely}: is one clip, and the other place is a folder of clips")
@@ -189,12 +179,8 @@ def file_pairs(predicted: Path, truth: Path, size: int | None = None) -> list[Fi
     people = {row.path.resolve(): row.identity for row in listed}
     return [
         FilePair(
-            name,
-            ours.get(name),
-            theirs.get(name),
-            size,
-            (points[0].get(name), points[1].get(name)),
-            people.get(theirs[name].resolve(), "") if name in theirs else "",
+            *(name, ours.get(name), theirs.get(name), size, (points[0].get(name), points[1].get(name))),
+            person=(name in theirs and people.get(theirs[name].resolve())) or identity_of(name),
         )
         for name in names
     ]
@@ -257,8 +243,7 @@ def fault_of(frame: Picture) -> str | None:
     return None
 
 
-def _only(frames: Iterator[Picture], kept: list[int]) -> Iterator[tuple[int, Picture]]:
-    wanted = set(kept)
+def _only(frames: Iterable[Picture], wanted: set[int]) -> Iterator[tuple[int, Picture]]:
     return ((i, frame) for i, frame in enumerate(frames) if i in wanted)
 
 

@@ -1,10 +1,14 @@
-"""Metrics of landmarks: their distance, head angles, and expressions, by keypoints anchored to them.
+"""Metrics of landmarks: their distance, head angles, and expressions, by keypoints anchored to them; and what
+slopes of expressions are measured by, on all 68 landmarks.
 
 The first docstring line of a metric says unit, direction, range and paper; reports show it.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from faceanim_cli.errors import FaceanimError
 from faceanim_cli.evaluation.batch import Batch
 from faceanim_cli.motion.head_model import BROWS, EYES, HEAD, MOUTH, Anchors
 from faceanim_cli.pictures import Points
@@ -14,9 +18,22 @@ POSE_LANDMARKS = frozenset({36, 39, 42, 45, 27, 28, 29, 30, 31, 33, 35, 48, 54})
 MOUTH_WEIGHT = 0.1  # mouth corners move with expressions: they count little
 FEWEST_POINTS = 5
 BONE = frozenset({*range(27, 36), 36, 39, 42, 45})
-
-
 NAN = float("nan")
+
+# By measure, the least standard deviation over a clip's frames: a driver that moves less tells nothing.
+MEASURES: Mapping[str, float] = {
+    "mouth_open": 0.03,  # inner lips, in distances of the outer eye corners
+    "mouth_width": 0.02,  # mouth corners, likewise
+    "lids": 0.04,  # opening of the eyes, in eye widths
+    "brows": 0.01,  # height over the outer eye corners, in distances of these
+    "gaze_x": 0.03,  # iris, from the middle between an eye's corners, in eye widths
+    "gaze_y": 0.02,
+    "yaw": 0.02,  # share of the jaw's width on one side of the nose tip
+    "pitch": 0.01,  # share of the nose's bridge in the way from its root to the chin
+    "roll": 0.03,  # radians
+}
+LANDMARKS, IRISES = 68, (68, 69)  # of the picture's left and right eye, where the detector gives them
+DRIVER = "driver_"
 
 
 def akd(batch: Batch) -> dict[str, list[float]]:
@@ -52,6 +69,60 @@ def expression(batch: Batch) -> dict[str, list[float]]:
     moved = expression_change(batch.results.keypoints, batch.source.keypoints[0], anchors)
     wanted = expression_change(batch.driving.keypoints, batch.reference.keypoints[0], anchors)
     return {"expression": (100 * np.linalg.norm(moved - wanted, axis=-1).mean(-1)).tolist()}
+
+
+def slopes(batch: Batch) -> dict[str, list[float]]:
+    """Slope of the result's mouth, lids, brows, gaze and head on the driver's: 1 is full following (ours).
+
+    Returns:
+        By measure, the result's and the driver's value of each frame, NaN where there is no face: by landmark
+        files where both have them, else by the detector, which must not be under test.
+
+    Raises:
+        FaceanimError: neither is there.
+    """
+    if batch.results.landmarks is not None and batch.driving.landmarks is not None:
+        results, driving = map(expression_measures, (batch.results.landmarks, batch.driving.landmarks))
+    elif batch.networks.landmarks is not None and batch.networks.landmarks.independent:
+        results, driving = map(expression_measures, (batch.results.detected, batch.driving.detected))
+        results[~batch.results.has_face] = np.nan
+    else:
+        raise FaceanimError("slopes need landmark files of both the prediction and the truth")
+    return {
+        **dict(zip(MEASURES, results.T.tolist(), strict=True)),
+        **dict(zip(map(DRIVER.__add__, MEASURES), driving.T.tolist(), strict=True)),
+    }
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # points that coincide are no face: NaN
+def expression_measures(points: Points) -> Points:
+    """``MEASURES`` (N, 9) of faces (N, 68, 2) or, with irises, (N, 70, 2), in pixels; else gaze is NaN."""
+    p = points.astype(np.float64)
+
+    def distance(i: int, j: int) -> Points:
+        return np.asarray(np.linalg.norm(p[:, i] - p[:, j], axis=-1))
+
+    eyes = distance(36, 45)
+    across = (p[:, 45] - p[:, 36]) / eyes[:, None]
+    up = np.stack([across[:, 1], -across[:, 0]], axis=-1)
+    lids = [
+        (distance(a, d) + distance(b, c)) / 2 / distance(*corners)
+        for (a, b, c, d), corners in (((37, 38, 40, 41), (36, 39)), ((43, 44, 46, 47), (42, 45)))
+    ]
+    brows = [((p[:, brow] - p[:, corner]) * up).sum(-1) / eyes for brow, corner in ((19, 36), (24, 45))]
+    gaze = [np.full((len(p), 2), np.nan)]
+    if points.shape[1] > LANDMARKS:
+        gaze = []
+        for iris, i, j in ((IRISES[0], 36, 39), (IRISES[1], 42, 45)):
+            offset = (p[:, iris] - (p[:, i] + p[:, j]) / 2) / distance(i, j)[:, None]
+            gaze.append(np.stack([(offset * across).sum(-1), (offset * up).sum(-1)], axis=-1))
+    columns = (
+        *(distance(62, 66) / eyes, distance(48, 54) / eyes, np.mean(lids, 0), np.mean(brows, 0)),
+        *np.mean(gaze, axis=0).T,
+        *(distance(30, i) / (distance(30, i) + distance(30, j)) for i, j in ((0, 16), (27, 8))),
+        np.arctan2(across[:, 1], across[:, 0]),
+    )
+    return np.stack(columns, axis=-1)
 
 
 def pose_points(anchors: Anchors) -> tuple[list[int], Points, Points]:

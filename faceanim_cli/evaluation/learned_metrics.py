@@ -38,8 +38,7 @@ def csim(batch: Batch) -> dict[str, list[float]]:
 
 def lpips(batch: Batch) -> dict[str, list[float]]:
     """Learned perceptual distance, AlexNet: lower is better, from 0, mostly below 1 (Zhang et al. 2018)."""
-    if batch.networks.lpips is None:
-        raise UsageError("lpips was not loaded")
+    assert batch.networks.lpips is not None
     return {"lpips": batch.networks.lpips([*batch.results.pictures], [*batch.driving.pictures])}
 
 

@@ -12,11 +12,12 @@ from typing import Literal, TypeAlias
 
 from faceanim_cli import image_metrics
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation import expression_slopes, landmark_metrics, learned_metrics
+from faceanim_cli.evaluation import landmark_metrics, learned_metrics
 from faceanim_cli.evaluation.batch import Batch
 from faceanim_cli.image_metrics import Picture
 
 Protocol: TypeAlias = Literal["reconstruction", "cross", "files"]
+Better: TypeAlias = Literal["higher", "lower"]
 Needs: TypeAlias = Literal["landmarks", "identity", "lpips"]
 Values: TypeAlias = Mapping[str, list[float]]  # by column, one for each frame
 NAN = float("nan")
@@ -28,7 +29,7 @@ class Column:
 
     name: str
     unit: str
-    better: Literal["higher", "lower"]
+    better: Better
     decimals: int
     about: str  # unit, direction, range, paper
 
@@ -62,69 +63,74 @@ def flicker(batch: Batch) -> Values:
     return {"flicker": unknown + changes, "warping": unknown + warped}
 
 
-def _akd(batch: Batch) -> Values:
-    return {**landmark_metrics.akd(batch), **landmark_metrics.akd_miss(batch)}
-
-
 @cache
 def _threads() -> ThreadPoolExecutor:
     # numpy and OpenCV let go of the interpreter: a frame for each core, or a fast GPU would wait for SSIM.
     return ThreadPoolExecutor(os.cpu_count())
 
 
-def _column(
-    name: str, unit: str, better: Literal["higher", "lower"], decimals: int, function: Callable[..., object]
-) -> Column:
-    return Column(name, unit, better, decimals, _about(function))
-
-
 def _about(function: Callable[..., object]) -> str:
     return (function.__doc__ or "").splitlines()[0].rstrip(".")
 
 
-def _of_pairs(column: Column, function: Callable[[Picture, Picture], float]) -> Metric:
+def _column(
+    function: Callable[..., object], unit: str, better: Better, decimals: int, name: str = ""
+) -> Column:
+    return Column(name or function.__name__, unit, better, decimals, _about(function))
+
+
+def _of_pairs(
+    function: Callable[[Picture, Picture], float], unit: str, better: Better, decimals: int, name: str = ""
+) -> Metric:
+    column = _column(function, unit, better, decimals, name)
+
     def values(batch: Batch) -> Values:
         return {column.name: list(_threads().map(lambda pair: function(*pair), batch.pairs))}
 
     return Metric(column.name, (column,), values)
 
 
-def _without_truth(column: Column, values: Callable[[Batch], Values], needs: Needs) -> Metric:
-    return Metric(column.name, (column,), values, truth=False, needs=needs)
+def _without_truth(
+    function: Callable[[Batch], Values], unit: str, better: Better, decimals: int, needs: Needs
+) -> Metric:
+    column = _column(function, unit, better, decimals)
+    return Metric(column.name, (column,), function, truth=False, needs=needs)
 
 
-PSNR = _column("psnr", "dB", "higher", 2, image_metrics.psnr)
-SSIM = _column("ssim", "", "higher", 4, image_metrics.ssim)
-MS_SSIM = _column("ms-ssim", "", "higher", 4, image_metrics.ms_ssim)
-L1 = _column("l1", "", "lower", 4, image_metrics.l1)
-LPIPS = _column("lpips", "", "lower", 4, learned_metrics.lpips)
-FID = Column(
-    *("fid", "", "lower", 2),
-    "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)",
-)
-AKD = _column("akd", "px", "lower", 2, landmark_metrics.akd)
-AKD_MISS = _column("akd_miss", "", "lower", 3, landmark_metrics.akd_miss)
-FLICKER = _column("flicker", "", "lower", 4, image_metrics.flicker)
-WARPING = _column("warping", "", "lower", 5, image_metrics.warping_error)
-CSIM = _column("csim", "", "higher", 4, learned_metrics.csim)
-POSE = _column("pose", "deg", "lower", 2, landmark_metrics.pose)
-EXPRESSION = _column("expression", "%", "lower", 2, landmark_metrics.expression)
-
+FID = "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)"
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        _of_pairs(PSNR, image_metrics.psnr),
-        _of_pairs(SSIM, image_metrics.ssim),
-        _of_pairs(MS_SSIM, image_metrics.ms_ssim),
-        _of_pairs(L1, image_metrics.l1),
-        Metric("lpips", (LPIPS,), learned_metrics.lpips, needs="lpips"),
-        Metric("fid", (FID,), None),
-        Metric("akd", (AKD, AKD_MISS), _akd, needs="landmarks"),
-        Metric("flicker", (FLICKER, WARPING), flicker, over_time=True),
-        _without_truth(CSIM, learned_metrics.csim, "identity"),
-        _without_truth(POSE, landmark_metrics.pose, "landmarks"),
-        _without_truth(EXPRESSION, landmark_metrics.expression, "landmarks"),
-        Metric("slopes", (), expression_slopes.slopes, truth=False, needs="landmarks"),
+        _of_pairs(image_metrics.psnr, "dB", "higher", 2),
+        _of_pairs(image_metrics.ssim, "", "higher", 4),
+        _of_pairs(image_metrics.ms_ssim, "", "higher", 4, "ms-ssim"),
+        _of_pairs(image_metrics.l1, "", "lower", 4),
+        Metric(
+            "lpips", (_column(learned_metrics.lpips, "", "lower", 4),), learned_metrics.lpips, needs="lpips"
+        ),
+        Metric("fid", (Column("fid", "", "lower", 2, FID),), None),
+        Metric(
+            "akd",
+            (
+                _column(landmark_metrics.akd, "px", "lower", 2),
+                _column(landmark_metrics.akd_miss, "", "lower", 3),
+            ),
+            lambda batch: landmark_metrics.akd(batch) | landmark_metrics.akd_miss(batch),
+            needs="landmarks",
+        ),
+        Metric(
+            "flicker",
+            (
+                _column(image_metrics.flicker, "", "lower", 4),
+                _column(image_metrics.warping_error, "", "lower", 5, "warping"),
+            ),
+            flicker,
+            over_time=True,
+        ),
+        _without_truth(learned_metrics.csim, "", "higher", 4, "identity"),
+        _without_truth(landmark_metrics.pose, "deg", "lower", 2, "landmarks"),
+        _without_truth(landmark_metrics.expression, "%", "lower", 2, "landmarks"),
+        Metric("slopes", (), landmark_metrics.slopes, truth=False, needs="landmarks"),
     )
 }
 DEFAULTS: Mapping[Protocol, tuple[str, ...]] = {
@@ -140,11 +146,8 @@ def choose_metrics(text: str | None, protocol: Protocol, every: int = 1) -> tupl
     Raises:
         UsageError: an unknown name, none at all, or a metric that the protocol cannot give.
     """
-    names = (
-        list(DEFAULTS[protocol])
-        if text is None
-        else [n.strip().lower() for n in text.split(",") if n.strip()]
-    )
+    given = ",".join(DEFAULTS[protocol]) if text is None else text
+    names = [name.strip().lower() for name in given.split(",") if name.strip()]
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         said = f"unknown metric {', '.join(unknown)}" if unknown else "no metric named"

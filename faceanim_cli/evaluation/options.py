@@ -21,7 +21,7 @@ from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing
 from faceanim_cli.evaluation.metrics import Metric, Protocol
 from faceanim_cli.evaluation.protocols import Job
-from faceanim_cli.evaluation.subjects import BASELINES, Subject, WeightsSubject
+from faceanim_cli.evaluation.subjects import BASELINES, Subject
 from faceanim_cli.files import file_sha256
 
 DEFAULT_SIZE = 256  # pixels: VoxCeleb's protocols
@@ -131,17 +131,13 @@ def run_facts(
         run["source"] = "first frame, compared too" if options.count_source else "first frame, not compared"
         run["data"] = "shipped examples" if options.data is None else options.data.name
         run["split"] = options.split
-        animated = [s for s in subjects if isinstance(s, WeightsSubject)]
+        animators = {s.name: s.animator for s in subjects if s.animator is not None}
         run["weights"] = {
-            s.name: {
-                "file": s.animator.weights.name,
-                "sha256": file_sha256(s.animator.weights),
-                "size": s.animator.model_size,
-            }
-            for s in animated
+            name: {"file": a.weights.name, "sha256": file_sha256(a.weights), "size": a.model_size}
+            for name, a in animators.items()
         }
         # Before the first batch: what was really used is beside the scores, see precision_used.
-        run["precision_chosen"] = str(animated[0].animator.dtype).removeprefix("torch.")
+        run["precision_chosen"] = next(iter(precision_used(subjects).values()))
     if options.protocol == "cross":
         run["source"] = "first frame of another person's clip"
         run["motion"] = "relative, as faceanim animate moves"
@@ -150,20 +146,14 @@ def run_facts(
         run["landmarks"] = f"{networks.landmarks.name}, {len(networks.anchors) or 'unnamed'} points"
         run["landmarks_sha256"] = file_sha256(networks.landmarks.path)
     if options.identity_model is not None:
-        run["identity_model"] = {
-            "file": options.identity_model.name,
-            "sha256": file_sha256(options.identity_model),
-        }
+        model = options.identity_model
+        run["identity_model"] = {"file": model.name, "sha256": file_sha256(model)}
     return run
 
 
 def precision_used(subjects: Sequence[Subject]) -> dict[str, str]:
     """By weights, what their networks compute in; known once they have animated, as halves may fall back."""
-    return {
-        s.name: str(s.animator.dtype).removeprefix("torch.")
-        for s in subjects
-        if isinstance(s, WeightsSubject)
-    }
+    return {s.name: str(s.animator.dtype).removeprefix("torch.") for s in subjects if s.animator is not None}
 
 
 def facts_for_people(

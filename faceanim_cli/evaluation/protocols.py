@@ -4,11 +4,10 @@ A *job* is one row of ``per_clip.csv`` for each subject. Its frames come one by 
 every stream is read once, and memory does not grow with the clip.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -43,92 +42,57 @@ def reference_and_compared(frames: Iterator[Frame]) -> tuple[Frame, Iterator[Fra
     return first, chain([first if first.compared else next(frames)], frames)
 
 
-class Job(Protocol):
-    """What is scored as one."""
-
-    @property
-    def name(self) -> str:
-        """Unique in the run."""
-
-    @property
-    def person(self) -> str:
-        """Who drives: clips of one person count together in the intervals."""
-
-    def open(self) -> Comparison:
-        """Find the face and whatever else can be done before it is this job's turn, in any thread.
-
-        Raises:
-            FaceanimError: anything that keeps this job, and only this one, from being scored.
-        """
-
-
 @dataclass(frozen=True)
-class Reconstruction:
+class Job:
+    """What is scored as one.
+
+    Attributes:
+        name: unique in the run.
+        person: who drives: clips of one person count together in the intervals.
+        open: finds the face and does whatever else can be done before it is this job's turn, in any thread.
+            Raises FaceanimError: anything that keeps this job, and only this one, from being scored.
+    """
+
+    name: str
+    person: str
+    open: Callable[[], Comparison]
+
+
+def reconstruction(
+    clip: ClipFile, size: int, crop: Framing, every: int = 1, count_source: bool = False
+) -> Job:
     """A clip rebuilt from its first frame, which is not compared with itself unless ``count_source``."""
 
-    clip: ClipFile
-    size: int
-    crop: Framing
-    every: int = 1
-    count_source: bool = False
-
-    @property
-    def name(self) -> str:
-        """The clip's."""
-        return self.clip.name
-
-    @property
-    def person(self) -> str:
-        """The clip's."""
-        return self.clip.identity
-
-    def open(self) -> Comparison:
-        """See ``Job``."""
-        clip = FramedClip(self.clip, self.size, self.crop)
-        count = clip.frame_count_estimate
-        expected = None if count is None else max(1, -(-count // self.every) - (not self.count_source))
-        return Comparison(self._frames(clip), expected=expected)
-
-    def _frames(self, clip: FramedClip) -> Iterator[Frame]:
+    def frames(framed: FramedClip) -> Iterator[Frame]:
         number = -1
-        for number, frame in enumerate(clip.frames(self.every)):
-            yield replace(frame, compared=number > 0 or self.count_source)
-        if number + self.count_source < 1:
-            count = clip.frame_count_estimate
+        for number, frame in enumerate(framed.frames(every)):
+            yield replace(frame, compared=number > 0 or count_source)
+        if number + count_source < 1:
+            count = framed.frame_count_estimate
             raise FaceanimError(
-                f"{self.name}: nothing to rebuild from its first frame: {count or 'few'} "
-                f"frame{'' if count == 1 else 's'}, every {self.every}"
+                f"{clip.name}: nothing to rebuild from its first frame: {count or 'few'} "
+                f"frame{'' if count == 1 else 's'}, every {every}"
             )
 
+    def opened() -> Comparison:
+        framed = FramedClip(clip, size, crop)
+        count = framed.frame_count_estimate
+        expected = None if count is None else max(1, -(-count // every) - (not count_source))
+        return Comparison(frames(framed), expected=expected)
 
-@dataclass(frozen=True)
-class CrossPair:
+    return Job(clip.name, clip.identity, opened)
+
+
+def cross_pair(source: ClipFile, driving: ClipFile, size: int, crop: Framing, every: int = 1) -> Job:
     """One person's first frame animated, relatively, by another person's clip."""
 
-    source: ClipFile
-    driving: ClipFile
-    size: int
-    crop: Framing
-    every: int = 1
-
-    @property
-    def name(self) -> str:
-        """Both names."""
-        return f"{self.source.name} + {self.driving.name}"
-
-    @property
-    def person(self) -> str:
-        """The driver's."""
-        return self.driving.identity
-
-    def open(self) -> Comparison:
-        """See ``Job``."""
-        photo = next(FramedClip(self.source, self.size, self.crop).frames()).image
-        driver = FramedClip(self.driving, self.size, self.crop)
+    def opened() -> Comparison:
+        photo = next(FramedClip(source, size, crop).frames()).image
+        driver = FramedClip(driving, size, crop)
         count = driver.frame_count_estimate
-        return Comparison(
-            driver.frames(self.every), photo, None if count is None else -(-count // self.every)
-        )
+        return Comparison(driver.frames(every), photo, None if count is None else -(-count // every))
+
+    return Job(f"{source.name} + {driving.name}", driving.identity, opened)
 
 
 def read_pairs(path: Path, clips: Sequence[ClipFile]) -> list[tuple[ClipFile, ClipFile]]:

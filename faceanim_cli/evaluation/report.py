@@ -15,11 +15,11 @@ from faceanim_cli.evaluation.score_tables import (
     clip_table,
     difference_table,
     number,
-    published_table,
     score_table,
     slope_table,
 )
 from faceanim_cli.media import whole_file
+from faceanim_cli.tables import Table
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a202c}
@@ -36,6 +36,7 @@ NUMBERS_ABOUT = (
     "pair of people counts as the driver's). Frames whose value is infinite (PSNR of identical pictures) or "
     "undefined are left out of a mean, unless all are infinite."
 )
+DIFFERENCES_ABOUT = "Paired over the clips that both have; an interval without 0 is a difference."
 SLOPES_ABOUT = (
     "Slope of the result on the driver, by landmarks of a network that is not under test: 1 is full "
     "following, 0 none; r is the correlation. Pooled over the clips whose driver moves, each from its own "
@@ -59,13 +60,10 @@ def write_report(
 
 def markdown(evaluation: Evaluation, columns: Sequence[Column], facts: Mapping[str, str]) -> str:
     """The tables and facts."""
+    differences, slopes = difference_table(evaluation, columns), slope_table(evaluation)
     parts = [score_table(evaluation, columns).markdown()]
-    differences = difference_table(evaluation, columns)
-    if differences is not None:
-        parts.append(differences.markdown())
-    slopes = slope_table(evaluation)
-    if slopes is not None:
-        parts.extend((slopes.markdown(), SLOPES_ABOUT))
+    parts += [] if differences is None else [differences.markdown()]
+    parts += [] if slopes is None else [slopes.markdown(), SLOPES_ABOUT]
     parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
     parts.append(NUMBERS_ABOUT)
     return "\n\n".join(parts) + "\n"
@@ -78,8 +76,8 @@ def page(
     sections = [
         "<h1>faceanim eval</h1>",
         _scroll(score_table(evaluation, columns).html()),
-        _differences(evaluation, columns),
-        _slopes(evaluation),
+        _section("Differences", difference_table(evaluation, columns), DIFFERENCES_ABOUT),
+        _section("Expression", slope_table(evaluation), SLOPES_ABOUT),
         f'<p class="note">{html.escape(NUMBERS_ABOUT)}</p>',
         _problems(evaluation),
         "<h2>What was measured</h2>",
@@ -108,19 +106,10 @@ def ranked(evaluation: Evaluation, column: Column) -> list[ClipScore]:
     return sorted(rows, key=lambda row: row.values[column.name], reverse=column.better == "higher")
 
 
-def _differences(evaluation: Evaluation, columns: Sequence[Column]) -> str:
-    table = difference_table(evaluation, columns)
+def _section(title: str, table: Table | None, note: str) -> str:
     if table is None:
         return ""
-    note = "Paired over the clips that both have; an interval without 0 is a difference."
-    return f'<h2>Differences</h2>{_scroll(table.html())}<p class="note">{note}</p>'
-
-
-def _slopes(evaluation: Evaluation) -> str:
-    table = slope_table(evaluation)
-    if table is None:
-        return ""
-    return f'<h2>Expression</h2>{_scroll(table.html())}<p class="note">{html.escape(SLOPES_ABOUT)}</p>'
+    return f'<h2>{title}</h2>{_scroll(table.html())}<p class="note">{html.escape(note)}</p>'
 
 
 def _problems(evaluation: Evaluation) -> str:
@@ -141,14 +130,9 @@ def _plots(evaluation: Evaluation, columns: Sequence[Column]) -> str:
         return ""
     parts = ["<h2>Plots</h2>"]
     for column in columns:
-        by_subject = {
-            name: {
-                row.clip: row.values.get(column.name, math.nan)
-                for row in evaluation.rows
-                if row.subject == name
-            }
-            for name in evaluation.subjects
-        }
+        by_subject: dict[str, dict[str, float]] = {name: {} for name in evaluation.subjects}
+        for row in evaluation.rows:
+            by_subject[row.subject][row.clip] = row.values.get(column.name, math.nan)
         parts.append(_figure(bars(f"{column.name} of each clip", column.unit, by_subject)))
     turned = any(math.isfinite(row.turn) for row in evaluation.rows)
     across = (
@@ -190,7 +174,7 @@ def _published() -> str:
     for table in PUBLISHED:
         parts.append(f"<h3>{html.escape(table.title)}</h3>")
         parts.append(f'<p class="note">{html.escape(table.protocol)}</p>')
-        parts.append(_scroll(published_table(table).html()))
+        parts.append(_scroll(table.table.html()))
     return "".join(parts)
 
 

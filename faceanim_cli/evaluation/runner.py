@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 
 from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.clip_scorer import ClipScorer, FrameCounter, Stopwatch
-from faceanim_cli.evaluation.expression_slopes import Slope, pooled_slopes
 from faceanim_cli.evaluation.figures import strip
 from faceanim_cli.evaluation.learned_metrics import FrechetDistances
 from faceanim_cli.evaluation.metrics import Metric, columns_of
 from faceanim_cli.evaluation.protocols import Job
 from faceanim_cli.evaluation.results import ClipScore, ScoreFolder
-from faceanim_cli.evaluation.statistics import Summary, difference, summarise
+from faceanim_cli.evaluation.statistics import Slope, Summary, difference, pooled_slopes, summarise
 from faceanim_cli.evaluation.subjects import Subject
 from faceanim_cli.media import write_photo
 from faceanim_cli.pictures import Progress
@@ -79,7 +78,7 @@ def evaluate(
     counter = FrameCounter(len(jobs), progress)
     scored = 0
     done = {job.name for job in jobs if folder is not None and fid is None and folder.done(job.name, names)}
-    with closing(prefetch(lambda job: job.open(), (job for job in jobs if job.name not in done))) as opened:
+    with closing(prefetch(lambda job: job.open(), [job for job in jobs if job.name not in done])) as opened:
         for job in jobs:
             if folder is not None and job.name in done:
                 new = [row for row in folder.rows if row.clip == job.name]

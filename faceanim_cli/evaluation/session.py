@@ -13,9 +13,8 @@ from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import LandmarkDetector, MetricNetworks
-from faceanim_cli.evaluation.expression_slopes import FEWEST_FRAMES
 from faceanim_cli.evaluation.figures import choose_people, write_grid
-from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs
+from faceanim_cli.evaluation.file_pairs import file_pairs
 from faceanim_cli.evaluation.learned_metrics import (
     SCRIPT_SUFFIXES,
     FrechetDistances,
@@ -34,18 +33,19 @@ from faceanim_cli.evaluation.options import (
     run_facts,
     versions,
 )
-from faceanim_cli.evaluation.protocols import CrossPair, Job, Reconstruction, draw_pairs, read_pairs
+from faceanim_cli.evaluation.protocols import Job, cross_pair, draw_pairs, read_pairs, reconstruction
 from faceanim_cli.evaluation.report import write_report
 from faceanim_cli.evaluation.results import ScoreFolder, json_ready
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
+from faceanim_cli.evaluation.statistics import FEWEST_FRAMES
 from faceanim_cli.evaluation.subjects import (
     BASELINES,
-    Predicted,
-    Similarity,
-    Static,
+    PREDICTED,
+    STATIC,
+    TRUTH,
     Subject,
-    Truth,
-    WeightsSubject,
+    similarity,
+    weights_subject,
 )
 from faceanim_cli.motion.settings import FAITHFUL
 from faceanim_cli.pictures import Progress
@@ -90,13 +90,14 @@ def run_evaluation(
         assert options.predicted is not None and options.truth is not None
         pairs = file_pairs(options.predicted, options.truth, options.size)[: options.limit]
         clips = [ClipFile(p.name, place, p.name) for p in pairs for place in (p.predicted, p.truth) if place]
-        jobs: Sequence[Job] = pairs
+        jobs = [pair.job() for pair in pairs]
+        landmark_files = any(all(pair.landmarks) for pair in pairs)
     else:
         clips = find_clips(options.data or example_clips(), options.split)
-        jobs = animation_jobs(options, clips)
+        jobs, landmark_files = animation_jobs(options, clips), False
     device = choose_device(options.device)
     subjects = choose_subjects(options)
-    networks = load_networks(options, metrics, jobs, device)
+    networks = load_networks(options, metrics, landmark_files, device)
     run = run_facts(options, metrics, subjects, networks, clips, jobs)
     names = [subject.name for subject in subjects]
     fid = None
@@ -188,9 +189,9 @@ def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> lis
             if options.pairs is not None
             else draw_pairs(clips, options.num_pairs or DEFAULT_PAIRS, options.seed)
         )
-        return [CrossPair(s, d, size, options.crop, options.every) for s, d in pairs[: options.limit]]
+        return [cross_pair(s, d, size, options.crop, options.every) for s, d in pairs[: options.limit]]
     return [
-        Reconstruction(clip, size, options.crop, options.every, options.count_source)
+        reconstruction(clip, size, options.crop, options.every, options.count_source)
         for clip in clips[: options.limit]
     ]
 
@@ -198,27 +199,23 @@ def animation_jobs(options: EvaluationOptions, clips: Sequence[ClipFile]) -> lis
 def choose_subjects(options: EvaluationOptions) -> list[Subject]:
     """Weights, the shipped ones for none, then baselines, each once."""
     if options.protocol == "files":
-        return [Predicted()]
+        return [PREDICTED]
     relative = options.protocol == "cross"
     specs: list[str | None] = list(dict.fromkeys(options.weights or (None,)))
     stems = [SHIPPED if spec is None else WEIGHTS_SUFFIX.sub("", Path(spec).name) for spec in specs]
-    subjects: list[Subject] = []
-    animators = []
+    animators: dict[str, Animator] = {}
     for spec, stem in zip(specs, stems, strict=True):
-        animators.append(load_animator(options, spec, relative))
         full = "/".join(Path(spec).parts[-2:]) if spec is not None else stem
         name = stem if stems.count(stem) == 1 else full
-        taken = {subject.name for subject in subjects} | set(BASELINES)
-        subjects.append(
-            WeightsSubject(name if name not in taken else f"{name} {len(subjects) + 1}", animators[-1])
-        )
-    baselines: dict[str, Callable[[], Subject]] = {
-        "static": Static,
-        "similarity": lambda: Similarity(animators[0]),
-        "truth": Truth,
-    }
-    subjects += [baselines[name]() for name in dict.fromkeys(options.baselines)]
-    return subjects
+        if name in {*animators, *BASELINES}:
+            name = f"{name} {len(animators) + 1}"
+        animators[name] = load_animator(options, spec, relative)
+    moved = similarity(next(iter(animators.values())))
+    baselines = {baseline.name: baseline for baseline in (STATIC, moved, TRUTH)}
+    return [
+        *(weights_subject(name, animator) for name, animator in animators.items()),
+        *(baselines[name] for name in dict.fromkeys(options.baselines)),
+    ]
 
 
 def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) -> Animator:
@@ -231,16 +228,16 @@ def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) 
 
 
 def load_networks(
-    options: EvaluationOptions, metrics: Sequence[Metric], jobs: Sequence[Job], device: torch.device
+    options: EvaluationOptions, metrics: Sequence[Metric], landmark_files: bool, device: torch.device
 ) -> MetricNetworks:
-    """Load the networks that the metrics need.
+    """Load the networks that the metrics need; for slopes of clips that have ``landmark_files`` none.
 
     Raises:
         UsageError: csim without an identity model. WeightsError: a network that cannot be had.
     """
     slopes = any(metric.name == "slopes" for metric in metrics)
     if slopes and options.landmark_model is None:
-        if not any(isinstance(job, FilePair) and all(job.landmarks) for job in jobs):
+        if not landmark_files:
             raise UsageError(
                 "slopes need landmarks by a network that is not under test: give --landmark-model a "
                 "TorchScript file, or let --predicted and --truth hold landmarks/<clip>.npy"

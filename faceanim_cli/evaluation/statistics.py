@@ -1,13 +1,17 @@
-"""Means over frames and clips, and how far to trust them: bootstrap intervals over people."""
+"""Means and slopes over clips, and how far to trust them: bootstrap intervals over people."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from faceanim_cli.evaluation.landmark_metrics import DRIVER, MEASURES
+
 RESAMPLES = 10_000
 LEVEL = 0.95
+FEWEST_FRAMES = 9  # of a clip, for a slope
 AT_ONCE = 500  # resamples drawn at a time: memory stays small for thousands of clips
 
 
@@ -97,3 +101,54 @@ def interval(
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Result on driver, pooled within clips.
+
+    Attributes:
+        low, high: the slope's 95 % interval, as ``interval`` gives it.
+        clips: those whose driver moves enough; people: whose they are.
+    """
+
+    slope: float
+    low: float
+    high: float
+    correlation: float
+    clips: int
+    people: int
+
+
+def pooled_slopes(
+    frames: Mapping[str, Sequence[Mapping[str, Any]]], people: Mapping[str, str], seed: int = 0
+) -> dict[str, Slope]:
+    """A slope for each measure in which any driver moves.
+
+    Args:
+        frames: by clip, the values of its frames as ``landmark_metrics.slopes`` gives them, by column.
+        people: by clip, whose it is.
+    """
+    found = {}
+    for name, least in MEASURES.items():
+        sums: dict[str, tuple[float, float, float]] = {}
+        for clip, rows in frames.items():
+            pairs = np.array([(row[DRIVER + name], row[name]) for row in rows], np.float64).reshape(-1, 2)
+            pairs = pairs[np.isfinite(pairs).all(-1)]
+            if len(pairs) >= FEWEST_FRAMES and pairs[:, 0].std() > least:
+                x, y = (pairs - pairs.mean(0)).T
+                sums[clip] = (float(x @ x), float(x @ y), float(y @ y))
+        if sums:
+            xx, xy, yy = np.array(list(sums.values())).T
+            persons = [people[clip] for clip in sums]
+            low, high = interval(xy.tolist(), xx.tolist(), persons, seed)
+            spread = float(np.sqrt(xx.sum() * yy.sum()))
+            found[name] = Slope(
+                slope=float(xy.sum() / xx.sum()),
+                low=low,
+                high=high,
+                correlation=float(xy.sum()) / spread if spread else float("nan"),
+                clips=len(sums),
+                people=len(set(persons)),
+            )
+    return found

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faceanim_cli.evaluation.expression_slopes import MEASURES, expression_measures, pooled_slopes
+from faceanim_cli.evaluation.landmark_metrics import MEASURES, expression_measures
+from faceanim_cli.evaluation.statistics import pooled_slopes
 
 REST = {
     **{"mouth_open": 0.2, "mouth_width": 0.6, "lids": 0.4, "brows": 0.2},

@@ -12,7 +12,7 @@ from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs, frames_by_name, missing_frames
 from faceanim_cli.evaluation.metrics import choose_metrics
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
-from faceanim_cli.evaluation.subjects import Predicted
+from faceanim_cli.evaluation.subjects import PREDICTED
 from faceanim_cli.image_metrics import psnr
 
 Folder = Callable[..., Path]
@@ -21,7 +21,8 @@ Noise = Callable[..., np.ndarray]
 
 def run(predicted: Path, truth: Path, metrics: str = "psnr,ssim,l1", size: int | None = None) -> Evaluation:
     chosen = choose_metrics(metrics, "files")
-    return evaluate(file_pairs(predicted, truth, size), [Predicted()], chosen, MetricNetworks())
+    jobs = [pair.job() for pair in file_pairs(predicted, truth, size)]
+    return evaluate(jobs, [PREDICTED], chosen, MetricNetworks())
 
 
 def one(predicted: Path, truth: Path, metrics: str = "l1", size: int | None = None) -> tuple[dict, int, str]:

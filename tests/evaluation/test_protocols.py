@@ -15,22 +15,22 @@ from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.frames import Frame
 from faceanim_cli.evaluation.metrics import METRICS, choose_metrics
 from faceanim_cli.evaluation.protocols import (
-    CrossPair,
     Job,
-    Reconstruction,
+    cross_pair,
     draw_pairs,
     read_pairs,
+    reconstruction,
     reference_and_compared,
 )
 from faceanim_cli.evaluation.runner import evaluate
 from faceanim_cli.evaluation.subjects import (
+    STATIC,
+    TRUTH,
     Rendered,
-    Similarity,
-    Static,
     Subject,
-    Truth,
-    WeightsSubject,
     render_all,
+    similarity,
+    weights_subject,
 )
 from faceanim_cli.image_metrics import psnr
 from faceanim_models import AnimationModel
@@ -85,23 +85,23 @@ def dots(count: int, start: tuple[int, int] = (20, 30), step: int = 2, side: int
 def test_reconstruction_goes_through_the_animator(frame_folder: Folder, rigid_weights_file: Path) -> None:
     source = clip(frame_folder("dots", dots(10)))
     animator = Animator(rigid_weights_file, "cpu", "fp32", relative=False, sr=False, size=64)
-    subjects = [WeightsSubject("rigid", animator), Static(), Similarity(animator), Truth()]
-    job = Reconstruction(source, 64, "none", every=3)
+    subjects = [weights_subject("rigid", animator), STATIC, similarity(animator), TRUTH]
+    job = reconstruction(source, 64, "none", every=3)
     made = list(rendered(job, *subjects))
     assert [frame.label for frame, _ in made] == ["3", "6", "9"]
-    for frame, (rigid, static, similarity, truth) in made:
+    for frame, (rigid, static, moved, truth) in made:
         assert np.array_equal(frame.image, dots(10)[int(frame.label)])
         assert truth is frame.image
         assert np.array_equal(static, dots(10)[0])
-        assert psnr(similarity, frame.image) > 45  # a shift by whole pixels, up to rounding
+        assert psnr(moved, frame.image) > 45  # a shift by whole pixels, up to rounding
         assert psnr(rigid, frame.image) > 30  # the same through network-sized grids
 
 
 def test_the_source_is_compared_only_when_asked_for(frame_folder: Folder) -> None:
     source = clip(frame_folder("dots", dots(4)))
     for count_source, labels in ((False, ["1", "2", "3"]), (True, ["0", "1", "2", "3"])):
-        job = Reconstruction(source, 64, "none", 1, count_source)
-        assert [frame.label for frame, _ in rendered(job, Static())] == labels
+        job = reconstruction(source, 64, "none", 1, count_source)
+        assert [frame.label for frame, _ in rendered(job, STATIC)] == labels
         assert job.open().expected == len(labels)
 
 
@@ -109,12 +109,12 @@ def test_a_clip_of_one_frame_has_nothing_to_rebuild(frame_folder: Folder) -> Non
     single = clip(frame_folder("single", dots(1)))
     short = clip(frame_folder("short", dots(5)))
     with pytest.raises(FaceanimError, match=r"single: nothing to rebuild .*1 frame, every 1"):
-        list(rendered(Reconstruction(single, 64, "none"), Static()))
+        list(rendered(reconstruction(single, 64, "none"), STATIC))
     with pytest.raises(FaceanimError, match=r"short: nothing to rebuild .*5 frames, every 10"):
-        list(rendered(Reconstruction(short, 64, "none", 10), Static()))
+        list(rendered(reconstruction(short, 64, "none", 10), STATIC))
     result = evaluate(
-        [Reconstruction(single, 64, "none", count_source=True)],
-        [Static()],
+        [reconstruction(single, 64, "none", count_source=True)],
+        [STATIC],
         choose_metrics(None, "files"),
         MetricNetworks(),
     )
@@ -124,9 +124,9 @@ def test_a_clip_of_one_frame_has_nothing_to_rebuild(frame_folder: Folder) -> Non
 
 def test_static_and_truth_by_hand(frame_folder: Folder) -> None:
     frames = np.stack([np.full((16, 16, 3), level, np.uint8) for level in (100, 110, 120)])
-    job = Reconstruction(clip(frame_folder("flat", frames)), 16, "none")
+    job = reconstruction(clip(frame_folder("flat", frames)), 16, "none")
     result = evaluate(
-        [job], [Static(), Truth()], choose_metrics("psnr,l1,flicker", "reconstruction"), MetricNetworks()
+        [job], [STATIC, TRUTH], choose_metrics("psnr,l1,flicker", "reconstruction"), MetricNetworks()
     )
     static, truth = result.rows
     by_hand = [20 * math.log10(255 / step) for step in (10, 20)]
@@ -145,9 +145,9 @@ def test_cross_moves_the_photo_relatively(frame_folder: Folder, rigid_weights_fi
     animator = Animator(
         rigid_weights_file, "cpu", "fp32", relative=True, adapt_scale=False, sr=False, size=64
     )
-    job = CrossPair(photo, driver, 64, "none")
+    job = cross_pair(photo, driver, 64, "none")
     assert job.name == "photo + driver"
-    made = list(rendered(job, WeightsSubject("rigid", animator), Static()))
+    made = list(rendered(job, weights_subject("rigid", animator), STATIC))
     assert [frame.label for frame, _ in made] == ["0", "1", "2", "3"]
     for i, (_, results) in enumerate(made):
         y, x = np.argwhere(results[0].sum(-1) > 400).mean(0)
@@ -155,7 +155,7 @@ def test_cross_moves_the_photo_relatively(frame_folder: Folder, rigid_weights_fi
 
 
 def test_frames_are_taken_as_subjects_need_them(frame_folder: Folder, rigid_weights_file: Path) -> None:
-    job = Reconstruction(clip(frame_folder("dots", dots(12))), 64, "none")
+    job = reconstruction(clip(frame_folder("dots", dots(12))), 64, "none")
     animator = Animator(rigid_weights_file, "cpu", "fp32", relative=False, sr=False, size=64, batch=3)
     taken = 0
 
@@ -166,7 +166,7 @@ def test_frames_are_taken_as_subjects_need_them(frame_folder: Folder, rigid_weig
             yield frame
 
     reference, frames = reference_and_compared(counted(job.open().frames))
-    subjects = [WeightsSubject("w", animator), Static()]
+    subjects = [weights_subject("w", animator), STATIC]
     next(render_all(subjects, reference.image, reference.image, frames))
     assert taken <= 1 + 3 + 1
 

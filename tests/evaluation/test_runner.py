@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 import xml.dom.minidom
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +23,11 @@ from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.figures import Scale, bars, scatter
 from faceanim_cli.evaluation.metrics import choose_metrics, columns_of
-from faceanim_cli.evaluation.protocols import Reconstruction
+from faceanim_cli.evaluation.protocols import Job, reconstruction
 from faceanim_cli.evaluation.report import write_report
 from faceanim_cli.evaluation.results import ClipScore, ScoreFolder, file_name, json_ready
 from faceanim_cli.evaluation.runner import MOST_THREADS, evaluate, prefetch
-from faceanim_cli.evaluation.subjects import Static, Truth, WeightsSubject
+from faceanim_cli.evaluation.subjects import STATIC, TRUTH, Subject, weights_subject
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 
 METRICS = choose_metrics("psnr,l1", "reconstruction")
@@ -41,33 +42,33 @@ def data(frame_folder: Callable[..., Path], noise: Callable[..., np.ndarray]) ->
     return frame_folder("data/d", noise(1)).parent  # too short to rebuild
 
 
-def jobs(data: Path) -> list[Reconstruction]:
-    return [Reconstruction(clip, 48, "none") for clip in find_clips(data)]
+def jobs(data: Path) -> list[Job]:
+    return [reconstruction(clip, 48, "none") for clip in find_clips(data)]
 
 
 def folder(tmp_path: Path, run: dict = RUN, overwrite: bool = False) -> ScoreFolder:
     return ScoreFolder(tmp_path / "report", run, [column.name for column in COLUMNS], overwrite)
 
 
-class Counting(Static):
-    """Static that counts clips and can break off, as a power cut would."""
+class Counting:
+    """Counts the clips of the photo's repetition and can break off, as a power cut would."""
 
     def __init__(self, stop_at: int | None = None) -> None:
-        super().__init__()
         self.clips, self.stop_at = 0, stop_at
 
-    def render(
-        self, source: np.ndarray, reference: np.ndarray, frames: Iterable[np.ndarray]
-    ) -> Iterator[np.ndarray]:
+    def subject(self) -> Subject:
+        return Subject("static", self.render)
+
+    def render(self, source: np.ndarray, *more: Any) -> Iterator[np.ndarray]:
         self.clips += 1
         if self.clips == self.stop_at:
             raise KeyboardInterrupt
-        return super().render(source, reference, frames)
+        return STATIC.render(source, *more)
 
 
 def test_a_fault_is_named_and_the_rest_scored(data: Path) -> None:
     said: list[str] = []
-    result = evaluate(jobs(data), [Static()], METRICS, MetricNetworks(), warn=said.append)
+    result = evaluate(jobs(data), [STATIC], METRICS, MetricNetworks(), warn=said.append)
     assert [row.clip for row in result.problems] == ["d"]
     assert result.problems[0].problem.startswith("nothing to rebuild from its first frame")
     assert said == [f"d: {result.problems[0].problem}"]
@@ -75,15 +76,21 @@ def test_a_fault_is_named_and_the_rest_scored(data: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(tmp_path: Path, data: Path) -> None:
-    whole = evaluate(jobs(data), [Static(), Truth()], METRICS, MetricNetworks())
+    whole = evaluate(jobs(data), [STATIC, TRUTH], METRICS, MetricNetworks())
     with pytest.raises(KeyboardInterrupt):
         evaluate(
-            jobs(data), [Counting(stop_at=3), Truth()], METRICS, MetricNetworks(), folder=folder(tmp_path)
+            jobs(data),
+            [Counting(stop_at=3).subject(), TRUTH],
+            METRICS,
+            MetricNetworks(),
+            folder=folder(tmp_path),
         )
     scores = json.loads((tmp_path / "report/scores.json").read_text())
     assert scores["complete"] is False
     again = Counting()
-    result = evaluate(jobs(data), [again, Truth()], METRICS, MetricNetworks(), folder=folder(tmp_path))
+    result = evaluate(
+        jobs(data), [again.subject(), TRUTH], METRICS, MetricNetworks(), folder=folder(tmp_path)
+    )
     assert again.clips == 1  # c; a and b were there, d fails before it renders
     assert result.summaries == whole.summaries  # to the last bit: per_clip.csv holds all digits
     assert result.differences["truth"]["l1"] == whole.differences["truth"]["l1"]
@@ -91,7 +98,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(tmp_path: Path, d
 
 
 def test_scores_of_another_run_are_not_mixed_in(tmp_path: Path, data: Path) -> None:
-    evaluate(jobs(data), [Static()], METRICS, MetricNetworks(), folder=folder(tmp_path))
+    evaluate(jobs(data), [STATIC], METRICS, MetricNetworks(), folder=folder(tmp_path))
     with pytest.raises(UsageError, match=r"another run \(other: size\).*--overwrite"):
         folder(tmp_path, {**RUN, "size": 64})
     assert folder(tmp_path).rows
@@ -100,7 +107,7 @@ def test_scores_of_another_run_are_not_mixed_in(tmp_path: Path, data: Path) -> N
 
 def test_values_of_frames_clips_and_all_clips_agree(tmp_path: Path, data: Path) -> None:
     place = folder(tmp_path)
-    result = evaluate(jobs(data), [Static(), Truth()], METRICS, MetricNetworks(), folder=place)
+    result = evaluate(jobs(data), [STATIC, TRUTH], METRICS, MetricNetworks(), folder=place)
     with place.frames_path("a").open() as file:
         frames = [row for row in csv.DictReader(file) if row["subject"] == "static"]
     with (tmp_path / "report/per_clip.csv").open() as file:
@@ -117,7 +124,7 @@ def test_values_of_frames_clips_and_all_clips_agree(tmp_path: Path, data: Path) 
 
 def test_the_report_is_one_whole_file(tmp_path: Path, data: Path) -> None:
     place = folder(tmp_path)
-    result = evaluate(jobs(data), [Static(), Truth()], METRICS, MetricNetworks(), folder=place)
+    result = evaluate(jobs(data), [STATIC, TRUTH], METRICS, MetricNetworks(), folder=place)
     write_report(place, result, COLUMNS, {"clips": "a & b <c>"})
     page = (tmp_path / "report/report.html").read_text()
     assert "a &amp; b &lt;c&gt;" in page
@@ -161,7 +168,7 @@ def test_a_network_that_gives_nan_is_named(
 ) -> None:
     weights = nan_weights(rigid_weights_file, tmp_path / "nan.safetensors", part)
     animator = Animator(weights, "cpu", "fp32", relative=False, sr=False, size=48)
-    result = evaluate(jobs(data)[:2], [WeightsSubject("nan", animator)], METRICS, MetricNetworks())
+    result = evaluate(jobs(data)[:2], [weights_subject("nan", animator)], METRICS, MetricNetworks())
     assert [row.clip for row in result.problems] == ["a", "b"]
     assert all(said in row.problem for row in result.problems)
 
@@ -179,7 +186,7 @@ def test_no_face_in_any_result_is_a_problem(data: Path) -> None:
             return np.full((len(frames), 4, 2), 24.0)
 
     tools = MetricNetworks(landmarks=Middle(), faces=Blind())  # type: ignore[arg-type]
-    result = evaluate(jobs(data)[:1], [Static()], choose_metrics("akd", "reconstruction"), tools)
+    result = evaluate(jobs(data)[:1], [STATIC], choose_metrics("akd", "reconstruction"), tools)
     assert result.rows[0].values["akd_miss"] == 1
     assert "no face found in any frame of the result" in result.rows[0].problem
 
@@ -188,7 +195,7 @@ def test_progress_ends_where_it_expected(data: Path) -> None:
     told: list[tuple[int, int | None]] = []
     evaluate(
         jobs(data)[:3],
-        [Static()],
+        [STATIC],
         METRICS,
         MetricNetworks(),
         progress=lambda done, of: told.append((done, of)),
@@ -225,7 +232,7 @@ def test_rows_survive_the_csv(tmp_path: Path) -> None:
     [b"clip,subject\na,static\n", b"\x00\xff\x00", b"clip,subject,frames,motion,turn,problem\na,b,c,d,e,\n"],
 )
 def test_a_report_whose_tables_are_damaged_is_named(tmp_path: Path, data: Path, content: bytes) -> None:
-    evaluate(jobs(data)[:1], [Static()], METRICS, MetricNetworks(), folder=folder(tmp_path))
+    evaluate(jobs(data)[:1], [STATIC], METRICS, MetricNetworks(), folder=folder(tmp_path))
     (tmp_path / "report/per_clip.csv").write_bytes(content)
     with pytest.raises(UsageError, match=r"per_clip\.csv is lost or damaged; --overwrite"):
         folder(tmp_path)
@@ -240,7 +247,7 @@ def test_clips_may_be_called_by_any_bytes(tmp_path: Path, frame_folder: Callable
     made = frame_folder("data/a", np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), np.uint8))
     made.rename(made.parent / os.fsdecode(b'\xff, "\n<b>'))
     place = folder(tmp_path)
-    result = evaluate(jobs(made.parent), [Static()], METRICS, MetricNetworks(), folder=place)
+    result = evaluate(jobs(made.parent), [STATIC], METRICS, MetricNetworks(), folder=place)
     assert not result.problems
     write_report(place, result, COLUMNS, {})
     assert r"\udcff, &quot;" in (tmp_path / "report/report.html").read_text()
@@ -263,8 +270,8 @@ def test_plots_bear_infinite_values_and_none() -> None:
 
 
 def test_clip_files_need_not_exist_to_be_named() -> None:
-    job = Reconstruction(ClipFile("gone", Path("gone.mp4"), "x"), 48, "none")
-    result = evaluate([job], [Static()], METRICS, MetricNetworks())
+    job = reconstruction(ClipFile("gone", Path("gone.mp4"), "x"), 48, "none")
+    result = evaluate([job], [STATIC], METRICS, MetricNetworks())
     assert "gone.mp4" in result.rows[0].problem
 
 
