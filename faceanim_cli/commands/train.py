@@ -136,6 +136,15 @@ def train(
             "safetensors file of either's features (default: squeezenet; first-order-model: vgg19).",
         ),
     ] = None,
+    discriminator_side: Annotated[
+        int | None,
+        option(
+            WHAT + MORE,
+            "Pixels of the windows on eyes and mouth that the discriminator sees [128]\nThere is one with "
+            "--loss adversarial=X.",
+            min=16,
+        ),
+    ] = None,
     optimizer: Annotated[
         Literal["adam", "swats"] | None,
         choice(
@@ -232,6 +241,7 @@ def train(
         encoder=encoder,
         encoder_weights=encoder_weights,
         perceptual=perceptual,
+        discriminator_side=discriminator_side,
         optimizer=optimizer,
         swats_tolerance=swats_tolerance,
         learning_rate=learning_rate,

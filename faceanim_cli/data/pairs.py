@@ -31,6 +31,7 @@ class Augmentation:
     zoom: float = 0.15  # standard deviation of the log of the crop's side
     shift: float = 0.08  # standard deviation of the crop's centre, in face sides
     turn: float = 8.0  # standard deviation of the rotation, degrees
+    stretch: float = 0.05  # standard deviation of the log of the crop's width over its height: other faces
     flip: float = 0.5  # probability
     gain: float = 0.15  # standard deviation of the log of brightness, and a third of it for each colour
     offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
@@ -40,7 +41,7 @@ class Augmentation:
     @classmethod
     def none(cls) -> "Augmentation":
         """The plain framing, with the face box always there."""
-        return cls(0, 0, 0, 0, 0, 0, 0, 0)
+        return cls(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class PairDataset(Dataset[dict[str, torch.Tensor]]):
@@ -122,11 +123,16 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         roles = ["source", "driving"]
         if rng.random() >= BOTH_MOVED:
             del roles[rng.integers(2)]
-        return {role: (rng.uniform(-ALONG, ALONG), rng.uniform(-DOWN, DOWN)) for role in roles}
+        return {role: random_gaze(rng) for role in roles}
 
     def _draw_clip(self, rng: np.random.Generator) -> Clip:
         clips = self.people[rng.integers(len(self.people))]
         return clips[rng.integers(len(clips))]
+
+
+def random_gaze(rng: np.random.Generator) -> tuple[float, float]:
+    """How far pupils are moved, along and down, for :func:`move_pupils`."""
+    return rng.uniform(-ALONG, ALONG), rng.uniform(-DOWN, DOWN)
 
 
 def augmented_frame(
@@ -193,8 +199,14 @@ def jittered_framing(
     x = float(np.clip(x + shift_x, side / 2 - 0.5, width - side / 2 - 0.5))
     y = float(np.clip(y + shift_y, side / 2 - 0.5, height - side / 2 - 0.5))
     matrix = cv2.getRotationMatrix2D((x, y), augmentation.turn * rng.standard_normal(), size / side)
-    to_middle = np.array([(size - 1) / 2 - x, (size - 1) / 2 - y])
-    return np.column_stack((matrix[:, :2], matrix[:, 2] + to_middle))
+    middle = (size - 1) / 2
+    framing = np.column_stack((matrix[:, :2], matrix[:, 2] + (middle - x, middle - y)))
+    if augmentation.stretch:  # about the middle; the wider side beyond the shorter one: it stays in the frame
+        wider = augmentation.stretch * rng.standard_normal()
+        factors = np.exp((max(wider, 0), max(-wider, 0)))
+        framing = framing * factors[:, None]
+        framing[:, 2] += middle * (1 - factors)
+    return framing
 
 
 def warp_frame(frame: np.ndarray[Any, Any], matrix: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:

@@ -1,5 +1,7 @@
 """Adversarial training (paper §3.3, Eqs. 4-6) with first-order-model's feature matching."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +78,7 @@ class AdversarialLoss:
         feature_matching: weight of the features' distance, times ``adversarial``.
         size: pixels, of the images.
         side: pixels, of the windows.
+        keypoints: which of a batch's points they are centred on; none: any.
     """
 
     def __init__(
@@ -85,14 +88,17 @@ class AdversarialLoss:
         feature_matching: float,
         size: int,
         side: int,
+        keypoints: Sequence[int] = (),
     ) -> None:
         self.objective = DiscriminatorObjective(discriminator)
         self._adversarial, self._feature_matching = adversarial, feature_matching
-        self._size, self._side = size, side
+        self._size, self._side, self._keypoints = size, side, list(keypoints)
 
     def windows(self, batch: dict[str, Tensor], generated: Tensor) -> tuple[Tensor, Tensor]:
         """The same windows of ``batch``'s driving frames (see ``PairDataset``) and of what was generated."""
-        corners = face_corners(batch["driving_points"], self._size, self._side)
+        points = batch["driving_points"]
+        centres = points[:, self._keypoints] if self._keypoints else points
+        corners = face_corners(centres, self._size, self._side)
         return windows(batch["driving"], corners, self._side), windows(generated, corners, self._side)
 
     def generator_loss(self, real: Tensor, generated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

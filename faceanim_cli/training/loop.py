@@ -194,6 +194,7 @@ class _Run:
             worker_init_fn=quiet_worker,
             generator=torch.Generator(),  # its start draws a seed: not from the step's numbers
             persistent_workers=settings.workers > 0,
+            pin_memory=fabric.device.type == "cuda",  # copied to the GPU while it computes
         )
         on_device = cast(Iterable[Batch], fabric.setup_dataloaders(loader, use_distributed_sampler=False))
         for batch in on_device:  # images in the layout that convolutions like best

@@ -18,7 +18,7 @@ from torch import nn
 
 from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import Clip, open_clips
-from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors
+from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
 from faceanim_cli.data.pairs import Augmentation, PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.pictures import Image
@@ -109,6 +109,7 @@ def pair_stage(
             weights.feature_matching,
             settings.size,
             min(settings.discriminator_side, settings.size),
+            expressive(anchors),
         )
 
     def pairs(count: int) -> PairDataset:

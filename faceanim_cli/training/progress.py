@@ -107,14 +107,14 @@ class LossReport:
         self._listener, self._schedule, self._curves = listener, schedule, curves
         self._pairs_a_step, self._max_steps, self._first_step = pairs_a_step, max_steps, first_step
         self._start = self._last = self._last_glance = time.monotonic()
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}
         self._seen = 0
         self.best = ""
 
     def add(self, terms: Mapping[str, Tensor], step: int, progress: float, rate: float) -> None:
         """Count the terms of one step, after which ``step`` are done; ``progress`` in [0, 1]."""
         for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(term.detach())
+            self._sums[name] = self._sums.get(name, 0) + term.detach()  # read later: a GPU is not waited for
         self._seen += 1
         now = time.monotonic()
         if self._listener.view is not None and now - self._last_glance > self.GLANCE:
@@ -156,6 +156,6 @@ class LossReport:
             (step - self._first_step) * self._pairs_a_step / max(time.monotonic() - self._start, 1e-9),
             self._schedule.seconds_left(step, progress, self._first_step),
             rate,
-            {name: value / self._seen for name, value in self._sums.items()},
+            {name: float(value) / self._seen for name, value in self._sums.items()},
             self.best,
         )

@@ -29,10 +29,37 @@ def levels_of(frames):
 
 
 def test_every_frame_comes_once_a_round_in_another_order_each(clips):
-    levels = levels_of(FrameDataset(clips, DENSE_ANCHORS, SIZE, 20, augmentation=Augmentation.none()))
+    frames = FrameDataset(clips, DENSE_ANCHORS, SIZE, 40, augmentation=Augmentation.none())
+    levels = levels_of(frames)[::2]  # the others are drawn by their expression
     rounds = [levels[i : i + 5] for i in range(0, 20, 5)]
     assert all(sorted(one) == [10, 20, 30, 40, 50] for one in rounds)
     assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_every_other_item_is_a_rare_expression_more_often_than_not():
+    face = np.random.default_rng(0).uniform(20, 44, (NUM_POINTS, 2)).astype(np.float32)
+    landmarks = np.repeat(face[None], 20, axis=0)
+    landmarks[:, 37:39] += np.random.default_rng(1).normal(0, 0.1, (20, 2, 2))  # as unsteady as found ones
+    landmarks[7, [37, 38, 43, 44], 1] += 4  # a blink
+    levels = np.arange(10, 210, 10)
+    frames = np.stack([np.full((64, 64, 3), level, np.uint8) for level in levels])
+    drawn = FrameDataset(
+        [Clip("c", "p", frames, landmarks)], DENSE_ANCHORS, SIZE, 400, augmentation=Augmentation.none()
+    )
+    found = levels_of(drawn)
+    assert found[1::2].count(80) > 0.5 * 200
+    assert found[::2].count(80) == 10
+
+
+def test_pupils_are_moved_where_they_are_known_to_the_model(monkeypatch, clips):
+    asked = []
+    monkeypatch.setattr("faceanim_cli.data.pairs.move_pupils", lambda *_args: asked.append(_args))
+    known = (*DENSE_ANCHORS, (68,), (69,))
+    list(FrameDataset(clips, known, SIZE, 50))
+    share = len(asked) / 50
+    list(FrameDataset(clips, DENSE_ANCHORS, SIZE, 50))
+    assert len(asked) == share * 50
+    assert share == pytest.approx(Augmentation().gaze, abs=0.2)
 
 
 def test_an_item_depends_on_seed_and_index_alone(clips):

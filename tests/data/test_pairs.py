@@ -25,7 +25,7 @@ from faceanim_cli.motion.landmark_lifting import CENTRE_DOWN, SIDE_PER_HEIGHT
 from tests.data.conftest import centroids, dotted_clip, draw_dots, face_landmarks
 
 EACH_LANDMARK = tuple((i,) for i in range(68))  # anchors that keep the landmarks as they are
-GEOMETRY = Augmentation(zoom=0.04, shift=0.02, turn=8, flip=0, gain=0, offset=0, box_dropped=0.4)
+GEOMETRY = Augmentation(zoom=0.04, shift=0.02, turn=8, stretch=0, flip=0, gain=0, offset=0, box_dropped=0.4)
 FLIPPED = dataclasses.replace(GEOMETRY, flip=1)
 # What each marked landmark is called once the face is seen in a mirror, said by hand.
 MIRRORED = {36: 45, 48: 54, 8: 8, 31: 35, 19: 24, 57: 57, 39: 42, 62: 62, 66: 66}
@@ -139,7 +139,7 @@ class TestFraming:
     )
     def test_an_unturned_crop_lies_inside_the_frame(self, width, height, scale, place, seed):
         landmarks = scale * face_landmarks() + np.array(place) * [width, height]
-        upright = dataclasses.replace(Augmentation(), turn=0)
+        upright = dataclasses.replace(Augmentation(), turn=0, stretch=0)
         matrix = jittered_framing(landmarks, (height, width), 64, upright, np.random.default_rng(seed))
         inverse = cv2.invertAffineTransform(matrix)
         corners = np.array([[-0.5, -0.5], [63.5, 63.5]])  # edges of the first and the last pixel
@@ -148,6 +148,20 @@ class TestFraming:
         assert right <= width - 0.5 + 1e-4
         assert bottom <= height - 0.5 + 1e-4
         assert right - left == pytest.approx(bottom - top)
+
+    def test_a_stretched_crop_shows_other_proportions_and_nothing_from_beyond_the_frame(self):
+        augmentation = dataclasses.replace(Augmentation.none(), stretch=0.05)
+        rng = np.random.default_rng(0)
+        ratios = []
+        for _ in range(400):
+            matrix = jittered_framing(20 * face_landmarks() + 60, (120, 120), 64, augmentation, rng)
+            ratios.append(np.log(matrix[0, 0] / matrix[1, 1]))
+            inverse = cv2.invertAffineTransform(matrix)
+            corners = np.array([[-0.5, -0.5], [63.5, 63.5]]) @ inverse[:, :2].T + inverse[:, 2]
+            assert corners.min() >= -0.5 - 1e-4
+            assert corners.max() <= 119.5 + 1e-4
+        assert np.std(ratios) == pytest.approx(0.05, abs=0.006)
+        assert np.mean(ratios) == pytest.approx(0, abs=0.01)
 
     def test_turns_follow_their_deviation(self):
         augmentation = dataclasses.replace(Augmentation.none(), turn=8)
