@@ -102,7 +102,7 @@ def _expressiveness(clip: Clip) -> Floats:
     landmarks = clip.landmarks[:]
     usual = np.median(landmarks, axis=0, keepdims=True)
     drawn = np.zeros(len(landmarks))
-    for motion in (expression_motion(landmarks, usual), gaze_motion(landmarks, usual)):
-        motion = np.nan_to_num(motion)
-        drawn += motion / max(float(motion.mean()), 1e-6)
+    for moved in (expression_motion(landmarks, usual), gaze_motion(landmarks, usual)):
+        known = np.nan_to_num(moved)
+        drawn += known / max(float(known.mean()), 1e-6)
     return np.asarray(drawn**2 + FLOOR)
