@@ -23,6 +23,7 @@ from faceanim_cli.commands.help import HELP
 from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
+from faceanim_cli.commands.web import web
 from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
 from faceanim_cli.errors import FaceanimError, UsageError
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": []},  # common.py's has two levels
 )
-for command in (animate, batch, motion, faces):
+for command in (animate, batch, motion, faces, web):
     app.command(rich_help_panel="Animate")(command)
 for command in (prepare, train):
     app.command(rich_help_panel="Train and measure")(command)

@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training", "evaluation", "benchmark"),
     ("faceanim_cli",),
     ("doctor", "console", "standard_streams"),
+    ("web",),
     ("commands",),
     ("app",),
     ("__main__",),

@@ -1,7 +1,7 @@
 """One animation from files to a file, frames streaming through; and a driver's motion into a file."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
@@ -61,6 +61,7 @@ def animate_file(
     start_frame: int | None = None,
     show_crop: Path | None = None,
     progress: Progress | None = None,
+    looking: Callable[[], None] = lambda: None,
 ) -> AnimationResult:
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
 
@@ -81,6 +82,8 @@ def animate_file(
             for the one closest to the photo in pose and expression.
         show_crop: a PNG or JPEG to write first, with what the networks see of photo and driver.
         progress: called with the number of frames done and the number expected, if known.
+        looking: called for each frame in which the face is looked for before that. What either raises ends
+            the job.
 
     Raises:
         UsageError: the output cannot be written, not so, or is an input; or a motion is of other weights.
@@ -107,7 +110,7 @@ def animate_file(
         else:
             crop = None if photo_crop is None and driver_crop == "auto" else driver_crop
             opener = partial(_open_at_playable_rate, driver, output, render.fps, excerpt)
-            video = VideoDriver(opener, crop, animator.detections, animator.model_size, driver_face)
+            video = VideoDriver(opener, crop, animator.detections, animator.model_size, driver_face, looking)
             opened.callback(video.close)
             animated = prepared_photo(animator, photo, photo_crop, render)
             video.find_face(pipeline)

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby, islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ from faceanim_cli.motion.limits import FrameRuns
 from faceanim_cli.pictures import Flags, Floats, Image
 from faceanim_models import Keypoints
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
@@ -53,6 +56,7 @@ class VideoDriver:
         detect: keypoints of framed frames, in batches: ``Animator.detections``.
         side: of the frames that it is given, pixels.
         face: follow this one, counted from 1, left to right; None is the main one.
+        looking: called for each frame in which the face is looked for; what it raises ends the search.
 
     Raises:
         UnreadableInputError: it cannot be read. UsageError: a crop that does not touch the frames.
@@ -65,7 +69,9 @@ class VideoDriver:
         detect: Callable[..., Iterator[Detected]],
         side: int,
         face: int | None = None,
+        looking: Callable[[], None] = lambda: None,
     ) -> None:
+        self._looking = looking
         self._open_turned, self._detect, self._side, self._face = open_turned, detect, side, face
         self._video = open_turned(0)
         self._crop = crop
@@ -171,7 +177,7 @@ class VideoDriver:
 
     def _scan(self, pipeline: Pipeline, *, turnable: bool) -> DriverScan:
         return scan_driver(
-            pipeline.stage("scan", self._video.scan(SCAN_SIDE)),
+            self._watched(pipeline.stage("scan", self._video.scan(SCAN_SIDE))),
             self.size,
             self.fps,
             FaceDetector(),
@@ -180,6 +186,11 @@ class VideoDriver:
             number=self._face,
             turnable=turnable,
         )
+
+    def _watched(self, frames: Iterable[T]) -> Iterator[T]:
+        for frame in frames:
+            self._looking()
+            yield frame
 
     def _shot_of(self, number: int) -> int:
         return max(0, bisect_right(self.starts, number) - 1)
@@ -199,7 +210,7 @@ class VideoDriver:
         rate = min(CANDIDATES_PER_SECOND, most / max(self._video.duration or 0.0, 1.0))
         at = [index for shot in self._shots for index in shot.track.indices]
         reach = NEAR * float(self.fps)
-        for number, frame in self._video.sample(rate):
+        for number, frame in self._watched(self._video.sample(rate)):
             i = bisect_right(at, number)
             if not at or min(abs(number - near) for near in at[max(0, i - 1) : i + 1]) <= reach:
                 yield number, frame

@@ -68,9 +68,9 @@ class WorkerLostError(Exception):
 
 
 def animate_item(
-    job: BatchJob, animator: "Animator", item: BatchItem, progress: Progress | None = None
+    job: BatchJob, animator: "Animator", item: BatchItem, progress: Progress | None = None, **more: Any
 ) -> ItemReport:
-    """Animate one item. What goes wrong is in the report.
+    """Animate one item; ``more`` is what else ``job.animate`` takes. What goes wrong is in the report.
 
     Raises:
         WorkerLostError: it went wrong so that this process is of no use for the other items either.
@@ -79,7 +79,7 @@ def animate_item(
     try:
         remove_leftovers(item.output)
         with _log_lines_name(item):
-            result = job.animate(animator, item.photo, item.driver, item.output, progress)
+            result = job.animate(animator, item.photo, item.driver, item.output, progress, **more)
     except FaceanimError as error:
         reason = str(error)
     except Exception as error:  # a fault of ours, or of this machine: the other items may do without

@@ -1,6 +1,6 @@
 """What an animation's options do: declared in ``animation_flags.py``, applied here, once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,7 @@ class AnimationOptions(AnimationFlags):
         output: Path,
         progress: "Progress | None" = None,
         show_crop: Path | None = None,
+        looking: Callable[[], None] = lambda: None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file."""
         from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415
@@ -176,4 +177,5 @@ class AnimationOptions(AnimationFlags):
             start_frame=self.start_frame,
             show_crop=show_crop,
             progress=progress,
+            looking=looking,
         )

@@ -107,24 +107,34 @@ def on_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
+class Only:
+    """Of a dataclass of options, the fields that a command shows; the others have their defaults."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
 def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
     """Let a command take a dataclass of options: each field becomes an option of its own.
 
     A field is declared as a parameter would be: ``name: Annotated[type, typer.Option(...)] = default``. The
-    command is called with the dataclass, made of what was given.
+    command is called with the dataclass, made of what was given. ``Annotated[kind, Only("name")]`` shows
+    some of its fields.
     """
     inside: dict[str, tuple[type[Any], list[str]]] = {}
     parameters: list[inspect.Parameter] = []
     hints = get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
-        kind = hints[parameter.name]
+        kind, *about = get_args(hints[parameter.name]) or (hints[parameter.name],)
         if not (isinstance(kind, type) and is_dataclass(kind)):
             parameters.append(
                 parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
             )
             continue
         field_hints = get_type_hints(kind, include_extras=True)
-        inside[parameter.name] = (kind, [field.name for field in fields(kind)])
+        only = [name for words in about if isinstance(words, Only) for name in words.names]
+        shown = [field for field in fields(kind) if not only or field.name in only]
+        inside[parameter.name] = (kind, [field.name for field in shown])
         parameters += [
             inspect.Parameter(
                 field.name,
@@ -132,7 +142,7 @@ def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
                 default=inspect.Parameter.empty if field.default is MISSING else field.default,
                 annotation=field_hints[field.name],
             )
-            for field in fields(kind)
+            for field in shown
         ]
 
     @wraps(command)

@@ -1,6 +1,7 @@
 """From files to a file: what of the driver is kept, and what a failure leaves behind."""
 
 import math
+import threading
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -261,3 +262,25 @@ def test_an_interruption_leaves_the_old_result_and_no_pieces(
         animate_file(animator, photo, driver, out, progress=interrupt)
     assert out.read_bytes() == b"an older result"
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_search_for_the_face_can_be_ended(
+    animator: Animator, photo: Path, make_driver: Callable[..., Path], tmp_path: Path
+) -> None:
+    class EnoughError(Exception):
+        pass
+
+    looked: list[int] = []
+
+    def looking() -> None:
+        looked.append(len(looked))
+        if len(looked) == 3:
+            raise EnoughError
+
+    driver = make_driver(frames=20)
+    before = threading.active_count()
+    with pytest.raises(EnoughError):
+        animate_file(animator, photo, driver, tmp_path / "out.mp4", looking=looking)
+    assert len(looked) == 3
+    assert threading.active_count() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["driver.mp4", "photo.png"]
