@@ -41,9 +41,6 @@ def launch(settings: RunSettings) -> Fabric:
     except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
         raise UsageError(f"--devices {settings.devices}: {' '.join(str(error).split())}") from error
     fabric.launch()
-    if fabric.device.type == "cuda":  # all batches are of one size: the fastest convolutions are found once
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
     fabric.seed_everything(settings.seed, verbose=False)
     return fabric
 

@@ -261,17 +261,19 @@ class _Run:
         Raises:
             WeightsError: the gradient is not finite, before it spoils the weights.
         """
-        optimizer, limit = trained.fabric_optimizer, self.settings.clip_gradients
+        limit = self.settings.clip_gradients
         self.scaler.unscale_(trained.optimizer)
         norm = self.fabric.clip_gradients(
-            trained.objective, optimizer, max_norm=limit, error_if_nonfinite=False
+            trained.objective, trained.fabric_optimizer, max_norm=limit, error_if_nonfinite=False
         )
         assert norm is not None
         # A scaler that is too high leaves the step out and comes down: that is how it works.
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
             raise self._not_finite("the gradient of losses that are")
-        self.scaler.step(optimizer)
-        optimizer.zero_grad()
+        # The optimizer itself, not Fabric's wrapper: a fused one reads from its own attributes whether the
+        # scaler leaves the step out, and the scaler knows by it that the gradients were unscaled before.
+        self.scaler.step(trained.optimizer)
+        trained.optimizer.zero_grad()
 
     def _not_finite(self, what: str) -> WeightsError:
         files = self.files

@@ -142,6 +142,18 @@ class TestRun:
         scores, _ = run(precision="bf16", workers=1, max_steps=1)
         assert math.isfinite(scores.psnr)
 
+    def test_a_step_that_overflows_half_precision_leaves_the_weights_alone(self, run, tmp_path):
+        run(precision="16", max_steps=1)
+        first = state_of(tmp_path / "run")
+        # The scale it begins with is too high for these networks: that is how a scaler finds the right one.
+        assert first["scaler"]["scale"] < 65536
+        assert all(state["step"] == 0 for state in first["model optimizer"]["state"].values())
+        scores, _ = run(precision="16", max_steps=12)
+        last = state_of(tmp_path / "run")
+        assert all(t.isfinite().all() for t in last["model"].values() if t.is_floating_point())
+        assert all(state["step"] > 0 for state in last["model optimizer"]["state"].values())
+        assert math.isfinite(scores.psnr)
+
     def test_a_first_run_that_decodes_large_clips_can_load_them(self, run, tmp_path, no_waiting_for_ever):
         # Decoding uses OpenCV's threads; a loader process forked after that must not wait for them.
         data = write_data(tmp_path / "data", [("anna", "train", 4)], scale=5)
