@@ -24,15 +24,14 @@ from faceanim_cli.faces import (
     crop_image,
     edge_distance,
     find_faces,
-    frame_crop,
     motion_reach,
     resized,
     square_crop,
 )
 from faceanim_cli.files import file_stamp
 from faceanim_cli.media import Encoding, read_photo
+from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.pictures import Image
-from faceanim_models import Keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class AnimatedPhoto:
             chosen = found if render.all_faces else [choose_face(found, render.face, name)]
             self.faces = []
             for box in chosen:
-                place = framing.around(frame_crop(box, self._photo_size), self._photo_size)
+                place = animator.frame(self._photo, box, framing)
                 self.faces.append(self._encode(place, box, [b for b in found if b is not box], name))
         else:
             given = None if crop is None else square_crop(Box(*crop), self._photo_size)
@@ -92,14 +91,14 @@ class AnimatedPhoto:
         width, height = self._result_size
         return (2 * width + self._driver_width(driver_size) if self._render.side_by_side else width), height
 
-    def closest_frames(self, candidates: Keypoints) -> list[int]:
-        """For each face, which of the candidates, points (N, K, 2), is closest in pose and expression."""
+    def closest_frames(self, candidates: MotionBatch) -> list[int]:
+        """For each face, which of the candidates is closest in pose and expression."""
         return [face.closest_frame(candidates) for face in self.faces]
 
     def animate(
-        self, motion: Iterable[Keypoints], references: Sequence[Keypoints | None], first_frame: int = 0
+        self, motion: Iterable[MotionBatch], references: Sequence[MotionBatch | None], first_frame: int = 0
     ) -> Iterator[tuple[Image, ...]]:
-        """For each frame of driving keypoints, in batches, the animated crop of each face.
+        """For each frame of driving motion, in batches, the animated crop of each face.
 
         Args:
             motion: see ``Face.animate``.

@@ -16,6 +16,7 @@ from faceanim_cli.animation.driver import Crop, crop_driver
 from faceanim_cli.animation.face import Face, anchors_of
 from faceanim_cli.animation.image_batches import check_image, to_batch
 from faceanim_cli.animation.inference import Inference
+from faceanim_cli.animation.landmark_framer import LandmarkFramer
 from faceanim_cli.animation.networks import Detected, Networks
 from faceanim_cli.device import can_graph, choose_device, choose_precision, fitting_batch
 from faceanim_cli.errors import UsageError
@@ -33,12 +34,13 @@ from faceanim_cli.faces import (
 )
 from faceanim_cli.files import file_sha256
 from faceanim_cli.motion.head_transfer import check_steering
+from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Floats, Image, Mask
 from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_weights
-from faceanim_cli.weights.checkpoint import load_checkpoint
+from faceanim_cli.weights.checkpoint import load_checkpoint, network_name
 from faceanim_cli.weights.load import load_weights
-from faceanim_models import FaceSuperResolver, Keypoints
+from faceanim_models import FaceSuperResolver, LivePortraitModel
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +49,16 @@ class Animator:
     """Animates a face photo with the frames of a driver.
 
     Args:
-        weights: a checkpoint of the animation networks, or one of first-order-model's; None for the ones that
-            ship.
+        weights: a checkpoint of the animation networks, or one of another project's that ``load_weights``
+            knows; None for the ones that ship.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: auto, fp32, bf16 or fp16; auto is the fastest that keeps the picture.
         relative: move the photo's keypoints as the driver's move from its reference frame on, which keeps the
             photo's face shape; False takes the driver's keypoints as they are, which suits the same person.
         adapt_scale: measure relative motion in face sizes rather than in frame sizes.
-        sr: double the size with the super-resolution network.
-        size: side of the result in pixels; None for what the networks give (256, or 512 with ``sr``).
+        sr: double the size with the super-resolution network; None does so for 256, and leaves the 512 of
+            LivePortrait's networks.
+        size: side of the result in pixels; None for what the networks give.
         batch: driving frames worked on at a time; None for what suits the device. Halved when its memory
             runs out.
         motion: how much of the driver's pose and expression the photo takes on; None for all of it.
@@ -76,7 +79,7 @@ class Animator:
         precision: str = "auto",
         relative: bool = True,
         adapt_scale: bool = True,
-        sr: bool = True,
+        sr: bool | None = None,
         size: int | None = None,
         batch: int | None = None,
         motion: MotionSettings | None = None,
@@ -92,11 +95,17 @@ class Animator:
         )
         self.weights = Path(weights) if weights is not None else shipped_weights(ANIMATION)
         model = load_weights(self.weights)
-        check_steering(getattr(model.settings, "anchors", ()), self.motion)
-        resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
+        self.network = network_name(model) or ""
+        check_steering(self.network, getattr(model.settings, "anchors", ()), self.motion)
         self.model_size = model.settings.image_size
-        self.size = size or self.model_size * (FaceSuperResolver.SCALE if sr else 1)
-        batch = batch or fitting_batch(self.device)
+        self.framer: LandmarkFramer | None = None
+        scale, batch = 1, batch or fitting_batch(self.device)
+        if isinstance(model, LivePortraitModel):
+            self.framer = LandmarkFramer(self.device)
+            scale = LivePortraitModel.SCALE
+        sr = scale == 1 if sr is None else sr
+        resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
+        self.size = size or self.model_size * scale * (FaceSuperResolver.SCALE if sr else 1)
         graphed = batch if compiled and can_graph(self.device) else 0
         networks = Networks(model, cast(FaceSuperResolver | None, resolver), self.device, dtype, graphed)
         self._inference = Inference(networks, self.weights, batch, self.size)
@@ -152,9 +161,9 @@ class Animator:
             image, faces = find_faces(image, name)
             face = choose_face(faces, None, name)
         height, width = image.shape[:2]
+        place: Box | None
         if found and face is not None:
-            framing = crop if isinstance(crop, Framing) else Framing()
-            place: Box | None = framing.around(frame_crop(face, (width, height)), (width, height))
+            place = self.frame(image, face, crop if isinstance(crop, Framing) else Framing())
         else:
             place = square_crop(Box(*crop), (width, height)) if isinstance(crop, tuple) else None
         logger.info("%s: %d x %d, face %s, crop %s", name, width, height, face, place)
@@ -166,12 +175,22 @@ class Animator:
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         return Face(inference, self.motion, place, picture, boxes, shares, tone_curve(seen))
 
+    def frame(self, image: Image, face: Box, framing: Framing) -> Box:
+        """The square of a photo, whole pixels, in which these networks want to see a face.
+
+        Raises:
+            UsageError: it lies outside the photo, or is far larger.
+        """
+        size = (image.shape[1], image.shape[0])
+        place = frame_crop(face, size) if self.framer is None else self.framer.frame_photo(image, face)
+        return framing.around(place, size)
+
     def animate(
         self,
         frames: Iterable[Image],
         crop: Crop | Box = "auto",
         faces: Iterable[Box] | None = None,
-        reference: Keypoints | None = None,
+        reference: MotionBatch | None = None,
     ) -> Iterator[Image]:
         """Animate the photo, lazily, in batches; one frame out for each frame in.
 
@@ -180,7 +199,7 @@ class Animator:
             crop: "auto" finds the face in the first second and keeps that crop (None if the photo was set
                 with ``crop=None``); (x, y, w, h) or a ``Box`` in pixels is the crop; None takes frames whole.
             faces: the face's box in each frame, in pixels, where it is known: a hint to the keypoints.
-            reference: keypoints of the driver's frame whose pose and expression stand for the photo's, of
+            reference: motion in the driver's frame whose pose and expression stand for the photo's, of
                 ``detect`` with the same crop; None for its first. Only relative motion has one.
 
         Yields:
@@ -196,21 +215,22 @@ class Animator:
 
     def detect(
         self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
-    ) -> Iterator[Keypoints]:
-        """The keypoints of driving frames, lazily, in batches; the arguments are those of ``animate``.
+    ) -> Iterator[MotionBatch]:
+        """The motion in driving frames, lazily, in batches; the arguments are those of ``animate``.
 
         Yields:
-            Up to ``batch`` frames: points (B, K, 2), x and y in [-1, 1] of the crop.
+            Up to ``batch`` frames: points (B, K, 2), x and y in [-1, 1] of the crop; of LivePortrait's
+            networks the head's motion.
         """
-        return (found.keypoints for found in self.detections(frames, crop, faces))
+        return (found.motion for found in self.detections(frames, crop, faces))
 
     def detections(
         self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
     ) -> Iterator[Detected]:
-        """As ``detect``, and how sure the keypoints are."""
+        """As ``detect``, and how sure keypoints are."""
         if crop == "auto" and self._framed:  # photo and driver are framed alike
             crop = None
-        place, remaining = crop_driver(iter(frames), crop, self._detector)
+        place, remaining = crop_driver(iter(frames), crop, self._detector, self.framer)
         boxes = None if faces is None else iter(faces)
         while batch := list(islice(remaining, self.batch)):
             for frame in batch:
@@ -238,7 +258,7 @@ class Animator:
                 check_image(frame)
             networks = self._inference.networks
             with networks.inference():
-                found.append(networks.detect(self._to_batch(batch, None)).points.float().cpu().numpy())
+                found.append(networks.keypoints(self._to_batch(batch, None)).float().cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, 0, 2), np.float32)
 
     @property

@@ -8,12 +8,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from faceanim_cli.animation.landmark_framer import LandmarkFramer
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import Box, FaceDetector, Framing, square_crop, track_face
 from faceanim_cli.motion.limits import FrameRuns
+from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.pictures import Image
-from faceanim_models import Keypoints
 
 Crop: TypeAlias = Literal["auto"] | Framing | tuple[float, float, float, float] | None
 """Where a face is: found, found and framed otherwise, x,y,w,h in pixels, or in the whole picture."""
@@ -61,17 +62,17 @@ class Excerpt:
 
 
 class DrivingMotion(NamedTuple):
-    """Keypoints of some frames in a row."""
+    """The motion in some frames in a row."""
 
     shot: int  # its number, from 0
-    keypoints: Keypoints  # points (B, K, 2)
+    motion: MotionBatch
 
 
 class Candidates(NamedTuple):
     """Frames of one shot that relative motion may count from."""
 
     numbers: list[int]
-    keypoints: Keypoints  # points (N, K, 2)
+    motion: MotionBatch
 
 
 class Driver(Protocol):
@@ -112,7 +113,7 @@ class Driver(Protocol):
         """
 
     def motion(self, pipeline: Pipeline, panel: Panel, whole: bool = False) -> Iterator[DrivingMotion]:
-        """The keypoints of all frames, in batches that are of one shot each.
+        """The motion in all frames, in batches that are of one shot each.
 
         Args:
             pipeline: for what runs beside other work.
@@ -128,7 +129,7 @@ class Driver(Protocol):
 
 
 def crop_driver(
-    frames: Iterator[Image], crop: Crop | Box, detector: FaceDetector
+    frames: Iterator[Image], crop: Crop | Box, detector: FaceDetector, framer: LandmarkFramer | None = None
 ) -> tuple[Box | None, Iterator[Image]]:
     """The crop of a driver, and all of its frames: some of them may have been looked at.
 
@@ -137,6 +138,7 @@ def crop_driver(
         crop: "auto" finds the face in the first second, a ``Framing`` frames it otherwise; (x, y, w, h) in
             pixels is made a square, a ``Box`` is taken as it is; None is the whole frame.
         detector: searches.
+        framer: frames what is found, where networks are not ours.
 
     Returns:
         The crop in pixels, None for whole frames; and the frames.
@@ -153,5 +155,10 @@ def crop_driver(
         return None, frames
     samples = ((index, ahead[index]) for index in range(0, len(ahead), LOOK_EVERY))
     size = (ahead[0].shape[1], ahead[0].shape[0])
-    found = track_face(samples, detector).clip_crop(size)
-    return (crop.around(found, size) if isinstance(crop, Framing) else found), chain(ahead, frames)
+    track = track_face(samples, detector)
+    if framer is None:
+        found = track.clip_crop(size)
+    else:
+        found = framer.frame_clip(((ahead[i], track.box_at(i)) for i in track.indices), track.boxes)
+    framing = crop if isinstance(crop, Framing) else Framing()
+    return framing.around(found, size), chain(ahead, frames)

@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from faceanim_cli.animation.image_batches import Download
 from faceanim_cli.animation.inference import Inference, mean_difference
-from faceanim_cli.animation.networks import Networks, part_of
+from faceanim_cli.animation.networks import Code, Networks, motion_of
 from faceanim_cli.faces import Box, ToneCurve, toned
 from faceanim_cli.motion.best_frame import closest_frame
+from faceanim_cli.motion.motion_batch import MotionBatch, part_of
 from faceanim_cli.motion.retargeting import Retargeting
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Image
 from faceanim_cli.weights.load import PublishedModel
-from faceanim_models import Keypoints, PhotoCode
+from faceanim_models import Keypoints, LivePortraitModel
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +51,12 @@ class Face:
         self._networks, self._code = inference.networks, self._encoded(inference.networks)
 
     def animate(
-        self, motion: Iterable[Keypoints], reference: Keypoints | None = None, first_frame: int = 0
+        self, motion: Iterable[MotionBatch], reference: MotionBatch | None = None, first_frame: int = 0
     ) -> Iterator[Image]:
-        """Animate the face with known keypoints, lazily; one frame for each frame of keypoints.
+        """Animate the face with known motion, lazily; one frame for each frame of it.
 
         Args:
-            motion: batches of driving keypoints, points (B, K, 2), in order.
+            motion: of the driver, in batches, in order.
             reference: see ``Retargeting``.
             first_frame: number of the first frame, for messages.
 
@@ -65,21 +67,17 @@ class Face:
         tones = self._tones
         return frames if tones is None else (toned(frame, tones) for frame in frames)
 
-    def closest_frame(self, candidates: Keypoints) -> int:
-        """Best-frame search: which frame's pose and expression are closest to this face's.
-
-        Args:
-            candidates: of a driver's frames, points (N, K, 2).
+    def closest_frame(self, candidates: MotionBatch) -> int:
+        """Best-frame search: which driving frame's pose and expression are closest to this face's.
 
         Returns:
-            The frame's place among them.
+            The frame's place among the candidates.
         """
-        own = self._code_of(self._inference.networks).keypoints[0]
-        anchors = anchors_of(self._inference.networks)
-        return closest_frame(own.float().cpu().numpy(), candidates.points.float().cpu().numpy(), anchors)
+        networks = self._inference.networks
+        return closest_frame(motion_of(self._code_of(networks)), candidates, anchors_of(networks))
 
     def _batches(
-        self, motion: Iterable[Keypoints], reference: Keypoints | None, first_frame: int
+        self, motion: Iterable[MotionBatch], reference: MotionBatch | None, first_frame: int
     ) -> Iterator[list[Download]]:
         inference = self._inference
         retargeting = None
@@ -105,26 +103,32 @@ class Face:
         if retargeting is not None and (beyond := str(retargeting.beyond)):
             logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
 
-    def _retargeting(self, networks: Networks, reference: Keypoints | None, first_frame: int) -> Retargeting:
-        code = self._code_of(networks)
+    def _retargeting(
+        self, networks: Networks, reference: MotionBatch | None, first_frame: int
+    ) -> Retargeting:
+        code, model = self._code_of(networks), networks.model
+        stitch = None
+        if isinstance(model, LivePortraitModel) and self._motion.stitching:
+            stitch = partial(model.stitched, code.keypoints)
         return Retargeting(
-            Keypoints(code.keypoints, code.jacobians),
+            motion_of(code),
             anchors_of(networks),
             self._motion,
-            isinstance(networks.model, PublishedModel),
+            isinstance(model, PublishedModel),
             reference,
             first_frame,
+            stitch,
         )
 
-    def _code_of(self, networks: Networks) -> PhotoCode:
+    def _code_of(self, networks: Networks) -> Code:
         """Encoded once, and anew when other networks are in use."""
         if networks is not self._networks:
             self._networks, self._code = networks, self._encoded(networks)
         return self._code
 
-    def _encoded(self, networks: Networks) -> PhotoCode:
+    def _encoded(self, networks: Networks) -> Code:
         with networks.inference():
-            return networks.encode(self._picture, self._boxes)._replace(reach=self._reach)
+            return networks.encode(self._picture, self._boxes, self._reach)
 
 
 def anchors_of(networks: Networks) -> tuple[tuple[int, ...], ...]:
@@ -132,7 +136,7 @@ def anchors_of(networks: Networks) -> tuple[tuple[int, ...], ...]:
     return getattr(networks.model.settings, "anchors", ())
 
 
-def _moved(retargeting: Retargeting, driving: Keypoints) -> Keypoints:
+def _moved(retargeting: Retargeting, driving: MotionBatch) -> Keypoints:
     # In half precision a point would be off by a quarter of a pixel, another in each frame.
     with torch.inference_mode():
         return Keypoints(*retargeting(driving))

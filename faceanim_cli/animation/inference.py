@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from faceanim_cli.animation.image_batches import DeviceCopies, Download, to_frames
-from faceanim_cli.animation.networks import Detected, Networks, part_of
+from faceanim_cli.animation.networks import Code, Detected, Networks
 from faceanim_cli.device import in_parts
+from faceanim_cli.motion.motion_batch import part_of
 from faceanim_cli.pictures import Image
-from faceanim_models import Keypoints, PhotoCode
+from faceanim_models import Keypoints, LivePortraitModel
 
 Compared: TypeAlias = Literal["keypoints", "pictures"]
 
@@ -48,9 +49,11 @@ class Inference:
         self.copies = DeviceCopies(self.device)
         self._weights = weights
         self._unchecked: set[Compared] = set() if networks.dtype == torch.float32 else set(LIMITS)
+        if isinstance(networks.model, LivePortraitModel):  # whose motion network is in float32 anyway
+            self._unchecked.discard("keypoints")
 
     def detect(self, frames: Tensor, boxes: Tensor | None) -> list[Detected]:
-        """Keypoints of frames (B, 3, H, W) in [0, 1], in as many pieces as memory asks for.
+        """The motion in frames (B, 3, H, W) in [0, 1], in as many pieces as memory asks for.
 
         Args:
             frames: of the networks' size.
@@ -69,13 +72,15 @@ class Inference:
         with exact.inference():
             wanted = exact.detect(frames[-1:], None if boxes is None else boxes[-1:])
         half_size = frames.shape[-1] / 2
-        if self.keeps("keypoints", float((found[-1].points[-1:] - wanted.points).abs().max() * half_size)):
+        if self.keeps(
+            "keypoints", float((found[-1].motion[0][-1:] - wanted.motion[0]).abs().max() * half_size)
+        ):
             return found
         self.networks = exact
         return in_parts(detect, everything, self.device, self._use_batch)
 
-    def paint(self, networks: Networks, code: PhotoCode, keypoints: Keypoints) -> list[Download]:
-        """Frames, uint8 (B, size, size, 3), of a photo with keypoints (B, K, 2); in pieces as ``detect``."""
+    def paint(self, networks: Networks, code: Code, keypoints: Keypoints) -> list[Download]:
+        """Frames, uint8 (B, size, size, 3), of a photo with its keypoints; in pieces as ``detect``."""
 
         def paint(part: slice) -> list[Download]:
             with networks.inference():

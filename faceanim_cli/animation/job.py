@@ -21,7 +21,6 @@ from faceanim_cli.animation.driver import (
     Excerpt,
 )
 from faceanim_cli.animation.motion_driver import MotionDriver, is_motion
-from faceanim_cli.animation.networks import join_keypoints, part_of
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.result import AnimationResult, RenderSettings, provenance_tags
 from faceanim_cli.animation.video_driver import VideoDriver
@@ -38,11 +37,11 @@ from faceanim_cli.media import (
     remove_leftovers,
     write_photo,
 )
+from faceanim_cli.motion.motion_batch import MotionBatch, as_arrays, frame_count, join_motion, part_of
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, write_motion
 from faceanim_cli.pictures import Image, Progress
-from faceanim_models import Keypoints
 
-References: TypeAlias = list[list[Keypoints | None]]
+References: TypeAlias = list[list[MotionBatch | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,8 @@ def animate_file(
         else:
             crop = None if photo_crop is None and driver_crop == "auto" else driver_crop
             opener = partial(_open_at_playable_rate, driver, output, render.fps, excerpt)
-            video = VideoDriver(opener, crop, animator.detections, animator.model_size, driver_face, looking)
+            side, framer = animator.model_size, animator.framer
+            video = VideoDriver(opener, crop, animator.detections, side, driver_face, looking, framer)
             opened.callback(video.close)
             animated = prepared_photo(animator, photo, photo_crop, render)
             video.find_face(pipeline)
@@ -138,7 +138,7 @@ def save_motion(
     driver_face: int | None = None,
     excerpt: Excerpt | None = None,
 ) -> Motion:
-    """Write the keypoint motion of a driver; arguments as ``animate_file``.
+    """Write the motion of a driver; arguments as ``animate_file``.
 
     Raises:
         UsageError: the output cannot be written or is the driver. UnreadableInputError: the driver.
@@ -148,29 +148,35 @@ def save_motion(
         raise UsageError(f"cannot write {output}: give a name that ends in {MOTION_SUFFIX}")
     check_not_input(output, driver)
     check_writable(output)
-    found: list[Keypoints] = []
+    found: list[MotionBatch] = []
     shots: list[int] = []
     with Pipeline() as pipeline, ExitStack() as opened:
         opener = partial(_open_excerpt, driver, fps, excerpt or Excerpt())
-        source = VideoDriver(opener, driver_crop, animator.detections, animator.model_size, driver_face)
+        source = VideoDriver(
+            opener,
+            driver_crop,
+            animator.detections,
+            animator.model_size,
+            driver_face,
+            framer=animator.framer,
+        )
         opened.callback(source.close)
         source.find_face(pipeline)
         source.candidates(None, FEW_CANDIDATES)
-        for shot, (points, turns) in source.motion(pipeline, lambda *_: None):
-            found.append(Keypoints(points.float().cpu(), None if turns is None else turns.float().cpu()))
-            shots += [shot] * len(points)
+        for shot, seen in source.motion(pipeline, lambda *_: None):
+            found.append(seen)
+            shots += [shot] * frame_count(seen)
             if progress is not None:
                 progress(len(shots), source.frame_count_estimate)
         _tell_faceless(source)
     if not found:
         raise UnreadableInputError(f"{driver}: no frames to take motion from")
-    points, turns = join_keypoints(found)
     motion = Motion(
-        points.numpy(),
+        as_arrays(join_motion(found)),
         source.fps,
         animator.anchors,
-        None if turns is None else turns.numpy(),
         animator.weights_sha256,
+        network=animator.network,
         starts=tuple(shots.index(shot) for shot in sorted(set(shots))),
     )
     write_motion(output, motion)
@@ -219,28 +225,28 @@ def _animate_shots(
 ) -> Iterator[tuple[Image, ...]]:
     """The animated crops of all frames; each shot has its own references."""
     for shot, batches in groupby(motion, key=lambda batch: batch.shot):
-        keypoints = (batch.keypoints for batch in batches)
-        yield from animated.animate(keypoints, references[shot], driver.starts[shot])
+        moves = (batch.motion for batch in batches)
+        yield from animated.animate(moves, references[shot], driver.starts[shot])
 
 
 def _choose_references(
     animated: AnimatedPhoto, driver: Driver, candidates: list[Candidates | None]
 ) -> tuple[int, References]:
-    """For each shot and face the keypoints that relative motion counts from: the closest candidate's.
+    """For each shot and face the motion that relative motion counts from: the closest candidate's.
 
     Returns:
-        The number of the first shot's frame, for the first face; and the keypoints, None for a shot's first
+        The number of the first shot's frame, for the first face; and the motion, None for a shot's first
         frame.
     """
     references: References = []
     numbers: list[int] = []
     for start, shot in zip(driver.starts, candidates, strict=True):
-        closest = [] if shot is None else animated.closest_frames(shot.keypoints)
+        closest = [] if shot is None else animated.closest_frames(shot.motion)
         numbers.append(start if shot is None else shot.numbers[closest[0]])
         references.append(
             [None for _ in animated.faces]
             if shot is None
-            else [part_of(shot.keypoints, [place]) for place in closest]
+            else [part_of(shot.motion, [place]) for place in closest]
         )
     logger.info("%s: motion counts from frames %s", driver.path, numbers)
     return numbers[0], references

@@ -30,6 +30,7 @@ from faceanim_cli.motion.landmark_lifting import (
 )
 from faceanim_cli.pictures import Floats, Image
 from faceanim_cli.weights.load import load_weights
+from faceanim_models import AnimationModel
 from faceanim_models.blocks import fold_batch_norms
 
 BATCH = 16  # frames
@@ -52,7 +53,7 @@ class LandmarkModel:
     def __init__(self, weights: Path, device: torch.device) -> None:
         model = load_weights(weights)
         self.anchors: Anchors = getattr(model.settings, "anchors", ())
-        if len(among_the_68(self.anchors)) < FEWEST_KEYPOINTS:
+        if not isinstance(model, AnimationModel) or len(among_the_68(self.anchors)) < FEWEST_KEYPOINTS:
             raise WeightsError(
                 f"{weights}: its keypoints are not anchored to facial landmarks; take weights of ours for "
                 "--landmark-model, or give the landmarks with --landmarks"

@@ -12,9 +12,10 @@ from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UsageError
 from faceanim_cli.motion.library import is_library_motion, library_motion
 from faceanim_cli.motion.limits import FrameRuns
+from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, read_motion
 from faceanim_cli.pictures import Image
-from faceanim_models import Keypoints
+from faceanim_models import HeadMotion, Keypoints
 
 
 def is_motion(driver: Path) -> bool:
@@ -23,7 +24,7 @@ def is_motion(driver: Path) -> bool:
 
 
 class MotionDriver:
-    """Known keypoints; see ``Driver``.
+    """Known motion; see ``Driver``.
 
     Args:
         path: a motion file, or a name of the library.
@@ -43,12 +44,12 @@ class MotionDriver:
         excerpt: Excerpt | None = None,
     ) -> None:
         motion = library_motion(str(path), animator.anchors) if is_library_motion(path) else read_motion(path)
-        motion = motion.fitted(animator.anchors, animator.weights_sha256, str(path))
+        motion = motion.fitted(animator.network, animator.anchors, animator.weights_sha256, str(path))
         excerpt = excerpt or Excerpt()
         self._motion = motion.resampled(rate(motion.fps)).excerpt(excerpt.start, excerpt.duration, str(path))
         self._animator = animator
         self.path, self.fps, self.size = path, self._motion.fps, (1, 1)
-        self.frame_count_estimate: int | None = len(self._motion.points)
+        self.frame_count_estimate: int | None = len(self._motion)
         self.sound: Path | None = None
         self.sound_start, self.missed = 0.0, 0
         self.starts = list(self._motion.starts)
@@ -57,7 +58,7 @@ class MotionDriver:
     def candidates(self, wanted: int | None, most: int = MOST_CANDIDATES) -> list[Candidates | None]:
         """See ``Driver``; a file may say itself which frame it is."""
         wanted = self._motion.reference if wanted is None else wanted
-        if wanted is not None and wanted >= len(self._motion.points):
+        if wanted is not None and wanted >= len(self._motion):
             raise UsageError(f"{self.path}: has no frame {wanted}; give --start-frame a smaller number")
         picked: list[Candidates | None] = []
         for first, end in self._shots():
@@ -82,11 +83,9 @@ class MotionDriver:
 
     def _shots(self) -> Iterator[tuple[int, int]]:
         """(first, end) of each."""
-        return zip(self.starts, [*self.starts[1:], len(self._motion.points)], strict=True)
+        return zip(self.starts, [*self.starts[1:], len(self._motion)], strict=True)
 
-    def _part(self, first: int, end: int) -> Keypoints:
-        turns, device = self._motion.jacobians, self._animator.device
-        return Keypoints(
-            torch.from_numpy(self._motion.points[first:end]).to(device),
-            None if turns is None else torch.from_numpy(turns[first:end]).to(device),
-        )
+    def _part(self, first: int, end: int) -> MotionBatch:
+        arrays, device = self._motion.arrays, self._animator.device
+        tensors = {name: torch.from_numpy(rows[first:end]).to(device) for name, rows in arrays.items()}
+        return Keypoints(**tensors) if "points" in tensors else HeadMotion(**tensors)

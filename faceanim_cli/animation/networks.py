@@ -11,32 +11,36 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from faceanim_cli.motion.motion_batch import MotionBatch, join_motion
 from faceanim_cli.weights.load import Model
-from faceanim_models import AnimationModel, FaceSuperResolver, FirstOrderModel, Keypoints, PhotoCode
-from faceanim_models.blocks import cast_convolutions, fold_batch_norms
+from faceanim_models import (
+    AnimationModel,
+    FaceSuperResolver,
+    FirstOrderModel,
+    Keypoints,
+    LivePortraitCode,
+    LivePortraitModel,
+    PhotoCode,
+)
+from faceanim_models.blocks import cast_convolutions, fold_batch_norms, lay_channels_last
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Detected(NamedTuple):
-    """What the keypoint detector says of a batch of frames."""
+    """What the networks say of a batch of driving frames."""
 
-    points: Tensor  # (B, K, 2) in [-1, 1]
-    jacobians: Tensor | None = None  # (B, K, 2, 2): first-order-model's local motions
+    motion: MotionBatch
     sharpness: Tensor | None = None  # (B,): how far heatmaps rise; where there is no face, half as far
 
-    @property
-    def keypoints(self) -> Keypoints:
-        """The keypoints alone."""
-        return Keypoints(self.points, self.jacobians)
 
-
+Code: TypeAlias = PhotoCode | LivePortraitCode
 R = TypeVar("R", Tensor, Detected)
 
 
@@ -88,6 +92,8 @@ class Networks:
         elif isinstance(model, ThinPlateSplineModel):
             stages = {"keypoints": model.kp_detector, "motion": model.dense_motion_network}
             stages["generator"] = model.inpainting_network
+        elif isinstance(model, LivePortraitModel):
+            stages = {"keypoints": model.motion, "motion": model.warping, "generator": model.generator}
         else:
             stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
             stages["generator"] = model.generator
@@ -100,61 +106,75 @@ class Networks:
         with torch.inference_mode(), cast:
             yield
 
-    def encode(self, photo: Tensor, boxes: Tensor | None) -> PhotoCode:
-        """What depends on the photo (1, 3, H, W) alone; ``boxes`` (1, 4) as the keypoint detector's."""
-        return self.model.encode_photo(photo, boxes=boxes)
+    def encode(self, photo: Tensor, boxes: Tensor | None, reach: Tensor | None) -> Code:
+        """What depends on the photo (1, 3, H, W) alone.
+
+        Args:
+            photo: in [0, 1].
+            boxes: (1, 4), as the keypoint detector's.
+            reach: as ``PhotoCode``'s; LivePortrait's motion keeps the border still by itself.
+        """
+        if isinstance(self.model, LivePortraitModel):
+            return self.model.encode_photo(photo)
+        return self.model.encode_photo(photo, boxes=boxes)._replace(reach=reach)
+
+    def keypoints(self, frames: Tensor) -> Tensor:
+        """(B, K, 2) in [-1, 1] of frames (B, 3, H, W): where each shows its own face's keypoints."""
+        if isinstance(self.model, LivePortraitModel):
+            return self.model.motion(frames).keypoints()[..., :2]  # type: ignore[no-any-return]
+        return self.model.detect(frames).points
 
     def detect(self, frames: Tensor, boxes: Tensor | None = None) -> Detected:
-        """Keypoints of frames (B, 3, H, W); ``boxes`` (B, 4)."""
+        """The motion in frames (B, 3, H, W); ``boxes`` (B, 4)."""
         if self._graphs is not None and len(frames) == self.graphed:
             return self._graphs[0](frames, boxes)
         return self._detect(frames, boxes)
 
-    def paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
-        """Frames (B, 3, H, W), or (B, 3, 2H, 2W) with super-resolution."""
+    def paint(self, code: Code, keypoints: Keypoints) -> Tensor:
+        """Frames (B, 3, H, W), twice as large from LivePortrait's networks and with super-resolution."""
         if self._graphs is not None and len(keypoints.points) == self.graphed:
             return self._graphs[1](code, keypoints)
         return self._paint(code, keypoints)
 
     def _detect(self, frames: Tensor, boxes: Tensor | None) -> Detected:
+        if isinstance(self.model, LivePortraitModel):
+            return Detected(self.model.detect(frames))
         self._heatmaps.clear()
-        points, jacobians = self.model.detect(frames, boxes)
+        keypoints = self.model.detect(frames, boxes)
         if not self._heatmaps:  # first-order-model's detector tells nothing of the kind
-            return Detected(points, jacobians)
+            return Detected(keypoints)
         logits = self._heatmaps.pop().flatten(2).float()
-        return Detected(points, jacobians, (logits.amax(-1) - logits.mean(-1)).mean(-1))
+        return Detected(keypoints, (logits.amax(-1) - logits.mean(-1)).mean(-1))
 
     def _keep_heatmaps(self, module: nn.Module, arguments: object, result: Tensor) -> None:
         self._heatmaps.append(result)
 
-    def _paint(self, code: PhotoCode, keypoints: Keypoints) -> Tensor:
-        generated, _ = self.model(code.expand(len(keypoints.points)), keypoints)
-        pictures: Tensor = generated.image if self.resolver is None else self.resolver(generated.image)
-        return pictures
+    def _paint(self, code: Code, keypoints: Keypoints) -> Tensor:
+        pictures: Tensor
+        codes = code.expand(len(keypoints.points))
+        if isinstance(self.model, LivePortraitModel):
+            pictures, _ = self.model(codes, keypoints.points)
+        else:
+            pictures = self.model(codes, keypoints)[0].image
+        return pictures if self.resolver is None else self.resolver(pictures)
 
     def _ready(self, network: Network) -> Network:
-        ready: Network = fold_batch_norms(network).to(self.device).to(memory_format=torch.channels_last)
+        ready: Network = fold_batch_norms(network).to(self.device)
+        lay_channels_last(ready)
         cast_convolutions(ready, self.dtype)
         return ready
 
 
-def part_of(keypoints: Keypoints, part: slice | list[int]) -> Keypoints:
-    """The keypoints of some frames of a batch."""
-    turns = keypoints.jacobians
-    return Keypoints(keypoints.points[part], None if turns is None else turns[part])
-
-
-def join_keypoints(batches: Sequence[Keypoints]) -> Keypoints:
-    """Several batches as one."""
-    turns = [batch.jacobians for batch in batches if batch.jacobians is not None]
-    return Keypoints(torch.cat([batch.points for batch in batches]), torch.cat(turns) if turns else None)
+def motion_of(code: Code) -> MotionBatch:
+    """The photo's own motion, a batch of one."""
+    return code.motion if isinstance(code, LivePortraitCode) else Keypoints(code.keypoints, code.jacobians)
 
 
 def join_detected(batches: Sequence[Detected]) -> Detected:
     """Several batches as one."""
     sharpness = [batch.sharpness for batch in batches if batch.sharpness is not None]
-    points, turns = join_keypoints([batch.keypoints for batch in batches])
-    return Detected(points, turns, torch.cat(sharpness) if sharpness else None)
+    motion = join_motion([batch.motion for batch in batches])
+    return Detected(motion, torch.cat(sharpness) if sharpness else None)
 
 
 class CudaGraphed(Generic[R]):
@@ -178,15 +198,15 @@ class CudaGraphed(Generic[R]):
     def _run(self, *arguments: object) -> R:
         with self._inside():
             torch.compiler.cudagraph_mark_step_begin()  # results of earlier calls may be overwritten
-            return _cloned(self._function(*arguments))
+            result: R = _cloned(self._function(*arguments))
+            return result
 
 
-def _cloned(result: R) -> R:
-    if isinstance(result, Tensor):
-        return result.clone()
-    points, jacobians, sharpness = (None if part is None else part.clone() for part in result)
-    assert points is not None
-    return Detected(points, jacobians, sharpness)
+def _cloned(result: Any) -> Any:
+    """A tensor, or a named tuple of tensors and of such, in memory of its own."""
+    if isinstance(result, tuple):
+        return type(result)(*map(_cloned, result))
+    return None if result is None else result.clone()
 
 
 @cache

@@ -19,7 +19,8 @@ from faceanim_cli.animation.driver import (
     Panel,
 )
 from faceanim_cli.animation.face_presence import NO_FACE, FacePresence
-from faceanim_cli.animation.networks import Detected, join_detected, join_keypoints, part_of
+from faceanim_cli.animation.landmark_framer import LandmarkFramer
+from faceanim_cli.animation.networks import Detected, join_detected
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.faces import (
@@ -36,14 +37,15 @@ from faceanim_cli.faces import (
 from faceanim_cli.faces.shots import SCAN_SIDE
 from faceanim_cli.media import FrameSource
 from faceanim_cli.motion.limits import FrameRuns
+from faceanim_cli.motion.motion_batch import MotionBatch, all_finite, frame_count, join_motion, part_of
 from faceanim_cli.pictures import Flags, Floats, Image
-from faceanim_models import Keypoints
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
+FRAMED_BY = 30  # frames of a driver whose landmarks tell how it is framed, where they do
 NEAR = 0.5  # seconds from a frame in which the face was found to one that motion may count from
 
 
@@ -57,6 +59,7 @@ class VideoDriver:
         side: of the frames that it is given, pixels.
         face: follow this one, counted from 1, left to right; None is the main one.
         looking: called for each frame in which the face is looked for; what it raises ends the search.
+        framer: frames what is found, where networks are not ours.
 
     Raises:
         UnreadableInputError: it cannot be read. UsageError: a crop that does not touch the frames.
@@ -70,8 +73,9 @@ class VideoDriver:
         side: int,
         face: int | None = None,
         looking: Callable[[], None] = lambda: None,
+        framer: LandmarkFramer | None = None,
     ) -> None:
-        self._looking = looking
+        self._looking, self._framer = looking, framer
         self._open_turned, self._detect, self._side, self._face = open_turned, detect, side, face
         self._video = open_turned(0)
         self._crop = crop
@@ -84,7 +88,7 @@ class VideoDriver:
         self._shots: list[Shot] = []
         self._between_cuts: tuple[tuple[int, int], ...] = ()
         self._sharpness = [0.0]
-        self._rest: Keypoints | None = None
+        self._rest: MotionBatch | None = None
         self._panels: deque[Image | None] = deque()
         self.faceless = FrameRuns()
         if isinstance(crop, tuple):
@@ -113,7 +117,10 @@ class VideoDriver:
         self.starts = [shot.first for shot in scan.shots]
         self._sharpness = [0.0 for _ in scan.shots]
         framing = self._crop if isinstance(self._crop, Framing) else Framing()
-        self.crops = [framing.around(shot.track.clip_crop(self.size), self.size) for shot in scan.shots]
+        found = [shot.track.clip_crop(self.size) for shot in scan.shots]
+        if self._framer is not None:
+            found = self._framed_by_landmarks(self._framer)
+        self.crops = [framing.around(crop, self.size) for crop in found]
         logger.info("%s: %d x %d, %s fps, crops %s", self.path, *self.size, self.fps, self.crops)
         if 2 * scan.missed > scan.samples:
             logger.warning(
@@ -148,13 +155,13 @@ class VideoDriver:
                 usual = float(min(np.percentile(sharp, 75), np.percentile(sharp[own], 75)))
                 self._sharpness[shot] = usual
                 at = np.flatnonzero(own & (sharp >= NO_FACE * usual)).tolist()
-                picked[shot] = Candidates([numbers[i] for i in at], part_of(found.keypoints, at))
+                picked[shot] = Candidates([numbers[i] for i in at], part_of(found.motion, at))
         if wanted is not None:
             _, one = self._detected((wanted, frame) for frame in islice(self._video, wanted, wanted + 1))
             if one is None:
                 raise UsageError(f"{self.path}: has no frame {wanted}; give --start-frame a smaller number")
-            picked[self._shot_of(wanted)] = Candidates([wanted], one.keypoints)
-        self._rest = next((part_of(one.keypoints, [0]) for one in picked if one is not None), None)
+            picked[self._shot_of(wanted)] = Candidates([wanted], one.motion)
+        self._rest = next((part_of(one.motion, [0]) for one in picked if one is not None), None)
         return picked
 
     def motion(self, pipeline: Pipeline, panel: Panel, whole: bool = False) -> Iterator[DrivingMotion]:
@@ -191,6 +198,16 @@ class VideoDriver:
         for frame in frames:
             self._looking()
             yield frame
+
+    def _framed_by_landmarks(self, framer: LandmarkFramer) -> list[Box]:
+        """The square of each shot."""
+        found: dict[int, Box] = {}
+        for shot, samples in groupby(self._near_faces(FRAMED_BY), key=lambda s: self._shot_of(s[0])):
+            track = self._shots[shot].track
+            found[shot] = framer.frame_clip(
+                ((frame, track.box_at(number)) for number, frame in samples), track.boxes
+            )
+        return [found.get(i) or framer.frame_clip((), s.track.boxes) for i, s in enumerate(self._shots)]
 
     def _shot_of(self, number: int) -> int:
         return max(0, bisect_right(self.starts, number) - 1)
@@ -260,17 +277,17 @@ class VideoDriver:
             self.faceless.add(first, ~shows)
             shots = [self._shot_of(first + i) for i in range(len(shows))]
             if shows.all() and shots[0] == shots[-1]:
-                yield (last := DrivingMotion(shots[0], batch.keypoints))
+                yield (last := DrivingMotion(shots[0], batch.motion))
             else:
                 rows: list[DrivingMotion] = []
                 for i, shot in enumerate(shots):
                     if shows[i] or last is None:
-                        last = DrivingMotion(shot, part_of(batch.keypoints, [i]))
+                        last = DrivingMotion(shot, part_of(batch.motion, [i]))
                     else:
-                        last = last._replace(keypoints=part_of(last.keypoints, [-1]))
+                        last = last._replace(motion=part_of(last.motion, [-1]))
                     rows.append(last)
                 for shot, run in groupby(rows, key=lambda row: row.shot):
-                    yield DrivingMotion(shot, join_keypoints([row.keypoints for row in run]))
+                    yield DrivingMotion(shot, join_motion([row.motion for row in run]))
             first += len(shows)
 
     def _decided(self, batches: Iterable[Detected]) -> Iterator[tuple[Detected, Flags]]:
@@ -284,15 +301,15 @@ class VideoDriver:
             else:
                 waiting.append(batch)
                 presence.see(self._shares(batch, seen).tolist())
-                seen += len(batch.points)
-            while waiting and len(presence.decided) >= done + len(waiting[0].points):
-                count = len(waiting[0].points)
+                seen += frame_count(batch.motion)
+            while waiting and len(presence.decided) >= done + frame_count(waiting[0].motion):
+                count = frame_count(waiting[0].motion)
                 yield waiting.popleft(), np.array(presence.decided[done : done + count])
                 done += count
 
     def _shares(self, batch: Detected, first: int) -> Floats:
         """The sharpness of a batch from frame ``first`` on, as shares of the usual, (B,)."""
-        finite = torch.isfinite(batch.points).flatten(1).all(1).cpu().numpy()
+        finite = all_finite(batch.motion).cpu().numpy()
         numbers = np.arange(first, first + len(finite))
         if batch.sharpness is None:  # of these weights: where a whole shot has no face, there is none
             gone = [(numbers >= start) & (numbers <= end) for start, end in self._between_cuts]

@@ -28,9 +28,14 @@ def how_much(text: str) -> Any:
 class AnimationFlags:
     """What ``animate`` and ``batch`` take alike. Plain values only: a batch sends them to its workers."""
 
-    sr: Annotated[bool, option(BASICS, "No super-resolution: 256 x 256, twice as fast", "--sr/--no-sr")] = (
-        True
-    )
+    sr: Annotated[
+        bool | None,
+        option(
+            BASICS,
+            "No super-resolution: 256 x 256, twice as fast\nLivePortrait's weights make 512 by themselves.",
+            "--sr/--no-sr",
+        ),
+    ] = None
     size: Annotated[
         int | None,
         option(

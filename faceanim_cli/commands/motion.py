@@ -89,7 +89,7 @@ def motion(
             excerpt=Excerpt.between(start, end, duration),
         )
     if as_json:
-        facts = {"driver": str(driver), "output": str(output), "frames": len(saved.points)}
+        facts = {"driver": str(driver), "output": str(output), "frames": len(saved)}
         typer.echo(json.dumps({**facts, "fps": float(saved.fps)}, indent=2))
     else:
         typer.echo(output)

@@ -2,25 +2,37 @@
 
 Relative motion counts from that frame. Two faces are compared, so shapes must not count: for keypoints
 anchored to landmarks, it is how far the head would have to turn, and how differently lips and lids are open.
-Free keypoints are compared after centring and scaling, as first-order-model's ``--find_best_frame`` does.
+Free keypoints are compared after centring and scaling, as first-order-model's ``--find_best_frame`` does;
+of LivePortrait's motion, rotations and what of the expression carries no identity.
 """
 
 import numpy as np
+import torch
 
 from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means, bone_weights, fit_pose
 from faceanim_cli.motion.head_transfer import INNER_LIPS, LIDS, gaps, has_pose
+from faceanim_cli.motion.liveportrait_transfer import absolute_entries
+from faceanim_cli.motion.motion_batch import MotionBatch, join_motion
 from faceanim_cli.pictures import Points
+from faceanim_models import HeadMotion
 
 # Differences that count alike.
 TURN = np.radians(10.0)
 LIP_GAP = 0.08  # in distances of the outer eye corners
 LID_GAP = 0.04
+OFFSETS = 0.02  # of LivePortrait's keypoints, in head sizes: a mouth that opens, an eye that closes
 
 
-def closest_frame(source: Points, candidates: Points, anchors: Anchors) -> int:
-    """Which of the candidates (N, K, 2) is closest to the photo's (K, 2)."""
-    points = np.concatenate((source[None], candidates)).astype(np.float64)
-    features = _features(points, anchors) if has_pose(anchors) else _normalised(points)
+def closest_frame(source: MotionBatch, candidates: MotionBatch, anchors: Anchors) -> int:
+    """Which of the candidates (N) is closest to the photo's (1)."""
+    both = join_motion([source, candidates])
+    if isinstance(both, HeadMotion):
+        expression = both.expression * absolute_entries(both.expression) / OFFSETS
+        parts = (both.rotation.flatten(1) / (np.sqrt(2) * TURN), expression.flatten(1))
+        features: Points = torch.cat(parts, dim=1).double().cpu().numpy()
+    else:
+        points = both.points.double().cpu().numpy()
+        features = _features(points, anchors) if has_pose(anchors) else _normalised(points)
     return int(np.argmin(np.square(features[1:] - features[0]).sum(-1)))
 
 

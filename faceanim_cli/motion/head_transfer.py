@@ -63,7 +63,7 @@ class HeadTransfer:
         settings: MotionSettings | None = None,
     ) -> None:
         self.settings = settings or MotionSettings()
-        check_steering(anchors, self.settings)
+        check_steering("animation", anchors, self.settings)
         self.weights = bone_weights(anchors)
         self.weights = self.weights / self.weights.sum()
         self.head = anchor_means(HEAD, anchors)
@@ -188,12 +188,25 @@ def rotation_vector(rotation: Points) -> Points:
     return np.asarray(cv2.Rodrigues(rotation)[0][:, 0])
 
 
-def check_steering(anchors: Anchors, settings: MotionSettings) -> None:
-    """Whether these keypoints allow what is asked for.
+def check_steering(network: str, anchors: Anchors, settings: MotionSettings) -> None:
+    """Whether these weights allow what is asked for.
+
+    Args:
+        network: of the weights, as checkpoints call it.
+        anchors: of their keypoints, if they have any.
+        settings: what is asked for.
 
     Raises:
         UsageError: multipliers for free keypoints, or for a part of the face that has none.
     """
+    if network == "liveportrait":
+        if settings.gaze != 1:
+            raise UsageError("--gaze: LivePortrait's weights move pupils and lids together; use --eyes")
+        if not settings.adapt_scale:
+            raise UsageError("--no-adapt-scale: LivePortrait's weights measure motion in head sizes only")
+        return
+    if not settings.stitching:
+        raise UsageError("--no-stitching: these weights have no stitching to leave out; leave out the option")
     if not settings.steered:
         return
     options = ", ".join(f"--{name}" for name in settings.steered)

@@ -40,7 +40,7 @@ def library_motion(name: str, anchors: Anchors) -> Motion:
         )
     heads = LIBRARY[name](np.linspace(0.0, 1.0, FRAMES))
     points = anchor_means(heads[..., :2] * SIZE, anchors)
-    return Motion(points.astype(np.float32), FPS, anchors, reference=0)
+    return Motion({"points": points.astype(np.float32)}, FPS, anchors, reference=0)
 
 
 def _nod(time: Points) -> Points:

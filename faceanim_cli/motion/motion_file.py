@@ -1,10 +1,11 @@
-"""Motion files: a driver's keypoint motion, a few hundred bytes a frame and nobody's face.
+"""Motion files: a driver's motion, a few hundred bytes a frame and nobody's face.
 
-safetensors: ``points`` (N, K, 2), for first-order-model's weights ``jacobians`` (N, K, 2, 2), and metadata
-with the frame rate, the landmarks that keypoints are anchored to, and the weights that found them.
+safetensors: the arrays of ``LAYOUTS``, and metadata with the frame rate, the networks and the weights that
+found the motion, and the landmarks that keypoints are anchored to.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,38 +27,51 @@ FORMAT = "1"
 LARGEST_FILE = 1 << 28  # bytes: five days at 25 frames per second is more, and somebody's mistake
 FASTEST = 1000  # frames per second
 MOST_KEYPOINTS = 1024
+K = -1  # keypoints, as many as there are
+# Each array's name and its shape behind the frames: of keypoints, with jacobians where the networks are
+# first-order-model's; and of LivePortrait's, which know no shape of a driver's head.
+LAYOUTS: tuple[Mapping[str, tuple[int, ...]], ...] = (
+    {"points": (K, 2), "jacobians": (K, 2, 2)},
+    {"rotation": (3, 3), "expression": (K, 3), "scale": (1,), "translation": (3,)},
+)
+OPTIONAL = frozenset({"jacobians"})
 
 
 @dataclass(frozen=True)
 class Motion:
-    """The keypoints of a driver's frames.
+    """The motion in a driver's frames.
 
     Attributes:
-        points: (N, K, 2), x and y in [-1, 1] of the driver's crop, finite.
+        arrays: (N, ...) each, finite, as one of ``LAYOUTS``; points are x and y in [-1, 1] of the driver's
+            crop.
         fps: frames per second, exact.
         anchors: which landmarks (0-69) each keypoint is the mean of; empty for keypoints learned freely.
-        jacobians: (N, K, 2, 2) of first-order-model's weights, or None.
-        weights: SHA-256 of the weights that found the keypoints: free ones mean nothing to others.
+        weights: SHA-256 of the weights that found the motion: free keypoints mean nothing to others.
         reference: the frame that stands for the photo's pose and expression, if that is known.
         starts: the first frame of each shot: shots are framed each by itself.
+        network: what kind of networks found it, as checkpoints call them; empty in files of old.
     """
 
-    points: Floats
+    arrays: Mapping[str, Floats]
     fps: Fraction
     anchors: Anchors = ()
-    jacobians: Floats | None = None
     weights: str = ""
     reference: int | None = None
     starts: tuple[int, ...] = (0,)
+    network: str = ""
+
+    def __len__(self) -> int:
+        """N."""
+        return len(next(iter(self.arrays.values())))
 
     def resampled(self, fps: Fraction) -> "Motion":
         """The same length at another rate, linear between frames."""
         if fps == self.fps:
             return self
-        count = max(1, round(len(self.points) * fps / self.fps))
-        at = np.minimum(np.arange(count) * float(self.fps / fps), len(self.points) - 1)
+        count = max(1, round(len(self) * fps / self.fps))
+        at = np.minimum(np.arange(count) * float(self.fps / fps), len(self) - 1)
         before = np.floor(at).astype(int)
-        after = np.minimum(before + 1, len(self.points) - 1)
+        after = np.minimum(before + 1, len(self) - 1)
         after = np.where(np.isin(after, self.starts), before, after)  # nothing lies between two shots
         share = at - before
 
@@ -66,12 +80,10 @@ class Motion:
             return np.asarray(values[before] * (1 - part) + values[after] * part, np.float32)
 
         reference = None if self.reference is None else min(round(self.reference * fps / self.fps), count - 1)
-        turns = None if self.jacobians is None else between(self.jacobians)
         starts = {int(np.searchsorted(at, start)) for start in self.starts}
         return replace(
             self,
-            points=between(self.points),
-            jacobians=turns,
+            arrays=_with_rotations(self._mapped(between)),
             fps=fps,
             reference=reference,
             starts=tuple(sorted(start for start in starts if start < count)),
@@ -84,29 +96,33 @@ class Motion:
             UsageError: there are none.
         """
         first = round(start * self.fps)
-        count = len(self.points) if duration is None else max(1, round(duration * self.fps))
-        end = min(len(self.points), first + count)
+        count = len(self) if duration is None else max(1, round(duration * self.fps))
+        end = min(len(self), first + count)
         if first >= end:
             raise UsageError(f"{name}: a start of {start:g} s lies beyond its end")
         kept = self.reference is not None and first <= self.reference < end
         return replace(
             self,
-            points=self.points[first:end],
-            jacobians=None if self.jacobians is None else self.jacobians[first:end],
+            arrays=self._mapped(lambda values: values[first:end]),
             reference=self.reference - first if kept and self.reference is not None else None,
             starts=(0, *(s - first for s in self.starts if first < s < end)),
         )
 
-    def fitted(self, anchors: Anchors, weights: str, name: str) -> "Motion":
-        """The same motion with the keypoints of weights, if it has them.
+    def fitted(self, network: str, anchors: Anchors, weights: str, name: str) -> "Motion":
+        """The same motion for other weights, if they can take it.
 
         Keypoints that the weights do not know are left out. Pupils that it lacks are put amidst the corners
-        of their eyes: the gaze then stays as the photo's.
+        of their eyes: the gaze then stays as the photo's. LivePortrait's motion is that of its networks.
 
         Raises:
-            UsageError: it lacks others, or keypoints without anchors were found by other weights.
+            UsageError: it is of other networks, lacks keypoints, or keypoints without anchors were found by
+                other weights.
         """
-        if self.anchors == anchors and (anchors or self.weights == weights):
+        advice = "give --weights the same ones, or make it anew with faceanim motion"
+        if ("points" in self.arrays) == (network == "liveportrait"):
+            theirs = self.network or "other"
+            raise UsageError(f"{name}: motion of {theirs} networks, while these are {network} ones; {advice}")
+        if "points" not in self.arrays or (self.anchors == anchors and (anchors or self.weights == weights)):
             return self
         columns = []
         for group in anchors:
@@ -116,13 +132,14 @@ class Motion:
                 else [group]
             )
             columns.append([self.anchors.index(g) for g in groups if g in self.anchors])
-        if self.jacobians is not None or not all(columns) or not anchors:
-            raise UsageError(
-                f"{name}: made with weights whose keypoints are others; give --weights the same ones, "
-                "or make it anew with faceanim motion"
-            )
-        points = np.stack([self.points[:, column].mean(1) for column in columns], axis=1)
-        return replace(self, points=points, anchors=anchors)
+        if "jacobians" in self.arrays or not all(columns) or not anchors:
+            raise UsageError(f"{name}: made with weights whose keypoints are others; {advice}")
+        found = self.arrays["points"]
+        points = np.stack([found[:, column].mean(1) for column in columns], axis=1)
+        return replace(self, arrays={"points": points}, anchors=anchors)
+
+    def _mapped(self, change: Callable[[Floats], Floats]) -> dict[str, Floats]:
+        return {name: change(values) for name, values in self.arrays.items()}
 
 
 def write_motion(path: Path, motion: Motion) -> None:
@@ -131,13 +148,17 @@ def write_motion(path: Path, motion: Motion) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    arrays = {"points": np.ascontiguousarray(motion.points, np.float32)}
-    if motion.jacobians is not None:
-        arrays["jacobians"] = np.ascontiguousarray(motion.jacobians, np.float32)
+    names = {name for layout in LAYOUTS for name in layout}
+    arrays = {
+        name: np.ascontiguousarray(values, np.float32)
+        for name, values in motion.arrays.items()
+        if name in names
+    }
     metadata = {
         "faceanim_motion": FORMAT,
         "fps": str(motion.fps),
         "anchors": json.dumps(motion.anchors),
+        "network": motion.network,
         "weights": motion.weights,
         "reference": json.dumps(motion.reference),
         "starts": json.dumps(motion.starts),
@@ -159,11 +180,7 @@ def read_motion(path: Path) -> Motion:
             metadata = file.metadata() or {}
             if metadata.get("faceanim_motion") != FORMAT:
                 raise ValueError("not written by faceanim motion")
-            shape = tuple(file.get_slice("points").get_shape())
-            points = _tensor(file, "points", (2,), shape[:2])
-            has_turns = "jacobians" in file.keys()  # noqa: SIM118 (not a mapping)
-            turns = _tensor(file, "jacobians", (2, 2), shape[:2]) if has_turns else None
-        return _checked(points, turns, metadata)
+            return _checked(_arrays(file), metadata)
     except OSError as error:
         raise UnreadableInputError(
             f"cannot read the motion {path}: {error.strerror or error}; check the path"
@@ -174,45 +191,62 @@ def read_motion(path: Path) -> Motion:
         ) from error
 
 
-def _tensor(file: Any, name: str, tail: tuple[int, ...], frames: tuple[int, ...]) -> Floats:
-    part = file.get_slice(name)
-    shape = tuple(part.get_shape())
-    if part.get_dtype() != "F32" or len(frames) != 2 or shape != (*frames, *tail):
-        raise ValueError(f"{name} of type {part.get_dtype()} and shape {shape}")
-    if frames[0] < 1 or not 1 <= frames[1] <= MOST_KEYPOINTS:
-        raise ValueError(f"{frames[0]} frames of {frames[1]} keypoints")
-    return np.asarray(file.get_tensor(name))
+def _arrays(file: Any) -> dict[str, Floats]:
+    """The arrays of one layout, of shapes that go together."""
+    there = set(file.keys())
+    layout = LAYOUTS["rotation" in there]
+    parts = {name: file.get_slice(name) for name in layout if name in there or name not in OPTIONAL}
+    shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+    keyed = shapes["points" if "points" in layout else "expression"]
+    if len(keyed) != 3 or keyed[0] < 1 or not 1 <= keyed[1] <= MOST_KEYPOINTS:
+        raise ValueError(f"keypoints of shape {keyed}")
+    for name, part in parts.items():
+        wanted = (keyed[0], *(keyed[1] if size == K else size for size in layout[name]))
+        if part.get_dtype() != "F32" or shapes[name] != wanted:
+            raise ValueError(f"{name} of type {part.get_dtype()} and shape {shapes[name]}")
+    return {name: np.asarray(file.get_tensor(name)) for name in parts}
 
 
-def _checked(points: Floats, jacobians: Floats | None, metadata: dict[str, str]) -> Motion:
+def _checked(arrays: dict[str, Floats], metadata: dict[str, str]) -> Motion:
     fps = Fraction(metadata["fps"])
     if not 0 < fps <= FASTEST:
         raise ValueError(f"{metadata['fps']} frames per second")
+    frames = len(next(iter(arrays.values())))
     groups = json.loads(metadata["anchors"])
     anchors = tuple(tuple(group) for group in groups)
-    if anchors and len(anchors) != points.shape[1]:
-        raise ValueError(f"{len(anchors)} anchors for {points.shape[1]} keypoints")
+    if anchors and ("points" not in arrays or len(anchors) != arrays["points"].shape[1]):
+        raise ValueError(f"{len(anchors)} anchors for other keypoints")
     for group in anchors:
         if not group or not all(type(i) is int and 0 <= i < len(HEAD) for i in group):
             raise ValueError(f"anchor {group}")
     reference = json.loads(metadata["reference"])
-    if reference is not None and (type(reference) is not int or not 0 <= reference < len(points)):
+    if reference is not None and (type(reference) is not int or not 0 <= reference < frames):
         raise ValueError(f"reference frame {reference}")
     starts = json.loads(metadata.get("starts", "[0]"))  # files of earlier versions know one shot
-    known = isinstance(starts, list) and all(type(start) is int and start < len(points) for start in starts)
+    known = isinstance(starts, list) and all(type(start) is int and start < frames for start in starts)
     if not known or starts != sorted(set(starts)) or starts[:1] != [0]:
         raise ValueError("shots that are none")
-    finite: Flags = np.asarray(np.isfinite(points).all((1, 2)))
-    if jacobians is not None:
-        finite = finite & np.isfinite(jacobians).all((1, 2, 3))
-    held = _last_finite(finite)
-    turns = None if jacobians is None else jacobians[held]
-    return Motion(points[held], fps, anchors, turns, metadata["weights"], reference, tuple(starts))
+    good = [np.isfinite(values).reshape(frames, -1).all(1) for values in arrays.values()]
+    if "scale" in arrays:
+        good.append(arrays["scale"][:, 0] > 0)
+    held = _last_good(np.logical_and.reduce(good))
+    kept = _with_rotations({name: values[held] for name, values in arrays.items()})
+    network = metadata.get("network", "")
+    return Motion(kept, fps, anchors, metadata["weights"], reference, tuple(starts), network)
 
 
-def _last_finite(finite: Flags) -> npt.NDArray[np.intp]:
-    """For each frame the last finite one up to it, or the first that there is."""
-    if not finite.any():
+def _with_rotations(arrays: dict[str, Floats]) -> dict[str, Floats]:
+    """The same; where there are rotations, with the nearest that are rotations indeed."""
+    if "rotation" in arrays:
+        u, _, vt = np.linalg.svd(arrays["rotation"].astype(np.float64))
+        u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
+        arrays["rotation"] = (u @ vt).astype(np.float32)
+    return arrays
+
+
+def _last_good(good: Flags) -> npt.NDArray[np.intp]:
+    """For each frame the last good one up to it, or the first that there is."""
+    if not good.any():
         raise ValueError("no frame has keypoints")
-    held = np.maximum.accumulate(np.where(finite, np.arange(len(finite)), -1))
-    return np.where(held < 0, np.argmax(finite), held)
+    held = np.maximum.accumulate(np.where(good, np.arange(len(good)), -1))
+    return np.where(held < 0, np.argmax(good), held)

@@ -1,30 +1,35 @@
-"""From the driver's keypoints to the photo's, frame after frame, in the way of the weights that are used."""
+"""From the driver's motion to the photo's keypoints, frame after frame, as the weights in use want it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from faceanim_cli.motion.head_model import Anchors
-from faceanim_cli.motion.head_transfer import HeadTransfer, check_steering, has_pose
+from faceanim_cli.motion.head_transfer import HeadTransfer, has_pose
 from faceanim_cli.motion.limits import OutOfRange
+from faceanim_cli.motion.liveportrait_transfer import LivePortraitTransfer
+from faceanim_cli.motion.motion_batch import MotionBatch, frame_count, nearest_rotations, part_of, rebuilt
 from faceanim_cli.motion.one_euro import OneEuro
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.motion.transfer import FirstOrderTransfer, MotionTransfer, rigid_weights
 from faceanim_cli.pictures import Points
-from faceanim_models import Keypoints
+from faceanim_models import HeadMotion, Keypoints
 
 
 class Retargeting:
-    """Turns the driving keypoints of one shot, batch by batch and in order, into those for the photo.
+    """Turns the driving motion of one shot, batch by batch and in order, into keypoints for the photo.
 
     Args:
-        source: the photo's keypoints, a batch of one.
+        source: the photo's motion, a batch of one.
         anchors: which landmarks each keypoint is the mean of; empty for keypoints learned freely.
         settings: how the motion is steered.
         first_order: weights of first-order-model's family, which move as they always did.
-        reference: keypoints of the driver's frame that stands for the photo's pose and expression, a batch
+        reference: motion in the driver's frame that stands for the photo's pose and expression, a batch
             of one; None for its first. Only relative motion has one.
         first_frame: number of the first frame, for what is noted in ``beyond``.
+        stitch: the last that is done to points (B, K, 3) of LivePortrait's; None for nothing.
 
     Attributes:
         beyond: frames that went beyond what the weights were trained for, so far.
@@ -35,45 +40,44 @@ class Retargeting:
 
     def __init__(
         self,
-        source: Keypoints,
+        source: MotionBatch,
         anchors: Anchors,
         settings: MotionSettings,
         first_order: bool = False,
-        reference: Keypoints | None = None,
+        reference: MotionBatch | None = None,
         first_frame: int = 0,
+        stitch: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        check_steering(anchors, settings)
         self._source, self._anchors, self._settings = source, anchors, settings
-        self._first_order = first_order
+        self._first_order, self._stitch = first_order, stitch
         self._frame = first_frame
         unknown = reference is None and settings.relative
         self._transfer = None if unknown else self._choose_transfer(reference or source)
-        self._smooth = (OneEuro(settings.smooth), OneEuro(settings.smooth)) if settings.smooth else None
+        self._filters = [OneEuro(settings.smooth) for _ in source]
         self.beyond = OutOfRange()
 
-    def __call__(self, driving: Keypoints) -> Keypoints:
-        """The next frames of the shot, (B, K, 2), on the device of the photo's keypoints."""
+    def __call__(self, driving: MotionBatch) -> Keypoints:
+        """The next frames of the shot, points (B, K, 2 or 3), on the device of the photo's motion."""
         if self._transfer is None:
-            turns = None if driving.jacobians is None else driving.jacobians[:1]
-            self._transfer = self._choose_transfer(Keypoints(driving.points[:1], turns))
+            self._transfer = self._choose_transfer(part_of(driving, slice(1)))
         moved = self._transfer(self._steadied(driving))
-        self._frame += len(driving.points)
+        self._frame += frame_count(driving)
         return moved
 
-    def _steadied(self, driving: Keypoints) -> Keypoints:
-        if self._smooth is None:
+    def _steadied(self, driving: MotionBatch) -> MotionBatch:
+        if not self._settings.smooth:
             return driving
-        points = self._smooth[0](driving.points.double().cpu().numpy())
-        turns = driving.jacobians
-        if turns is not None:
-            steady = self._smooth[1](turns.flatten(2).double().cpu().numpy())
-            turns = torch.from_numpy(steady).to(turns).view_as(turns)
-        return Keypoints(torch.from_numpy(points).to(driving.points), turns)
+        steady = rebuilt(driving, list(map(_filtered, self._filters, driving)))
+        if isinstance(steady, HeadMotion):
+            return steady._replace(rotation=nearest_rotations(steady.rotation))
+        return steady
 
-    def _choose_transfer(self, reference: Keypoints) -> Callable[[Keypoints], Keypoints]:
+    def _choose_transfer(self, reference: Any) -> Callable[[Any], Keypoints]:
         settings, source = self._settings, self._source
+        if isinstance(source, HeadMotion):
+            return self._liveportrait_transfer(source, reference)
         if has_pose(self._anchors) and (settings.relative or settings.steered or settings.clamp):
-            return self._head_transfer(reference if settings.relative else source)
+            return self._head_transfer(source.points, reference if settings.relative else source)
         if not settings.relative:
             return lambda driving: driving
         if self._first_order:
@@ -82,8 +86,18 @@ class Retargeting:
         similarity = MotionTransfer(source.points[0], reference.points[0], rigid, settings.adapt_scale)
         return lambda driving: Keypoints(similarity.relative(driving.points))
 
-    def _head_transfer(self, reference: Keypoints) -> Callable[[Keypoints], Keypoints]:
-        source = self._source.points
+    def _liveportrait_transfer(
+        self, source: HeadMotion, reference: HeadMotion
+    ) -> Callable[[HeadMotion], Keypoints]:
+        transfer = LivePortraitTransfer(source, reference, self._settings)
+
+        def follow(driving: HeadMotion) -> Keypoints:
+            points = transfer.follow(driving, self._frame, self.beyond)
+            return Keypoints(points if self._stitch is None else self._stitch(points))
+
+        return follow
+
+    def _head_transfer(self, source: Tensor, reference: Keypoints) -> Callable[[Keypoints], Keypoints]:
         transfer = HeadTransfer(_array(source[0]), _array(reference.points[0]), self._anchors, self._settings)
 
         def follow(driving: Keypoints) -> Keypoints:
@@ -93,5 +107,13 @@ class Retargeting:
         return follow
 
 
-def _array(points: torch.Tensor) -> Points:
+def _filtered(steady: OneEuro, values: Tensor | None) -> Tensor | None:
+    """Values (B, ...), each row of them with a speed of its own."""
+    if values is None:
+        return None
+    rows = values.flatten(2) if values.ndim > 2 else values[:, None]
+    return torch.from_numpy(steady(rows.double().cpu().numpy())).to(values).view_as(values)
+
+
+def _array(points: Tensor) -> Points:
     return points.float().cpu().numpy()

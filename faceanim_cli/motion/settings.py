@@ -28,6 +28,7 @@ class MotionSettings:
     clamp: bool = True  # hold back poses and openings that the weights were not trained for
     relative: bool = True  # count motion from a reference frame: keeps the photo's face shape
     adapt_scale: bool = True  # measure relative motion in face sizes, not in frame sizes
+    stitching: bool = True  # LivePortrait's: neck and shoulders stay where the photo has them
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth <= 1:

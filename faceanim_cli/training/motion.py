@@ -38,7 +38,7 @@ from faceanim_cli.training.settings import (
 from faceanim_cli.training.stage import Stage
 from faceanim_cli.training.validation import EVERY, ValidationScores, sample_grid, validate
 from faceanim_cli.weights.imagenet import imagenet_file, read_imagenet
-from faceanim_cli.weights.load import Model, load_weights
+from faceanim_cli.weights.load import KeypointModel, load_weights
 from faceanim_models import (
     AnimationModel,
     PatchDiscriminator,
@@ -84,7 +84,7 @@ def training_clips(settings: ClipSettings, fabric: Fabric) -> Clips:
 def pair_stage(
     settings: PairSettings,
     clips: Clips,
-    model: Model,
+    model: KeypointModel,
     objective: nn.Module,
     weights: LossWeights | FirstOrderLossWeights,
     anchors: Anchors = DENSE_ANCHORS,
@@ -116,7 +116,7 @@ def pair_stage(
         return PairDataset(clips.train, anchors, settings.size, count, settings.seed, augmentation)
 
     def scores(averaged: nn.Module) -> tuple[ValidationScores, Image]:
-        assert isinstance(averaged, Model)
+        assert isinstance(averaged, KeypointModel)
         return (
             validate(averaged, clips.val, settings.size),
             sample_grid(averaged, clips.val, settings.size),

@@ -15,7 +15,7 @@ from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_cli.image_metrics import l1, psnr, ssim
 from faceanim_cli.motion.landmark_lifting import landmark_box
 from faceanim_cli.pictures import Floats
-from faceanim_cli.weights.load import Model
+from faceanim_cli.weights.load import KeypointModel
 from faceanim_models import AnimationModel
 from faceanim_models.first_order import FirstOrderMotion
 from faceanim_models.geometry import resize
@@ -72,7 +72,7 @@ def face_boxes(landmarks: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def validate(
-    model: Model, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
+    model: KeypointModel, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
 ) -> ValidationScores:
     """Score ``model``, in evaluation mode, on ``clips``. Runs on the model's device."""
     device = next(model.parameters()).device
@@ -117,7 +117,9 @@ def as_pictures(images: Tensor) -> Floats:
 
 
 @torch.inference_mode()
-def sample_grid(model: Model, clips: Sequence[Clip], size: int, rows: int = 6) -> np.ndarray[Any, Any]:
+def sample_grid(
+    model: KeypointModel, clips: Sequence[Clip], size: int, rows: int = 6
+) -> np.ndarray[Any, Any]:
     """A row for each clip: source, driving frame, E, the mask M, and I_t; uint8 RGB.
 
     M is white where pixels are painted anew: first-order-model's occlusion, inverted.

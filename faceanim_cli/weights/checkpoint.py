@@ -58,7 +58,7 @@ def save_checkpoint(
     Raises:
         WeightsError: not one of our networks, or weights that are not finite as ``dtype``.
     """
-    name = next((name for name, (kind, _) in NETWORKS.items() if isinstance(network, kind)), None)
+    name = network_name(network)
     if name is None:
         raise WeightsError(f"{path}: a {type(network).__name__} is none of {', '.join(NETWORKS)}")
     tensors = {
@@ -72,6 +72,11 @@ def save_checkpoint(
     metadata = {**(notes or {}), "faceanim": FORMAT, "network": name, "settings": json.dumps(settings)}
     with whole_file(path) as partial:
         save_file(tensors, partial, metadata)
+
+
+def network_name(network: nn.Module) -> str | None:
+    """What ``NETWORKS`` calls a network; None if it is none of them."""
+    return next((name for name, (kind, _) in NETWORKS.items() if isinstance(network, kind)), None)
 
 
 def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:

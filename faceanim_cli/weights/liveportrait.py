@@ -1,5 +1,6 @@
 """LivePortrait's published weights: five files, read once and kept as one slim file of ours."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from faceanim_cli.weights.file_kind import file_kind
 from faceanim_cli.weights.liveportrait_layout import (
     PUBLISHED_NAMES,
     SPECTRAL,
+    liveportrait_files,
     liveportrait_part,
     liveportrait_sizes,
     liveportrait_tensors,
 )
+from faceanim_cli.weights.records import converted_path
 from faceanim_cli.weights.torch_file import read_torch_file
 from faceanim_models.liveportrait.model import LivePortraitModel, LivePortraitSettings
 
@@ -44,7 +47,7 @@ def import_liveportrait(files: Iterable[Path]) -> LivePortraitModel:
             raise WeightsError(f"{path}: LivePortrait's {PUBLISHED_NAMES[part]}, as {seen[part]} is")
         seen[part] = path
         tensors |= liveportrait_tensors(part, content, path)
-    folder = Path(files[0].parent) if files else Path()
+    folder = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
     missing = [name for part, name in PUBLISHED_NAMES.items() if part not in seen]
     if missing:
         raise WeightsError(
@@ -58,6 +61,24 @@ def import_liveportrait(files: Iterable[Path]) -> LivePortraitModel:
     network.to_empty(device="cpu")
     load_tensors(network, with_folded_spectral_norms(tensors), folder)
     return network.float().eval()
+
+
+def converted_folder(folder: Path) -> Path:
+    """The slim file of the five in a folder, made on first use and from then on only found.
+
+    Raises:
+        WeightsError: as :func:`import_liveportrait`. UsageError: it cannot be written.
+    """
+    files = list(liveportrait_files(folder).values())
+    if not files:
+        raise WeightsError(
+            f"{folder}: a folder without LivePortrait's files; give a weights file, or the folder of its five"
+        )
+    copy = converted_path(*files)
+    if not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        convert_liveportrait(files, copy)
+    return copy
 
 
 def with_folded_spectral_norms(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

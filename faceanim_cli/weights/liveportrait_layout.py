@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.weights.file_kind import file_kind, safetensors_header
+from faceanim_cli.weights.pickle_shapes import TensorShape
+from faceanim_cli.weights.torch_file import read_torch_shapes
 
 # The networks of ``LivePortraitModel``, and a key that only this one's file has.
 NETWORK_KEYS: Mapping[str, str] = {
@@ -32,6 +35,42 @@ RETARGETING: Mapping[str, str] = {
     "eyes": "retarget_eye",
 }
 SPECTRAL = (".weight_orig", ".weight_u", ".weight_v")
+SUFFIXES = frozenset({".pth", ".safetensors"})
+MOST_FILES = 100  # of a folder that are looked into
+
+
+def liveportrait_files(folder: Path) -> dict[str, Path]:
+    """The files of LivePortrait's in a folder and its folders, by the part that each is; others are left.
+
+    Raises:
+        WeightsError: a part is there twice, or there are far more files of weights than such a folder has.
+    """
+    found: dict[str, Path] = {}
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    if len(paths) > MOST_FILES:
+        raise WeightsError(f"{folder}: {len(paths)} files of weights; name the folder of LivePortrait's five")
+    for path in paths:
+        try:
+            part = liveportrait_part(read_shapes(path))
+        except WeightsError:  # some other file, or one that is found missing below
+            continue
+        if part in found:
+            raise WeightsError(f"{path}: LivePortrait's {PUBLISHED_NAMES[part]}, as {found[part]} is")
+        if part is not None:
+            found[part] = path
+    return found
+
+
+def read_shapes(path: Path) -> Any:
+    """A file's content with what tells a tensor's shape in the place of each.
+
+    Raises:
+        WeightsError: neither a torch file nor safetensors, or not all of it.
+    """
+    if file_kind(path) != "safetensors":
+        return read_torch_shapes(path)
+    header = safetensors_header(path)
+    return {key: TensorShape(tuple(e["shape"])) for key, e in header.items() if key != "__metadata__"}
 
 
 def liveportrait_part(content: Any) -> str | None:

@@ -23,11 +23,12 @@ from faceanim_cli.weights.thin_plate_spline import (
     thin_plate_spline_sizes,
 )
 from faceanim_cli.weights.torch_file import read_torch_file
-from faceanim_models import AnimationModel, FirstOrderModel, FirstOrderSettings
+from faceanim_models import AnimationModel, FirstOrderModel, FirstOrderSettings, LivePortraitModel
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel, ThinPlateSplineSettings
 
 PublishedModel: TypeAlias = FirstOrderModel | ThinPlateSplineModel
-Model: TypeAlias = AnimationModel | PublishedModel
+KeypointModel: TypeAlias = AnimationModel | PublishedModel
+Model: TypeAlias = KeypointModel | LivePortraitModel
 
 
 def load_weights(path: Path) -> Model:

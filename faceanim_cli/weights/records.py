@@ -28,12 +28,12 @@ def added_path(entry: CatalogueEntry) -> Path:
     return assets_folder("added", entry.name, entry.sources[0].basename)
 
 
-def converted_path(path: Path) -> Path:
-    """Where the slim copy of another project's checkpoint lies, or would.
+def converted_path(*paths: Path) -> Path:
+    """Where the slim copy of another project's checkpoint, of one file or several, lies, or would.
 
-    Its name is made of the checkpoint's path, size and time: a checkpoint that changes is converted anew.
+    Its name is made of the files' paths, sizes and times: a checkpoint that changes is converted anew.
     """
-    stamp = " ".join(map(str, file_stamp(path)))
+    stamp = " ".join(str(part) for path in paths for part in file_stamp(path))
     return assets_folder("converted", f"{hashlib.sha256(os.fsencode(stamp)).hexdigest()[:32]}.safetensors")
 
 

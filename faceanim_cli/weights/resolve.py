@@ -35,8 +35,9 @@ def resolve_weights(
     """The file that ``--weights`` means; fetched if need be, checked, and from then on there offline.
 
     Args:
-        spec: a catalogue name (``fomm-vox-adv``), a local file, or ``user/repo[@revision][:filename]``,
-            a model repository on the Hub in our format. Names come first: ``./animation`` is a file.
+        spec: a catalogue name (``fomm-vox-adv``), a local file, a folder with LivePortrait's five, or
+            ``user/repo[@revision][:filename]``, a model repository on the Hub in our format. Names come
+            first: ``./animation`` is a file.
         network: animation or super-resolution, which decides the default file name in a repository:
             ``animation.safetensors`` or ``super_resolution.safetensors``.
         offline: use only what is on this machine.
@@ -54,7 +55,9 @@ def resolve_weights(
     if path.is_file():
         return path
     if path.is_dir():
-        raise WeightsError(f"{spec}: is a folder; name the weights file inside it")
+        from faceanim_cli.weights.liveportrait import converted_folder  # noqa: PLC0415 (imports torch)
+
+        return converted_folder(path)
     source = parse_repository(text, network)
     if source is None:
         names = ", ".join(CATALOGUE)

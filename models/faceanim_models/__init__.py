@@ -6,6 +6,8 @@ from faceanim_models.discriminator import PatchDiscriminator, PatchDiscriminator
 from faceanim_models.first_order import FirstOrderModel, FirstOrderSettings
 from faceanim_models.generator import Generated, Generator, GeneratorSettings
 from faceanim_models.keypoint_detector import KeypointDetector, KeypointDetectorSettings
+from faceanim_models.liveportrait.model import LivePortraitCode, LivePortraitModel, LivePortraitSettings
+from faceanim_models.liveportrait.motion_extractor import HeadMotion
 from faceanim_models.super_resolver import FaceSuperResolver, FaceSuperResolverSettings
 
 __all__ = [
@@ -21,9 +23,13 @@ __all__ = [
     "Generated",
     "Generator",
     "GeneratorSettings",
+    "HeadMotion",
     "KeypointDetector",
     "KeypointDetectorSettings",
     "Keypoints",
+    "LivePortraitCode",
+    "LivePortraitModel",
+    "LivePortraitSettings",
     "PatchDiscriminator",
     "PatchDiscriminatorSettings",
     "PhotoCode",

@@ -137,6 +137,7 @@ FOLDED = (
     ("conv3", "bn3"),
     ("0", "1"),
     ("conv1", "norm2"),
+    ("compress", "norm"),  # LivePortrait's dense motion network
 )
 
 
@@ -149,12 +150,20 @@ def fold_batch_norms(network: M) -> M:
     for module in network.modules():
         for conv_name, norm_name in FOLDED:
             conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
         if isinstance(module, EnlargingBlock):
             module.merge()
     return network
+
+
+def lay_channels_last(network: nn.Module) -> None:
+    """Put the weights of convolutions, in place, into the order in which their channels lie side by side."""
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for weights in network.parameters():
+        if weights.ndim in orders:
+            weights.data = weights.data.contiguous(memory_format=orders[weights.ndim])
 
 
 def cast_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
@@ -164,7 +173,7 @@ def cast_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
     """
     if getattr(network, "full_precision", False):
         return
-    if isinstance(network, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(network, nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d):
         network.to(dtype)
     for child in network.children():
         cast_convolutions(child, dtype)

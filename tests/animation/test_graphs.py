@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from faceanim_cli import Animator
-from faceanim_cli.animation.networks import Networks, graph_thread
+from faceanim_cli.animation.networks import Detected, Networks, graph_thread
 from faceanim_cli.animation.pipeline import Pipeline
-from faceanim_models import Keypoints
 
-Result = Tensor | Keypoints
+Result = Tensor | Detected
 
 
 class Graphs:
@@ -37,7 +36,9 @@ class Graphs:
             assert torch.is_inference_mode_enabled()
             assert torch.is_autocast_enabled("cpu")
             result = function(*arguments)
-            parts = [result] if isinstance(result, Tensor) else [part for part in result if part is not None]
+            parts = [result]
+            if not isinstance(result, Tensor):
+                parts = [part for part in (*result.motion, result.sharpness) if part is not None]
             self.sizes.append(len(parts[0]))
             self._results += parts
             return result

@@ -13,6 +13,7 @@ from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.video_driver import VideoDriver
 from faceanim_cli.faces import Box, Framing, crop_image
 from faceanim_cli.media import VideoReader, VideoWriter, open_video
+from faceanim_models import Keypoints
 
 SIDE = 64
 
@@ -26,7 +27,7 @@ def detect(frames: Iterable[np.ndarray], crop: None, faces: Iterator[Box] | None
             batch.append(float(frame.mean()))
         if batch and (frame is None or len(batch) == 3):
             levels = torch.tensor(batch)
-            yield Detected(levels[:, None, None].expand(-1, 1, 2), None, 1.0 + (levels > 20))
+            yield Detected(Keypoints(levels[:, None, None].expand(-1, 1, 2)), 1.0 + (levels > 20))
             batch = []
 
 
@@ -100,7 +101,7 @@ def test_each_shot_is_framed_by_itself_and_the_cut_is_said(
     def looked_at(frames: Iterable[np.ndarray], crop: None, faces: Iterator[Box]) -> Iterator[Detected]:
         for frame in frames:
             seen.append(frame)
-            yield Detected(torch.zeros(1, 1, 2))
+            yield Detected(Keypoints(torch.zeros(1, 1, 2)))
 
     source._detect = looked_at
     shots, _ = motion(source)

@@ -369,7 +369,7 @@ def test_what_we_wrote_is_known_and_nothing_else(tmp_path: Path) -> None:
         assert is_ours(tmp_path / name)
         Image.fromarray(frames[0]).save(tmp_path / name, comment="about faceanim 0.1")
         assert not is_ours(tmp_path / name)
-    write_motion(tmp_path / "m.motion", Motion(np.zeros((3, 10, 2), np.float32), RATE))
+    write_motion(tmp_path / "m.motion", Motion({"points": np.zeros((3, 10, 2), np.float32)}, RATE))
     assert is_ours(tmp_path / "m.motion")
     for content in (
         b"",

@@ -2,10 +2,12 @@
 
 import cv2
 import numpy as np
+import torch
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS
-from faceanim_cli.motion.best_frame import closest_frame
-from faceanim_cli.motion.head_model import HEAD, anchor_means
+from faceanim_cli.motion import best_frame
+from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means
+from faceanim_models import Keypoints
 
 
 def seen(yaw: float, opening: float = 0.0, scale: float = 0.4, shape: float = 1.0) -> np.ndarray:
@@ -13,6 +15,11 @@ def seen(yaw: float, opening: float = 0.0, scale: float = 0.4, shape: float = 1.
     head[[57, 65, 66, 67, 8], 1] += opening
     turn = cv2.Rodrigues(np.array([0.0, np.radians(yaw), 0.0]))[0]
     return anchor_means((head @ turn.T)[:, :2] * scale, DENSE_ANCHORS)
+
+
+def closest_frame(photo: np.ndarray, driver: np.ndarray, anchors: Anchors) -> int:
+    source, candidates = (Keypoints(torch.from_numpy(points)) for points in (photo[None], driver))
+    return best_frame.closest_frame(source, candidates, anchors)
 
 
 def test_the_frame_with_the_photos_pose_is_found_whatever_the_faces_shape_and_size() -> None:

@@ -1,6 +1,5 @@
 """LivePortrait's five files: told apart by what they hold, read as a set, kept as one."""
 
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -15,69 +14,18 @@ from faceanim_cli.weights.liveportrait import (
     with_folded_spectral_norms,
 )
 from faceanim_cli.weights.liveportrait_layout import RETARGETING, SPECTRAL
-from faceanim_models.liveportrait.model import LivePortraitModel, LivePortraitSettings
-
-TINY = LivePortraitSettings(
-    num_keypoints=3,
-    appearance_widths=(2, 3),
-    volume_channels=2,
-    depth=3,
-    volume_blocks=1,
-    motion_depths=(1, 2),
-    motion_widths=(2, 3),
-    compressed=1,
-    hourglass=(2, 4, 5),
-    warped_channels=4,
-    generator_widths=(6, 5, 4),
-    generator_blocks=2,
-    spade_hidden=3,
-    stitching_widths=(4,),
-    lip_widths=(5, 4),
-    eye_widths=(4, 5, 6),
-)
-FILES = ("appearance", "motion", "warping", "generator", "stitching")
-
-
-def published(model: LivePortraitModel) -> dict[str, dict]:
-    """What the five files hold, by network, spectral norms and all."""
-    contents = {name: OrderedDict(model.get_submodule(name).state_dict()) for name in FILES[:4]}
-    generator = contents["generator"]
-    for key in [
-        key for key in generator if key.split(".")[-2].startswith("conv_") and key.endswith("weight")
-    ]:
-        if key.startswith("conv_img"):
-            continue
-        weight = generator.pop(key)
-        name = key.removesuffix(".weight")
-        generator[f"{name}.weight_orig"] = 3 * weight
-        # u . (M v) is 3 for these, whatever the weight is.
-        matrix = (3 * weight).flatten(1)
-        v = torch.linalg.pinv(matrix) @ torch.ones(len(matrix)) * 3 / len(matrix)
-        generator[f"{name}.weight_u"], generator[f"{name}.weight_v"] = (
-            matrix @ v / (matrix @ v).square().sum() * 3,
-            v,
-        )
-    contents["stitching"] = {
-        there: OrderedDict((f"module.{k}", v) for k, v in model.get_submodule(ours).state_dict().items())
-        for ours, there in RETARGETING.items()
-    } | {"optimizer_eye": {"state": {0: {"step": 1}}, "param_groups": []}}
-    return contents
+from faceanim_models import LivePortraitModel, LivePortraitSettings
+from tests.liveportrait import FILES, TINY, save_published, tiny_liveportrait
 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    return LivePortraitModel(TINY).eval()
+    return tiny_liveportrait()
 
 
 @pytest.fixture
 def files(model, tmp_path):
-    """By names that say nothing."""
-    paths = []
-    for number, content in enumerate(published(model).values()):
-        torch.save(content, tmp_path / f"{number}.pth")
-        paths.append(tmp_path / f"{number}.pth")
-    return paths
+    return save_published(model, tmp_path)
 
 
 def test_the_five_files_rebuild_the_networks(model, files):

@@ -41,21 +41,19 @@ class LivePortraitCode(NamedTuple):
     """A photo encoded once, for any number of driving frames."""
 
     volume: Tensor  # (B, C, D, H, W)
-    motion: HeadMotion
     keypoints: Tensor  # (B, K, 3)
+    motion: HeadMotion
 
     def expand(self, batch: int) -> "LivePortraitCode":
-        """The code of one photo seen as a batch of ``batch``, without copying."""
-        motion = HeadMotion(*(t.expand(batch, *t.shape[1:]) for t in self.motion))
-        return LivePortraitCode(
-            self.volume.expand(batch, *self.volume.shape[1:]),
-            motion,
-            self.keypoints.expand(batch, *self.keypoints.shape[1:]),
-        )
+        """Volume and keypoints of one photo seen as a batch of ``batch``, without copying."""
+        volume, keypoints = (t.expand(batch, *t.shape[1:]) for t in (self.volume, self.keypoints))
+        return LivePortraitCode(volume, keypoints, self.motion)
 
 
 class LivePortraitModel(nn.Module):
     """Appearance, motion, warping, generator and the three small networks that mend keypoints."""
+
+    SCALE = 2  # side of the result over that of the photo that is seen
 
     def __init__(self, settings: LivePortraitSettings) -> None:
         super().__init__()
@@ -75,10 +73,15 @@ class LivePortraitModel(nn.Module):
         self.lips = MLP((3 * k + 2, *s.lip_widths, 3 * k))
         self.eyes = MLP((3 * k + 3, *s.eye_widths, 3 * k))
 
+    def detect(self, frames: Tensor) -> HeadMotion:
+        """The motion that driving frames (B, 3, 256, 256) show, without the shape of their heads."""
+        motion: HeadMotion = self.motion(frames)
+        return motion._replace(canonical=None)
+
     def encode_photo(self, photo: Tensor) -> LivePortraitCode:
         """All that depends on the photo (B, 3, 256, 256) alone."""
         motion = self.motion(photo)
-        return LivePortraitCode(self.appearance(photo), motion, motion.keypoints())
+        return LivePortraitCode(self.appearance(photo), motion.keypoints(), motion)
 
     def forward(self, code: LivePortraitCode, keypoints: Tensor) -> tuple[Tensor, VolumeMotion]:
         """Pictures (B, 3, 512, 512) of the photo's person with ``keypoints`` (B, K, 3), and their motion."""
@@ -88,8 +91,9 @@ class LivePortraitModel(nn.Module):
     def stitched(self, source: Tensor, driving: Tensor) -> Tensor:
         """Driving keypoints (B, K, 3), mended so that neck and shoulders stay where the photo's are.
 
-        ``source``: the photo's, (B, K, 3).
+        ``source``: the photo's, (B, K, 3), or (1, K, 3) for all.
         """
+        source = source.expand_as(driving)
         with in_full_precision(driving):
             change: Tensor = self.stitching(torch.cat((source.flatten(1), driving.flatten(1)), dim=1).float())
             points = driving + change[:, :-2].reshape(driving.shape)

@@ -29,10 +29,12 @@ class HeadMotion(NamedTuple):
     expression: Tensor  # (B, K, 3), in head sizes
     scale: Tensor  # (B, 1)
     translation: Tensor  # (B, 3); the third is of no use
-    canonical: Tensor  # (B, K, 3): the keypoints of this person's head, at rest and from the front
+    # (B, K, 3): the keypoints of this person's head, at rest and from the front; a driver's are of no use.
+    canonical: Tensor | None = None
 
     def keypoints(self) -> Tensor:
         """(B, K, 3): x, y in [-1, 1] of the frame, z into it."""
+        assert self.canonical is not None, "a driver's motion tells nothing of the shape of its head"
         flat = self.translation * self.translation.new_tensor([1.0, 1.0, 0.0])
         return self.scale[..., None] * (self.canonical @ self.rotation + self.expression) + flat[:, None]
 
@@ -45,6 +47,8 @@ class MotionExtractor(nn.Module):
         depths: blocks of each stage.
         widths: channels of each stage, at 1/4, 1/8, 1/16 and 1/32 of the frame's size.
     """
+
+    full_precision = True
 
     def __init__(self, num_keypoints: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> None:
         super().__init__()
