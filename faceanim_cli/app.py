@@ -23,6 +23,7 @@ from faceanim_cli.commands.help import HELP
 from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
+from faceanim_cli.commands.verify import verify
 from faceanim_cli.commands.web import web
 from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
@@ -46,6 +47,7 @@ for command in (prepare, train):
 app.command("eval", rich_help_panel="Train and measure")(eval_)
 app.command(rich_help_panel="Train and measure")(benchmark)
 app.add_typer(weights, name="weights", rich_help_panel="Look after")
+app.command(rich_help_panel="Look after")(verify)
 app.command(rich_help_panel="Look after")(doctor)
 
 

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("files", "tables", "csv_tables", "device", "image_metrics"),
     ("media",),
     ("faces",),
-    ("motion",),
+    ("motion", "provenance"),
     ("weights",),
     ("animation",),
     ("batch",),

@@ -37,6 +37,7 @@ from faceanim_cli.motion.head_transfer import check_steering
 from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Floats, Image, Mask
+from faceanim_cli.provenance.watermark import Watermark
 from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_weights
 from faceanim_cli.weights.checkpoint import load_checkpoint, network_name
 from faceanim_cli.weights.load import load_weights
@@ -64,6 +65,7 @@ class Animator:
         motion: how much of the driver's pose and expression the photo takes on; None for all of it.
         compiled: run whole batches as CUDA graphs made by torch.compile, which takes long; on CUDA only,
             elsewhere it costs more than it brings.
+        mark: the number in the invisible watermark of all results, 0 to 65535; None for no watermark.
 
     A half precision that shows falls back to float32, see ``Inference``.
 
@@ -84,9 +86,11 @@ class Animator:
         batch: int | None = None,
         motion: MotionSettings | None = None,
         compiled: bool = False,
+        mark: int | None = 0,
     ) -> None:
         if size is not None and not 16 <= size <= 4096:
             raise UsageError(f"size {size}: give 16 to 4096 pixels")
+        self.watermark = None if mark is None else Watermark(mark)
         self.device = choose_device(device)
         dtype = choose_precision(precision, self.device)
         motion = motion or MotionSettings(relative=relative, adapt_scale=adapt_scale)
@@ -211,7 +215,8 @@ class Animator:
         face = self._face
         if face is None:
             raise UsageError("set_photo() comes before animate()")
-        return face.animate(self.detect(frames, crop, faces), reference)
+        results = face.animate(self.detect(frames, crop, faces), reference)
+        return results if self.watermark is None else map(self.watermark.embed, results)
 
     def detect(
         self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None

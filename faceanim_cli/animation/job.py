@@ -213,7 +213,8 @@ def _write(
         metadata=provenance_tags(animator.weights, animator.weights_sha256),
     ) as writer:
         for results in pipeline.stage("infer", frames):
-            writer.write(animated.compose(results, driver.next_panel()))
+            frame = animated.compose(results, driver.next_panel())
+            writer.write(frame if animator.watermark is None else animator.watermark.embed(frame))
             done += 1
             if progress is not None:
                 progress(done, driver.frame_count_estimate)

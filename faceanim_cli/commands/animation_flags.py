@@ -169,6 +169,17 @@ class AnimationFlags:
             ("auto", "software", "nvenc"),
         ),
     ] = "auto"
+    watermark: Annotated[
+        bool,
+        option(
+            OUTPUT + MORE,
+            "No invisible watermark\n`faceanim verify` finds it, also in a video that was encoded anew.",
+            "--watermark/--no-watermark",
+        ),
+    ] = True
+    mark: Annotated[
+        int, option(OUTPUT + MORE, "A number of yours in the watermark, 0 to 65535", min=0, max=65535)
+    ] = 0
     overwrite: Overwrite = False
     weights: Weights = None
     device: Device = "auto"
@@ -204,6 +215,8 @@ class AnimationFlags:
             raise typer.BadParameter("--driver-crop and --driver-face say which face: give one of them")
         if (self.size or 0) > 4096 and not (self.paste_back or self.all_faces):
             raise typer.BadParameter(f"--size {self.size}: at most 4096, or 8192 with --paste-back")
+        if self.mark and not self.watermark:
+            raise typer.BadParameter(f"--mark {self.mark} is a watermark: leave out it or --no-watermark")
         if self.absolute and self.start_frame is not None:
             raise typer.BadParameter("--start-frame is for relative motion: leave out it or --absolute")
         ways = {"--crop": self.crop, "--face": self.face, "--all-faces": self.all_faces or None}

@@ -119,6 +119,7 @@ class AnimationOptions(AnimationFlags):
             motion=MotionSettings(self.pose, self.expression, self.mouth, self.eyes, self.gaze, self.smooth),
             batch=self.batch_size,
             compiled=self.compiled,
+            mark=self.mark if self.watermark else None,
         )
 
     @property

@@ -219,11 +219,18 @@ def choose_subjects(options: EvaluationOptions) -> list[Subject]:
 
 
 def load_animator(options: EvaluationOptions, spec: str | None, relative: bool) -> Animator:
-    """As users have it, without super-resolution."""
+    """As users have it, without super-resolution and watermark: scores are the networks'."""
     weights = None if spec is None else find_weights(options, spec)
     size = options.size or DEFAULT_SIZE
     return Animator(
-        weights, options.device, options.precision, relative=relative, sr=False, size=size, motion=FAITHFUL
+        weights,
+        options.device,
+        options.precision,
+        relative=relative,
+        sr=False,
+        size=size,
+        motion=FAITHFUL,
+        mark=None,
     )
 
 

@@ -27,7 +27,7 @@ def is_ours(path: Path) -> bool:
     try:
         if path.is_dir():
             return first_foreign(path) is None
-        return not path.exists() or OURS.search(_origin(path)) is not None
+        return not path.exists() or OURS.search(told_origin(path)) is not None
     except OSError:
         return False
 
@@ -45,8 +45,8 @@ def first_foreign(folder: Path) -> str | None:
     return next((file.name for file in files if OURS.search(_picture_origin(file) or "") is None), None)
 
 
-def _origin(path: Path) -> str:
-    """What the file says about where it comes from."""
+def told_origin(path: Path) -> str:
+    """What the file says about where it comes from: comments, tags, XMP, in any order; may be empty."""
     said = _picture_origin(path)
     if said is None:
         said = _motion_origin(path)

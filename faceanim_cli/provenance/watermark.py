@@ -1,10 +1,10 @@
 """An invisible watermark in the luma of every frame: made by faceanim, and 16 bits of the user's choice.
 
-A spread-spectrum watermark (Cox et al. 1997): a noise pattern of middling frequencies, the same in all frames,
-repeated over the frame as tiles. One half of its energy is a known pattern, by which the tiles' place and size
-are found again (Kutter 1998); the other half is 63 patterns, each added or subtracted as a bit of the coded
-number says. It is weaker where a picture is flat and it would be seen. The patterns are public: it survives
-accidents, and nobody who wants to remove or forge it.
+A spread-spectrum watermark (Cox et al. 1997): a noise pattern of middling frequencies, the same in all
+frames, repeated over the frame as tiles. One half of its energy is a known pattern, by which the tiles' place
+and size are found again (Kutter 1998); the other half is 63 patterns, each added or subtracted as a bit of
+the coded number says. It is weaker where a picture is flat and it would be seen. The patterns are public: it
+survives accidents, and nobody who wants to remove or forge it.
 """
 
 import hashlib
@@ -42,7 +42,8 @@ def tile_side(width: int, height: int) -> float:
 def band() -> Floats:
     """Which of the frequencies of ``numpy.fft.rfft2`` of a tile are used: (128, 65), 0 or 1."""
     frequency = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None])
-    return ((frequency >= 1 / LONGEST_WAVE) & (frequency <= 1 / SHORTEST_WAVE)).astype(np.float32)
+    inside = (frequency >= 1 / LONGEST_WAVE) & (frequency <= 1 / SHORTEST_WAVE)
+    return np.asarray(inside, np.float32)
 
 
 @cache

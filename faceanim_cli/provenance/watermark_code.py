@@ -31,7 +31,7 @@ def encode(mark: int) -> Floats:
     """
     if not 0 <= mark <= LARGEST_MARK:
         raise ValueError(f"a mark is 0 to {LARGEST_MARK}, not {mark}")
-    return codebook()[mark]
+    return np.asarray(codebook()[mark])
 
 
 def decode(values: Floats) -> tuple[int, float, float]:

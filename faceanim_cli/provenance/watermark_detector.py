@@ -21,7 +21,7 @@ SMALLEST_TILE, LARGEST_TILE = 1 / 16, 0.8
 """Sides of the tiles that are searched for, in longer sides of the frame: a frame as it was written has 1/4,
 one on a screen or between black bars less, a part of one more."""
 STEP = 1.006
-"""Between sizes that are tried; a difference of half of it turns no wave by more than a tenth, at the edges."""
+"""Between sizes that are tried; half of it shifts no wave by more than a tenth of it, at the edges."""
 FINALISTS = 6
 """Of all sizes: those at which the known pattern shows best are asked for the number."""
 CYCLES = ceil(TILE / SHORTEST_WAVE)
@@ -80,11 +80,11 @@ def detect(frames: Iterable[Image]) -> Detection:
 @cache
 def _references() -> Spectrum:
     """Conjugate spectra of the patterns: (64, 128, 65)."""
-    return np.conj(np.fft.rfft2(patterns())).astype(np.complex64)
+    return np.asarray(np.conj(np.fft.rfft2(patterns())), np.complex64)
 
 
 def _residual(frames: Iterable[Image]) -> Floats:
-    """What a frame has of middling frequencies, (H, W): the mean of all, each weighed down where it is busy."""
+    """What frames have of middling frequencies, (H, W): their mean, each weighed down where it is busy."""
     total, count = np.zeros((0, 0), np.float32), 0
     for frame in frames:
         grey = frame.astype(np.float32)
@@ -124,7 +124,7 @@ class _Harmonics:
         spectrum[cycles, : CYCLES + 1] = real + 1j * imaginary
         spectrum *= band()
         size = np.abs(spectrum)
-        return spectrum / (size + 1e-6 * size.max() + 1e-12) ** np.float32(0.7)
+        return np.asarray(spectrum / (size + 1e-6 * size.max() + 1e-12) ** 0.7, np.complex64)
 
 
 def _peak(spectrum: Spectrum) -> tuple[float, int, float]:

@@ -22,7 +22,7 @@ SIZE = 64  # of the tiny network
 
 @pytest.fixture(scope="module")
 def animator(rigid_weights_file: Path) -> Animator:
-    return Animator(rigid_weights_file, device="cpu", precision="fp32", sr=False)
+    return Animator(rigid_weights_file, device="cpu", precision="fp32", sr=False, mark=None)
 
 
 @pytest.fixture(scope="module")

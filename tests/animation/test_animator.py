@@ -47,7 +47,7 @@ def dot_of(frame: np.ndarray) -> tuple[float, float]:
 
 
 def animator(weights: Path, **options: object) -> Animator:
-    return Animator(weights, device="cpu", precision="fp32", **{"sr": False, **options})
+    return Animator(weights, device="cpu", precision="fp32", **{"sr": False, "mark": None, **options})
 
 
 def test_a_still_driver_gives_the_photo_back(rigid_weights_file: Path, astronaut: np.ndarray) -> None:

@@ -37,7 +37,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def animated(weights: Path, frames: list[np.ndarray], **options: object) -> tuple[Animator, np.ndarray]:
-    animator = Animator(weights, device="cpu", sr=False, **{"precision": "fp32", **options})
+    animator = Animator(weights, device="cpu", sr=False, mark=None, **{"precision": "fp32", **options})
     animator.set_photo(frames[0], crop=None)
     return animator, np.stack(list(animator.animate(frames)))
 

@@ -265,7 +265,7 @@ class TestParity:
     )
     def test_animator(self, reference, name, options):
         path, expected = reference
-        animator = Animator(path, device="cpu", precision="fp32", sr=False, **options)
+        animator = Animator(path, device="cpu", precision="fp32", sr=False, mark=None, **options)
         animator.set_photo(expected["source"], crop=None)
         frames = np.stack(list(animator.animate(expected["driving"])))
         original = expected[f"prediction_{name}"].transpose(0, 2, 3, 1) * 255
@@ -276,7 +276,7 @@ class TestParity:
         resolver = tmp_path / "sr.safetensors"
         save_checkpoint(resolver, FaceSuperResolver(FaceSuperResolverSettings((4, 4, 4, 4, 4), 4, 1)))
         monkeypatch.setattr(animator_module, "shipped_weights", lambda _: resolver)
-        animator = Animator(path, device="cpu", precision="fp32")
+        animator = Animator(path, device="cpu", precision="fp32", mark=None)
         animator.set_photo(expected["source"], crop=None)
         (frame,) = animator.animate(expected["driving"][:1])
         assert frame.shape == (512, 512, 3)

@@ -78,7 +78,7 @@ def test_the_slim_copy_is_ours(checkpoint: Path) -> None:
 def test_it_animates(model: ThinPlateSplineModel, checkpoint: Path, relative: bool) -> None:
     rng = np.random.default_rng(0)
     photo, *frames = rng.integers(0, 256, (4, 256, 256, 3), np.uint8)
-    animator = Animator(checkpoint, "cpu", "fp32", relative=relative, sr=False)
+    animator = Animator(checkpoint, "cpu", "fp32", relative=relative, sr=False, mark=None)
     animator.set_photo(photo, crop=None)
     results = list(animator.animate(frames))
     tensors = torch.from_numpy(np.stack([photo, *frames])).permute(0, 3, 1, 2).float() / 255
