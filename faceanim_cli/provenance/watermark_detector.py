@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, log
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -26,8 +27,10 @@ FINALISTS = 6
 """Of all sizes: those at which the known pattern shows best are asked for the number."""
 CYCLES = ceil(TILE / SHORTEST_WAVE)
 """Of the shortest wave, along a tile."""
+CYCLE_NUMBERS = np.arange(-CYCLES, CYCLES + 1)
 
-Spectrum = npt.NDArray[np.complex64]
+Harmonics: TypeAlias = npt.NDArray[np.complex64]
+"""What a tile has of the frequencies in use: (27, 14), y of -13 to 13 and x of 0 to 13 cycles a tile."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,24 @@ def detect(frames: Iterable[Image]) -> Detection:
     """
     mean = _residual(frames)
     longest = max(mean.shape)
-    sampled = _Harmonics(mean)
+    spectrum = _Spectrum(mean)
     sizes = longest * np.geomspace(
         SMALLEST_TILE, LARGEST_TILE, 1 + ceil(log(LARGEST_TILE / SMALLEST_TILE) / log(STEP))
     )
-    candidates: list[tuple[float, Spectrum]] = []
+    candidates: list[tuple[float, Harmonics]] = []
     for side in sizes:
-        spectrum = sampled.of_tile(side)
-        # what a mirror shows: x turns round; and a picture's spectrum at -f is the conjugate of that at f
-        for seen in (spectrum, np.conj(np.roll(spectrum[::-1], 1, axis=0))):
-            candidates.append((_peak(seen)[0], seen))
+        harmonics = spectrum.of_tile(side)
+        # a mirror turns x round, and a picture's spectrum at -f is the conjugate of that at f
+        for seen in (harmonics, np.conj(harmonics[::-1])):
+            candidates.append((_peak(seen, TILE // 2)[0], seen))
         candidates = sorted(candidates, key=lambda candidate: -candidate[0])[:FINALISTS]
     return max((_decoded(seen) for _, seen in candidates), key=lambda detection: detection.score)
 
 
 @cache
-def _references() -> Spectrum:
-    """Conjugate spectra of the patterns: (64, 128, 65)."""
-    return np.asarray(np.conj(np.fft.rfft2(patterns())), np.complex64)
+def _references() -> Harmonics:
+    """Of the patterns, conjugate: (64, 27, 14)."""
+    return np.asarray(np.conj(np.fft.rfft2(patterns()))[:, CYCLE_NUMBERS, : CYCLES + 1], np.complex64)
 
 
 def _residual(frames: Iterable[Image]) -> Floats:
@@ -97,8 +100,8 @@ def _residual(frames: Iterable[Image]) -> Floats:
     return total / np.float32(count)
 
 
-class _Harmonics:
-    """A picture's spectrum, from which that of a tile of any size is read, folded over the whole picture."""
+class _Spectrum:
+    """Of a picture; it holds that of a tile of any size, as if the picture were cut into tiles and summed."""
 
     def __init__(self, picture: Floats) -> None:
         height, width = picture.shape
@@ -114,30 +117,35 @@ class _Harmonics:
         self._parts = [np.ascontiguousarray(spectrum[..., part][np.ix_(kept, kept)]) for part in (0, 1)]
         self._zero = highest
 
-    def of_tile(self, side: float) -> Spectrum:
-        """Whitened, as ``numpy.fft.rfft2`` of a tile: (128, 65), zero outside ``band``."""
-        cycles = np.arange(-CYCLES, CYCLES + 1)
-        place = (cycles * (self._size / side) + self._zero).astype(np.float32)
+    def of_tile(self, side: float) -> Harmonics:
+        """Whitened, as the picture's own frequencies differ in strength; ``side`` in pixels."""
+        place = (CYCLE_NUMBERS * (self._size / side) + self._zero).astype(np.float32)
         x, y = np.meshgrid(place[CYCLES:], place)
         real, imaginary = (cv2.remap(part, x, y, cv2.INTER_CUBIC) for part in self._parts)
-        spectrum = np.zeros(band().shape, np.complex64)
-        spectrum[cycles, : CYCLES + 1] = real + 1j * imaginary
-        spectrum *= band()
-        size = np.abs(spectrum)
-        return np.asarray(spectrum / (size + 1e-6 * size.max() + 1e-12) ** 0.7, np.complex64)
+        harmonics = (real + 1j * imaginary) * band()[CYCLE_NUMBERS, : CYCLES + 1]
+        size = np.abs(harmonics)
+        return np.asarray(harmonics / (size + 1e-6 * size.max() + 1e-12) ** 0.7, np.complex64)
 
 
-def _peak(spectrum: Spectrum) -> tuple[float, int, float]:
-    """Where the known pattern correlates best: in standard deviations, the place, and the deviation."""
-    correlation = np.fft.irfft2(spectrum * _references()[0], (TILE, TILE))
+def _peak(harmonics: Harmonics, side: int) -> tuple[float, int, int, float]:
+    """Where the known pattern correlates best, of ``side`` by ``side`` places in a tile.
+
+    Returns:
+        The peak in standard deviations of the correlation, its row and column, and that deviation.
+    """
+    product = np.zeros((side, side // 2 + 1), np.complex64)
+    product[CYCLE_NUMBERS, : CYCLES + 1] = harmonics * _references()[0]
+    correlation = np.fft.irfft2(product, (side, side)) * (side / TILE) ** 2
     deviation = float(correlation.std()) or 1.0
-    place = int(correlation.argmax())
-    return float(correlation.flat[place]) / deviation, place, deviation
+    row, column = divmod(int(correlation.argmax()), side)
+    return float(correlation[row, column]) / deviation, row, column, deviation
 
 
-def _decoded(spectrum: Spectrum) -> Detection:
-    z, place, deviation = _peak(spectrum)
-    row, column = divmod(place, TILE)
-    values = np.fft.irfft2(spectrum * _references()[1:], (TILE, TILE))[:, row, column] / deviation
+def _decoded(harmonics: Harmonics) -> Detection:
+    z, row, column, deviation = _peak(harmonics, TILE)
+    turned = np.exp(2j * np.pi / TILE * (CYCLE_NUMBERS[:, None] * row + CYCLE_NUMBERS[CYCLES:] * column))
+    # the inverse transform at that place alone; x of less than 0 is the conjugate of what is there
+    twice = np.where(CYCLE_NUMBERS[CYCLES:] > 0, 2, 1)
+    values = (_references()[1:] * harmonics * turned * twice).real.sum((1, 2)) / TILE**2 / deviation
     mark, fit, error_rate = decode(values.astype(np.float32))
     return Detection(z, fit, mark, error_rate)
