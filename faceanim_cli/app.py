@@ -133,15 +133,6 @@ def _origin(error: Any) -> str:
     return {"DEFAULT_MAP": ", in the settings file", "ENVIRONMENT": ", in the environment"}.get(source, "")
 
 
-def _unforeseen(error: Exception) -> str:
-    """Still one line for a person, and the way to the traceback for a report."""
-    if isinstance(error, OSError) and error.strerror:  # the machine's: a disk that is full, a missing right
-        return (
-            f"{error.strerror}{'' if error.filename is None else f': {error.filename}'} (--debug shows where)"
-        )
-    return f"internal error: {type(error).__name__}: {error} (--debug shows where)"
-
-
 def _say(message: str) -> None:
     """Why a command ends; one line, even if the name of a file in it has two."""
     lines = [line.strip() for line in message.splitlines()]

@@ -4,6 +4,8 @@ Library code raises; nothing below ``app.py`` prints or exits. A message is one 
 what happened, with which file, and what to do about it.
 """
 
+from collections.abc import Sequence
+
 
 class FaceanimError(Exception):
     """Base of everything faceanim raises on purpose; on its own it means that some item failed."""
@@ -33,3 +35,9 @@ class UnreadableInputError(FaceanimError):
     """An input is missing, empty, a folder, or not what its name says."""
 
     exit_code = 5
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, for a message: ``a, b, c and 4 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -1,10 +1,13 @@
 """Tiny networks, free pictures and the command line, which several tests share."""
 
+import hashlib
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import settings
 
 from faceanim_cli.app import main
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
+from faceanim_cli.faces import detector
 from faceanim_cli.media import VideoWriter
 from faceanim_cli.weights.checkpoint import save_checkpoint
 from faceanim_models import (
@@ -59,6 +63,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _one_thread() -> None:
     # Tiny networks: threads cost more than they give, above all beside other work.
     torch.set_num_threads(1)
+
+
+class RememberingCascade:
+    """A cascade that searches each picture once: many tests look at the same few, and it takes long."""
+
+    loaded: ClassVar[dict[tuple[str, str], "RememberingCascade"]] = {}
+
+    def __init__(self, cascade: Any) -> None:
+        self._cascade, self._found, self._lock = cascade, {}, threading.Lock()
+
+    def detectMultiScale2(self, image: np.ndarray, **how: Any) -> Any:  # noqa: N802 (OpenCV's)
+        key = (image.shape, hashlib.sha256(np.ascontiguousarray(image)).digest(), *how.values())
+        with self._lock:
+            if key not in self._found:
+                self._found[key] = self._cascade.detectMultiScale2(image, **how)
+            return self._found[key]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _remembering_cascades() -> Iterator[None]:
+    load = detector._load_cascade
+
+    def load_once(file: str) -> RememberingCascade:
+        place = (str(getattr(getattr(detector.cv2, "data", None), "haarcascades", None)), file)
+        if place not in RememberingCascade.loaded:
+            RememberingCascade.loaded[place] = RememberingCascade(load(file))
+        return RememberingCascade.loaded[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector, "_load_cascade", load_once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,32 @@
-"""Which photo goes with which driver, and what each result is called."""
+"""Which photo goes with which driver, and what each result is called: a template with their names in it."""
 
+import hashlib
 import itertools
 import os
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from string import Formatter
 from typing import Literal, TypeAlias
 
 from faceanim_cli.batch.find import Found, find_drivers, find_photos, ignored_by_kind, real_path
 from faceanim_cli.batch.items import BatchItem
-from faceanim_cli.batch.naming import DEFAULT_NAME, check_template, fill_template
+from faceanim_cli.csv_tables import read_table
 from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.files import cut_name
 from faceanim_cli.media.output_checks import ADDRESS, check_folder
+from faceanim_cli.motion.library import is_library_motion
 
 Match: TypeAlias = Literal["all", "name"]
+
+FIELDS = ("photo", "driver", "index")
+DEFAULT_NAME = "{photo}-{driver}.mp4"
+INDEX_FORMAT = re.compile(r"(0?[1-9])?d?")  # at most nine digits
+LONGEST_NAME = 255  # bytes, on nearly all file systems
+LONGEST_SUFFIX = 16  # of letters; more is a dot in the middle of a name
+HASH_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,104 @@ def plan_batch(
     return BatchPlan(tuple(items), tuple(notes))
 
 
+def plan_pairs(table: Path, output: Path, *, name: str = DEFAULT_NAME) -> BatchPlan:
+    """The pairs of a CSV file with the columns photo, driver, and optionally output.
+
+    Paths count from the CSV file's folder; a driver may be a motion of the library. Output is the result's
+    name in the folder ``output``, and where it is empty ``name`` applies. Pairs of one photo are worked on
+    together, otherwise in the file's order.
+
+    Raises:
+        UsageError: as ``plan_batch``, or a column that is missing or unknown.
+        UnreadableInputError: the file, or a row of it.
+    """
+    check_template(name)
+    check_results_folder(output)
+    rows = read_table(table)
+    if not {"photo", "driver"} <= set(rows.columns) <= {"photo", "driver", "output"}:
+        raise UsageError(
+            f"{table}: its columns are {', '.join(rows.columns) or 'none'}; they must be photo, driver and, "
+            "if you like, output"
+        )
+    items = []
+    for index, (line, row) in enumerate(zip(rows.lines, rows.rows, strict=True), start=1):
+        if not row["photo"] or not row["driver"]:
+            raise UnreadableInputError(f"{table}, line {line}: needs a photo and a driver")
+        if address := next((row[side] for side in ("photo", "driver") if ADDRESS.match(row[side])), None):
+            raise UnreadableInputError(
+                f"{table}, line {line}: {address} is an address; download it first and name the file"
+            )
+        photo = _path(row["photo"], table.parent)
+        driver = _path(row["driver"], table.parent)
+        if is_library_motion(Path(row["driver"])) and not _exists(driver):
+            driver = Path(row["driver"])
+        wanted = row.get("output")
+        if wanted:
+            check_inside(wanted, f"{table}, line {line}: output {wanted}")
+        items.append(BatchItem(photo, driver, output / (wanted or fill_template(name, photo, driver, index))))
+    if not items:
+        raise UnreadableInputError(f"{table}: holds no pairs")
+    check_outputs(items)
+    order = {photo: number for number, photo in reversed(list(enumerate(item.photo for item in items)))}
+    return BatchPlan(tuple(sorted(items, key=lambda item: order[item.photo])), _missing(items))
+
+
+def check_template(name: str) -> None:
+    """Refuse a template that names no file inside the output folder.
+
+    Raises:
+        UsageError: an unknown field, a format that does not fit, an absolute path or one with "..".
+    """
+    known = ", ".join(f"{{{field}}}" for field in FIELDS)
+    try:
+        for _, field, spec, conversion in Formatter().parse(name):
+            if field is None:
+                continue
+            if field not in FIELDS:
+                raise UsageError(f"--name {name}: unknown {{{field}}}; known are {known}")
+            if conversion or (spec and not (field == "index" and INDEX_FORMAT.fullmatch(spec))):
+                raise UsageError(f"--name {name}: only the index takes a format, such as {{index:03d}}")
+    except ValueError as error:
+        raise UsageError(f"--name {name}: {error}; fields are {known}") from error
+    check_inside(name, f"--name {name}")
+
+
+def check_inside(name: str, said: str) -> None:
+    """Refuse what names no file inside the output folder; ``said`` is how the message begins.
+
+    Raises:
+        UsageError: an absolute path, one with "..", or none.
+    """
+    path = PurePath(name)
+    if (
+        not path.name
+        or path.is_absolute()
+        or path.drive
+        or ".." in path.parts
+        or name.endswith(("/", os.sep))
+    ):
+        raise UsageError(f"{said} does not name a file inside the output folder")
+
+
+def fill_template(name: str, photo: Path, driver: Path, index: int) -> str:
+    """The result's name; ``name`` has passed :func:`check_template`.
+
+    Where the names of photo and driver together are longer than file systems bear, the end of a folder's or
+    file's name is cut off, and a part of its hash keeps it apart from others of the same beginning.
+    """
+    filled = PurePath(name.format(photo=photo.stem, driver=driver.stem, index=index))
+    return str(PurePath(*map(_shortened, filled.parts)))
+
+
+def _shortened(name: str) -> str:
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    suffix = PurePath(name).suffix
+    suffix = suffix if len(suffix) <= LONGEST_SUFFIX else ""
+    end = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:HASH_DIGITS]}{suffix}"
+    return cut_name(name.removesuffix(suffix), LONGEST_NAME - len(os.fsencode(end))) + end
+
+
 def check_results_folder(output: Path) -> None:
     """Refuse what can be no folder of results; it need not be there yet.
 
@@ -116,3 +226,26 @@ def _check_feedback(items: Sequence[BatchItem], found: Found, output: Path) -> N
             raise UsageError(
                 f"{taken.output} would be an input of the next run; give results a folder of their own"
             )
+
+
+def _path(cell: str, folder: Path) -> Path:
+    """A path in a table, which may begin with ~ or, written on Windows, have backslashes."""
+    path = folder / (Path(cell).expanduser() if cell.startswith("~/") else cell)
+    if os.sep == "/" and "\\" in cell and not _exists(path):
+        return folder / cell.replace("\\", "/")
+    return path
+
+
+def _missing(items: list[BatchItem]) -> tuple[str, ...]:
+    """A note on files that are not there: better told now than hours later."""
+    drivers = [item.driver for item in items if not is_library_motion(item.driver)]
+    files = dict.fromkeys([*(item.photo for item in items), *drivers])
+    missing = [file for file in files if not _exists(file)]
+    return (f"{len(missing)} of {len(files)} files are not there, {missing[0]} first",) if missing else ()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # its folder is not ours to read, or the name is too long: it is not there for us
+        return False

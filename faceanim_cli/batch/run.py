@@ -11,8 +11,7 @@ from typing import Any
 from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
 from faceanim_cli.batch.pool import run_in_pool
 from faceanim_cli.batch.processes import ProcessPool
-from faceanim_cli.batch.report import ReportFile, read_report
-from faceanim_cli.batch.resume import split_done
+from faceanim_cli.batch.report import open_report, read_report, split_done
 from faceanim_cli.batch.worker import BatchJob, WorkerLostError, animate_item
 from faceanim_cli.errors import UsageError
 
@@ -106,16 +105,14 @@ def run_prepared(
     """
     reports = list(batch.done)
     listener.there_already(len(reports))
-    file = None if settings.report is None else ReportFile(settings.report, keep=reports)
     with contextlib.ExitStack() as stack:
-        if file is not None:
-            stack.callback(file.close)
+        add = None if settings.report is None else stack.enter_context(open_report(settings.report, reports))
         # Closed, so that workers end before an error that is raised in here goes on.
         results = stack.enter_context(contextlib.closing(_results(job, batch.items, listener, settings)))
         for result in results:
             report = replace(result, settings=batch.made_with)
-            if file is not None:
-                file.add(report)
+            if add is not None:
+                add(report)
             reports.append(report)
             listener.item(report)
     return BatchOutcome(tuple(reports), len(batch.done))
@@ -133,16 +130,10 @@ def _results(
         with RayPool(job, settings.cluster, settings.workers, len(items)) as pool:
             yield from run_in_pool(pool, items, listener)
     elif workers > 1:
-        yield from _animate_in_processes(job, items, listener, workers)
+        with ProcessPool(job, workers) as processes:
+            yield from run_in_pool(processes, items, listener)
     else:
         yield from _animate_here(job, items, listener)
-
-
-def _animate_in_processes(
-    job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, workers: int
-) -> Iterator[ItemReport]:
-    with ProcessPool(job, workers) as pool:
-        yield from run_in_pool(pool, items, listener)
 
 
 def _animate_here(job: BatchJob, items: Sequence[BatchItem], listener: BatchListener) -> Iterator[ItemReport]:
@@ -158,7 +149,8 @@ def _animate_here(job: BatchJob, items: Sequence[BatchItem], listener: BatchList
             report = animate_item(job, animator, left[0], tell)
         except WorkerLostError as error:
             logger.warning("%s + %s: %s; tried again in a new process", left[0].photo, left[0].driver, error)
-            yield from _animate_in_processes(job, list(left), listener, 1)
+            with ProcessPool(job, 1) as pool:
+                yield from run_in_pool(pool, list(left), listener)
             return
         left.popleft()
         yield report

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
-from faceanim_cli.batch.resume import input_stamps
+from faceanim_cli.batch.report import input_stamps
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.media.atomic_file import remove_leftovers
 from faceanim_cli.pictures import Progress

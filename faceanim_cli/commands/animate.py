@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
-from faceanim_cli.commands.completion import drivers
 from faceanim_cli.commands.help import BASICS, FACE
 from faceanim_cli.commands.options import Json, Quiet, option, unfold
 from faceanim_cli.commands.results import default_output
+from faceanim_cli.commands.values import drivers
 from faceanim_cli.console import frame_progress
 
 

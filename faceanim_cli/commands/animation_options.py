@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceanim_cli.commands.animation_flags import AnimationFlags
-from faceanim_cli.commands.options import confirm_on_terminal
+from faceanim_cli.commands.options import find_weights
 from faceanim_cli.commands.results import check_replacing
 from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps, parse_shift
 from faceanim_cli.files import file_sha256, file_stamp
@@ -38,14 +38,7 @@ class AnimationOptions(AnimationFlags):
 
     def weights_file(self) -> Path:
         """The weights on this machine, fetched if need be; a person on the terminal is asked about terms."""
-        from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
-
-        return resolve_weights(
-            self.weights or "animation",
-            offline=self.offline,
-            accept_license=self.accept_license,
-            confirm=confirm_on_terminal(),
-        )
+        return find_weights(self.weights or "animation", self.offline, self.accept_license)
 
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
         """Refuse an output that cannot be written, or not so."""

@@ -1,17 +1,25 @@
 """``faceanim batch``: many photos, many drivers, one command."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
-from faceanim_cli.commands.batch_progress import batch_progress
 from faceanim_cli.commands.help import BASICS, MACHINES
 from faceanim_cli.commands.options import Json, Quiet, choice, option, unfold
+from faceanim_cli.console import frame_task, progress_bar
 from faceanim_cli.errors import FaceanimError, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from faceanim_cli.batch.items import BatchItem, ItemReport
+    from faceanim_cli.pictures import Progress as ProgressCallback
 
 
 @unfold
@@ -85,10 +93,8 @@ def batch(
     Prints each result's path as soon as it is whole. Exit code 1 if an item failed. After an interruption the
     same command with --resume does what is left.
     """
-    from faceanim_cli.batch.pairs import plan_pairs  # noqa: PLC0415
-    from faceanim_cli.batch.plan import plan_batch  # noqa: PLC0415
-    from faceanim_cli.batch.report import read_report  # noqa: PLC0415
-    from faceanim_cli.batch.resume import split_done  # noqa: PLC0415
+    from faceanim_cli.batch.plan import plan_batch, plan_pairs  # noqa: PLC0415
+    from faceanim_cli.batch.report import read_report, split_done  # noqa: PLC0415
     from faceanim_cli.batch.run import BatchSettings, prepare_batch, run_prepared  # noqa: PLC0415 (OpenCV)
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
@@ -123,3 +129,45 @@ def batch(
         raise FaceanimError(f"{outcome.failed} of {all_items} failed, {all_items - outcome.failed} are done")
     if not quiet:
         typer.echo(f"{all_items - outcome.found} done, {outcome.found} there already", err=True)
+
+
+class BatchProgress:
+    """Bars for the items and for those at work, paths of results, lines about failures."""
+
+    def __init__(self, bar: "Progress | None", total: int, print_paths: bool) -> None:
+        self._bar, self._print_paths = bar, print_paths
+        self._items = None if bar is None else bar.add_task("items", total=total)
+        self._at_work: dict[str, tuple[TaskID, ProgressCallback]] = {}
+
+    def frames(self, item: "BatchItem", done: int, expected: int | None) -> None:
+        """See ``BatchListener``."""
+        if self._bar is None:
+            return
+        name = str(item.output)
+        if name not in self._at_work:
+            task = self._bar.add_task(item.output.name, total=None)
+            self._at_work[name] = task, frame_task(self._bar, task)
+        self._at_work[name][1](done, expected)
+
+    def item(self, report: "ItemReport") -> None:
+        """See ``BatchListener``."""
+        if self._bar is not None and self._items is not None:
+            self._bar.advance(self._items)
+            if report.output in self._at_work:
+                self._bar.remove_task(self._at_work.pop(report.output)[0])
+        if report.status == "failed":
+            typer.echo(f"{report.photo} + {report.driver}: {report.error}", err=True)
+        elif self._print_paths:
+            typer.echo(report.output)
+
+    def there_already(self, count: int) -> None:
+        """See ``BatchListener``."""
+        if self._bar is not None and self._items is not None:
+            self._bar.update(self._items, completed=count)
+
+
+@contextmanager
+def batch_progress(total: int, quiet: bool, print_paths: bool) -> Iterator[BatchProgress]:
+    """Progress over items and frames on stderr, without bars when quiet or piped."""
+    with progress_bar(quiet) as bar:
+        yield BatchProgress(bar, total, print_paths)

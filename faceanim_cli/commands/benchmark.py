@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.commands.completion import weights_names
 from faceanim_cli.commands.help import BASICS
 from faceanim_cli.commands.options import (
     PRECISIONS,
@@ -16,9 +15,10 @@ from faceanim_cli.commands.options import (
     Offline,
     Quiet,
     choice,
-    confirm_on_terminal,
+    find_weights,
     option,
 )
+from faceanim_cli.commands.values import weights_names
 from faceanim_cli.console import frame_progress
 
 MEASURING = "How it is measured"
@@ -82,13 +82,9 @@ def benchmark(
     from faceanim_cli.benchmark.estimate import estimate_seconds, in_words  # noqa: PLC0415
     from faceanim_cli.benchmark.run import read_benchmark, run_benchmark  # noqa: PLC0415
     from faceanim_cli.benchmark.tables import case_table, command_table, file_table, heading  # noqa: PLC0415
-    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     before = None if against is None else read_benchmark(against)
-    files = [
-        resolve_weights(name, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal())
-        for name in weights or ("animation",)
-    ]
+    files = [find_weights(name, offline, accept_license) for name in weights or ("animation",)]
     usual = QUICK if quick else CaseOptions()
     options = CaseOptions(
         weights=tuple(files),

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceanim_cli.commands.completion import metrics as metric_names
-from faceanim_cli.commands.completion import weights_names
 from faceanim_cli.commands.help import BASICS, MORE
 from faceanim_cli.commands.options import (
     AcceptLicense,
@@ -19,10 +17,12 @@ from faceanim_cli.commands.options import (
     choice,
     confirm_on_terminal,
     option,
+    say_unless,
 )
-from faceanim_cli.commands.values import parse_metrics
+from faceanim_cli.commands.values import metrics as metric_names
+from faceanim_cli.commands.values import parse_metrics, weights_names
 from faceanim_cli.console import frame_progress
-from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.errors import FaceanimError, UsageError, some_of
 
 WHAT, HOW = "What is scored", "How it is compared"
 
@@ -188,10 +188,7 @@ def eval_(
         accept_license=accept_license,
     )
 
-    def say(line: str) -> None:
-        if not quiet:
-            typer.echo(line, err=True)
-
+    say = say_unless(quiet)
     if data is None and options.protocol != "files" and (grid is None or not photo or driver is None):
         say(
             "no --data: taking the example clips that ship, synthesised from one portrait: "
@@ -222,9 +219,8 @@ def eval_(
             typer.echo(f"\n{output / 'report.html'}")
     bad = list(dict.fromkeys(row.clip for row in evaluation.problems))
     if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         total = len({row.clip for row in evaluation.rows})
-        raise FaceanimError(f"{len(bad)} of {total} clips have problems: {', '.join(bad[:3])}{more}")
+        raise FaceanimError(f"{len(bad)} of {total} clips have problems: {some_of(bad)}")
 
 
 def _print_metrics(as_json: bool) -> None:

@@ -16,7 +16,7 @@ from faceanim_cli.commands.options import (
     Precision,
     Quiet,
     Weights,
-    confirm_on_terminal,
+    find_weights,
     option,
 )
 from faceanim_cli.commands.results import check_replacing, default_output
@@ -56,7 +56,6 @@ def motion(
     knows motions by name: nod, shake, smile-and-blink.
     """
     from faceanim_cli.media import check_not_input, check_writable, is_ours, open_video  # noqa: PLC0415
-    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
     output = output or default_output(driver, suffix=".motion")
     crop, rate = parse_crop(driver_crop), parse_fps(fps)
@@ -65,12 +64,7 @@ def motion(
     check_writable(output)
     check_replacing([output], overwrite, is_ours)
     open_video(driver, rate, start=start or 0.0)
-    found = resolve_weights(
-        weights or "animation",
-        offline=offline,
-        accept_license=accept_license,
-        confirm=confirm_on_terminal(),
-    )
+    found = find_weights(weights or "animation", offline, accept_license)
     # Torch takes seconds to load; what is said above need not wait for it.
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
     from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hi
 
 import typer
 
-from faceanim_cli.commands.completion import devices, weights_names
 from faceanim_cli.commands.help import DEVICE, HELP, MORE, OUTPUT
-from faceanim_cli.commands.values import parse_device
+from faceanim_cli.commands.values import devices, parse_device, weights_names
 from faceanim_cli.console import set_debug, set_quiet, set_verbose
 
 if TYPE_CHECKING:
@@ -100,6 +99,20 @@ def confirm_on_terminal() -> "Confirm | None":
     if not on_terminal():
         return None
     return lambda terms: typer.confirm(f"{terms}\nDo you agree?", err=True)
+
+
+def say_unless(quiet: bool) -> Callable[[str], None]:
+    """What tells people a line, on stderr."""
+    return lambda line: None if quiet else typer.echo(line, err=True)
+
+
+def find_weights(name: str, offline: bool, accept_license: bool, kind: str = "animation") -> Path:
+    """The file of weights, fetched if need be; a person on the terminal is asked about terms."""
+    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
+
+    return resolve_weights(
+        name, kind, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
+    )
 
 
 def on_terminal() -> bool:

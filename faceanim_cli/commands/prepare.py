@@ -15,11 +15,12 @@ from faceanim_cli.commands.options import (
     Offline,
     Quiet,
     choice,
-    confirm_on_terminal,
+    find_weights,
     option,
+    say_unless,
 )
 from faceanim_cli.console import item_progress
-from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.errors import FaceanimError, UsageError, some_of
 
 WHAT, PEOPLE = "What is cut", "People and landmarks"
 
@@ -107,12 +108,8 @@ def prepare(
     from faceanim_cli.data.prepare import PreparationSettings  # noqa: PLC0415 (imports torch)
     from faceanim_cli.data.prepare import prepare as prepare_data  # noqa: PLC0415
     from faceanim_cli.data.sequences import SequenceSettings  # noqa: PLC0415
-    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
-    def say(line: str) -> None:
-        if not quiet:
-            typer.echo(line, err=True)
-
+    say = say_unless(quiet)
     if check is not None:
         if videos or out is not None:
             raise UsageError(
@@ -122,16 +119,15 @@ def prepare(
         return
     if not videos or out is None:
         raise UsageError("say what to prepare and where to: faceanim prepare VIDEOS... -o DATA")
-    model = landmark_model and resolve_weights(
-        landmark_model, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
-    )
     settings = PreparationSettings(
         size=size,
         crop=crop,
         sequences=SequenceSettings(scale, min_size, min_frames, max_frames),
         person_from=person_from,
         landmarks=landmarks,
-        landmark_model=model or None,
+        landmark_model=None
+        if landmark_model is None
+        else find_weights(landmark_model, offline, accept_license),
         metadata=metadata,
         val_share=val_share,
         seed=seed,
@@ -146,10 +142,7 @@ def prepare(
     else:
         typer.echo(out / "manifest.csv")
     if result.unreadable:
-        more = f" and {len(result.unreadable) - 3} more" if len(result.unreadable) > 3 else ""
-        raise FaceanimError(
-            f"{len(result.unreadable)} files could not be read: {', '.join(result.unreadable[:3])}{more}"
-        )
+        raise FaceanimError(f"{len(result.unreadable)} files could not be read: {some_of(result.unreadable)}")
 
 
 def _check(data: Path, as_json: bool, quiet: bool) -> None:

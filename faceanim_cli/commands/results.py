@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from faceanim_cli.commands.options import on_terminal
-from faceanim_cli.errors import UsageError
+from faceanim_cli.errors import UsageError, some_of
 from faceanim_cli.files import cut_name
 
 LONGEST_NAME = 240  # bytes: below the 255 at which file systems end names
@@ -32,10 +32,10 @@ def check_replacing(paths: Sequence[Path], overwrite: bool, ours: Callable[[Path
     others = [] if overwrite else [path for path in paths if not ours(path)]
     if not others:
         return
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    question = f"faceanim did not make {others[0]}{more}. Replace it?"
+    told = some_of([*map(str, others)], 1)
+    question = f"faceanim did not make {told}. Replace it?"
     if not (on_terminal() and typer.confirm(question, err=True)):
         raise UsageError(
-            f"cannot write {others[0]}{more}: it is there, and faceanim did not make it; name another, or "
+            f"cannot write {told}: it is there, and faceanim did not make it; name another, or "
             "replace it with --overwrite"
         )

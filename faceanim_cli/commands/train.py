@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceanim_cli.commands.completion import weights_names
 from faceanim_cli.commands.help import BASICS, MACHINES, MORE
 from faceanim_cli.commands.options import (
     AcceptLicense,
@@ -15,11 +14,13 @@ from faceanim_cli.commands.options import (
     Offline,
     Quiet,
     choice,
-    confirm_on_terminal,
+    find_weights,
     on_terminal,
     option,
+    say_unless,
 )
 from faceanim_cli.commands.training_view import training_view
+from faceanim_cli.commands.values import weights_names
 from faceanim_cli.console import item_progress
 
 WHAT, HOW = "What is trained", "How it is trained"
@@ -208,24 +209,14 @@ def train(
         stage_settings,
         train_stage,
     )
-    from faceanim_cli.weights.resolve import resolve_weights  # noqa: PLC0415
 
-    def say(line: str) -> None:
-        if not quiet:
-            typer.echo(line, err=True)
-
-    start = init and resolve_weights(
-        init,
-        "super-resolution" if stage == "sr" else "animation",
-        offline=offline,
-        accept_license=accept_license,
-        confirm=confirm_on_terminal(),
-    )
+    say = say_unless(quiet)
+    network = "super-resolution" if stage == "sr" else "animation"
     settings = stage_settings(  # what is None is left to the preset
         stage,
         preset,
         loss or (),
-        init=start or None,
+        init=None if init is None else find_weights(init, offline, accept_license, network),
         data=data,
         out=out or Path("runs") / stage,
         cache=cache,

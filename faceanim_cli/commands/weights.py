@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.commands.completion import weights_names
 from faceanim_cli.commands.help import BASICS
-from faceanim_cli.commands.options import AcceptLicense, Json, Offline, Quiet, confirm_on_terminal, option
+from faceanim_cli.commands.options import AcceptLicense, Json, Offline, Quiet, find_weights, option
+from faceanim_cli.commands.values import weights_names
 from faceanim_cli.console import print_table
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.weights.hub import show_progress
@@ -21,7 +21,6 @@ from faceanim_cli.weights.manage import (
     remove_weights,
     verify_weights,
 )
-from faceanim_cli.weights.resolve import resolve_weights
 
 weights = typer.Typer(no_args_is_help=True)
 
@@ -73,10 +72,7 @@ def pull(
 ) -> None:
     """Fetch weights, check them, and print where they lie."""
     show_progress(not quiet)
-    found = resolve_weights(
-        name, offline=offline, accept_license=accept_license, confirm=confirm_on_terminal()
-    )
-    _print_place(name, found, as_json)
+    _print_place(name, find_weights(name, offline, accept_license), as_json)
 
 
 @weights.command()

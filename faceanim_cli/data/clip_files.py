@@ -10,7 +10,7 @@ from pathlib import Path
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
 from faceanim_cli.data.manifest import MANIFEST, has_manifest, on_both_sides, read_manifest
 from faceanim_cli.data.stacked_frames import stacked_count
-from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.errors import UnreadableInputError, some_of
 from faceanim_cli.media.find_files import VIDEO_SUFFIXES, holds_frames, walk
 
 ARRAY_SUFFIX = ".npy"  # frames (N, H, W, 3), uint8 or float in [0, 1]: what research code saves
@@ -92,9 +92,8 @@ def clips_with_landmarks(data: Path) -> list[ClipFile]:
             f"{manifest}: two clips are called {twice[0]} and would share their landmarks; rename one"
         )
     if both := on_both_sides((clip.identity, clip.split) for clip in clips):
-        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
         raise UnreadableInputError(
-            f"{manifest}: {', '.join(both[:3])}{more} in train and in val; give each person one split"
+            f"{manifest}: {some_of(both)} in train and in val; give each person one split"
         )
     return clips
 

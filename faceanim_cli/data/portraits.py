@@ -32,6 +32,17 @@ FILTERS = (
     PillowImage.Resampling.LANCZOS,
 )
 
+# How the low-resolution picture comes to be. What super-resolution gets in use is a photo that was shrunk to
+# 256 pixels, warped with bilinear interpolation and partly repainted: soft, and seldom sharp to the pixel.
+# Photos and videos bring the noise and the blocks of their compression along, which must not be sharpened.
+PLAIN = 0.15  # probability of the shrunk picture as it is; of all others:
+WARPED = 0.6  # probability of a detour over another frame, with bilinear interpolation back
+ZOOM = 0.08  # standard deviation of the log of the other frame's scale
+BLURRED, BLUR = 0.5, 0.9  # probability of a Gaussian blur, its largest standard deviation in small pixels
+NOISY, NOISE = 0.4, 4.0  # probability of noise, its largest standard deviation in 8-bit levels
+RESIZED = 0.1  # probability of being resized to another size and back
+COMPRESSED, QUALITY = 0.5, (40, 95)  # probability of JPEG, and its quality
+
 log = logging.getLogger(__name__)
 
 
@@ -85,32 +96,6 @@ class View:
         return np.asarray(matrix, np.float64)
 
 
-@dataclass(frozen=True)
-class Degradation:
-    """How the low-resolution picture comes to be; ``Degradation.none()`` only shrinks it.
-
-    What super-resolution gets in use is a photo that was shrunk to 256 pixels, warped with bilinear
-    interpolation and partly repainted: soft, and seldom sharp to the pixel. Photos and videos bring the noise
-    and the blocks of their compression along, which must not be sharpened.
-    """
-
-    plain: float = 0.15  # probability of the shrunk picture as it is
-    warped: float = 0.6  # probability of a detour over another frame, with bilinear interpolation back
-    zoom: float = 0.08  # standard deviation of the log of the other frame's scale
-    blurred: float = 0.5  # probability of a Gaussian blur
-    blur: float = 0.9  # its largest standard deviation, pixels of the low resolution
-    noisy: float = 0.4  # probability of noise
-    noise: float = 4.0  # its largest standard deviation, 8-bit levels
-    resized: float = 0.1  # probability of being resized to another size and back
-    compressed: float = 0.5  # probability of JPEG
-    quality: tuple[int, int] = (40, 95)  # of JPEG
-
-    @classmethod
-    def none(cls) -> "Degradation":
-        """Shrunk by averaging, nothing else."""
-        return cls(plain=1.0)
-
-
 class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
     """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
 
@@ -122,22 +107,13 @@ class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
         size: S, pixels.
         length: how many pairs there are.
         seed: of the draw.
-        degradation: see :class:`Degradation`.
     """
 
-    def __init__(
-        self,
-        portraits: Sequence[Portrait],
-        size: int,
-        length: int,
-        seed: int = 0,
-        degradation: Degradation | None = None,
-    ) -> None:
+    def __init__(self, portraits: Sequence[Portrait], size: int, length: int, seed: int = 0) -> None:
         self.people = [
             [p for p in portraits if p.identity == who] for who in sorted({p.identity for p in portraits})
         ]
         self.size, self.length, self.seed = size, length, seed
-        self.degradation = degradation or Degradation()
 
     def __len__(self) -> int:
         return self.length
@@ -148,7 +124,7 @@ class PortraitDataset(Dataset[dict[str, torch.Tensor]]):
         portrait = photos[rng.integers(len(photos))]
         view = draw_view(portrait, self.size, rng)
         high = view.of(portrait.image, 2 * self.size)
-        low = degraded(portrait.image, view, self.size, self.degradation, rng)
+        low = degraded(portrait.image, view, self.size, rng)
         colours = colour_table(rng)
         step = -1 if rng.random() < 0.5 else 1  # mirrored or not
         return {
@@ -204,43 +180,38 @@ def draw_view(portrait: Portrait, size: int, rng: np.random.Generator) -> View:
     return View(x, y, side, turn)
 
 
-def degraded(
-    photo: Image, view: View, size: int, degradation: Degradation, rng: np.random.Generator
-) -> Image:
-    """What a view of a photo comes in as, uint8 (size, size, 3)."""
-    d = degradation
-    if rng.random() < d.plain:
+def degraded(photo: Image, view: View, size: int, rng: np.random.Generator, plain: float = PLAIN) -> Image:
+    """What a view of a photo comes in as, uint8 (size, size, 3); with ``plain`` 1 only shrunk."""
+    if rng.random() < plain:
         return _resized(view.of(photo, 2 * size), size, PillowImage.Resampling.BOX)
-    if rng.random() < d.warped:
-        low = _warped(photo, view, size, d.zoom, rng)
+    if rng.random() < WARPED:
+        low = _warped(photo, view, size, ZOOM, rng)
     else:
         low = _resized(view.of(photo, 2 * size), size, FILTERS[rng.integers(len(FILTERS))])
-    if rng.random() < d.blurred:
-        low = np.asarray(cv2.GaussianBlur(low, (0, 0), rng.uniform(0.2, d.blur)), np.uint8)
-    if rng.random() < d.noisy:
-        noise = rng.normal(0, rng.uniform(0, d.noise), low.shape)
+    if rng.random() < BLURRED:
+        low = np.asarray(cv2.GaussianBlur(low, (0, 0), rng.uniform(0.2, BLUR)), np.uint8)
+    if rng.random() < NOISY:
+        noise = rng.normal(0, rng.uniform(0, NOISE), low.shape)
         if rng.random() < 0.5:  # a camera's noise, smoothed by its software and alike in all colours
             noise = cv2.GaussianBlur(noise.mean(-1), (0, 0), 0.7)[..., None] * 2
         low = np.clip(np.rint(low + noise), 0, 255).astype(np.uint8)
-    if rng.random() < d.resized:
+    if rng.random() < RESIZED:
         other = round(size * rng.uniform(0.75, 1.5))
         low = _resized(_resized(low, other, FILTERS[rng.integers(1, 4)]), size, FILTERS[rng.integers(1, 4)])
-    if rng.random() < d.compressed:
+    if rng.random() < COMPRESSED:
         file = io.BytesIO()
-        quality = int(rng.integers(d.quality[0], d.quality[1] + 1))
+        quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
         PillowImage.fromarray(low).save(file, "JPEG", quality=quality, subsampling=int(rng.choice((0, 2))))
         low = np.asarray(PillowImage.open(file), np.uint8)
     return low
 
 
-def framed_pair(
-    portrait: Portrait, size: int, degradation: Degradation, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def framed_pair(portrait: Portrait, size: int, seed: int, plain: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The face framed as in the product: (3, S, S) degraded, and (3, 2S, 2S), float in [0, 1]."""
     height, width = portrait.image.shape[:2]
     crop = frame_crop(portrait.face, (width, height))
     view = View(crop.cx, crop.cy, crop.side)
-    low = degraded(portrait.image, view, size, degradation, np.random.default_rng(seed))
+    low = degraded(portrait.image, view, size, np.random.default_rng(seed), plain)
     high = view.of(portrait.image, 2 * size)
     pair = [torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255) for image in (low, high)]
     return pair[0], pair[1]

@@ -14,7 +14,7 @@ from faceanim_cli.data.clip_files import identity_of
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
 from faceanim_cli.data.manifest import on_both_sides
 from faceanim_cli.data.stacked_frames import is_photo, open_frames, picture_size, stacked_count
-from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.errors import UnreadableInputError, UsageError, some_of
 from faceanim_cli.media import FrameSource
 from faceanim_cli.media.find_files import Listing, expand, walk
 from faceanim_cli.media.signatures import read_head
@@ -127,9 +127,8 @@ def find_sources(
         sources = [replace(s, identity=nameless.get(s.path, s.identity)) for s in sources]
         both = _on_both_sides(sources)
     if both:
-        more = f" and {len(both) - 3} more" if len(both) > 3 else ""
         raise UsageError(
-            f"{', '.join(both[:3])}{more}: in train as well as in test, and nobody may judge who is trained "
+            f"{some_of(both)}: in train as well as in test, and nobody may judge who is trained "
             "on; move their videos, or rename the folders of those who are different people"
         )
     return _unique(sources)

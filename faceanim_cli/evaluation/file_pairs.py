@@ -13,7 +13,7 @@ import numpy as np
 from faceanim_cli.data.clip_files import CLIP_SUFFIXES, identity_of, named_clips
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, read_landmarks
 from faceanim_cli.data.manifest import has_manifest, read_manifest
-from faceanim_cli.errors import FaceanimError, UnreadableInputError
+from faceanim_cli.errors import FaceanimError, UnreadableInputError, some_of
 from faceanim_cli.evaluation.frames import Frame, open_clip, resized, scaled_landmarks
 from faceanim_cli.evaluation.protocols import Comparison, Job
 from faceanim_cli.image_metrics import Picture, as_unit
@@ -255,5 +255,4 @@ def _is_clip(place: Path) -> bool:
 
 def _tell(problems: list[str], what: str, frames: list[str]) -> None:
     if frames:
-        more = f" and {len(frames) - NAMED_AT_MOST} more" if len(frames) > NAMED_AT_MOST else ""
-        problems.append(f"{what} {', '.join(frames[:NAMED_AT_MOST])}{more}")
+        problems.append(f"{what} {some_of(frames, NAMED_AT_MOST)}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from faceanim_cli.csv_tables import read_table
 from faceanim_cli.data.clip_files import CLIP_SUFFIXES, ClipFile
-from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
+from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, some_of
 from faceanim_cli.evaluation.frames import Frame, FramedClip, Framing
 from faceanim_cli.image_metrics import Picture
 
@@ -111,8 +111,7 @@ def read_pairs(path: Path, clips: Sequence[ClipFile]) -> list[tuple[ClipFile, Cl
     names = {name: _plain(name) for row in rows for name in (row["source"], row["driving"])}
     strangers = [name for name, plain in names.items() if plain not in known]
     if strangers:
-        more = f" and {len(strangers) - 3} more" if len(strangers) > 3 else ""
-        raise UsageError(f"{path}: names clips that --data does not hold: {', '.join(strangers[:3])}{more}")
+        raise UsageError(f"{path}: names clips that --data does not hold: {some_of(strangers)}")
     return [(known[names[row["source"]]], known[names[row["driving"]]]) for row in rows]
 
 

@@ -8,8 +8,7 @@ from faceanim_cli.media.output_checks import check_not_input, check_writable
 from faceanim_cli.media.output_formats import Encoding, check_output, open_output, playable_rate
 from faceanim_cli.media.own_files import is_ours
 from faceanim_cli.media.photo_colours import is_grey
-from faceanim_cli.media.photo_writer import check_photo_output, write_photo
-from faceanim_cli.media.photos import check_photo, read_photo
+from faceanim_cli.media.photos import check_photo, check_photo_output, read_photo, write_photo
 from faceanim_cli.media.video_reader import VideoReader
 from faceanim_cli.media.video_writer import VideoWriter
 

@@ -9,14 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.media.animated_pictures import GifWriter, WebpWriter
 from faceanim_cli.media.codecs import CONTAINERS, check_encoder, choose_codec
-from faceanim_cli.media.frame_folder_writer import FrameFolderWriter
+from faceanim_cli.media.frame_folder import FrameFolderWriter
 from faceanim_cli.media.frame_writer import FrameWriter
-from faceanim_cli.media.gif_writer import GifWriter
 from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.media.probe import probe
 from faceanim_cli.media.video_writer import VideoWriter
-from faceanim_cli.media.webp_writer import WebpWriter
 
 ANIMATED_PICTURES: dict[str, type[GifWriter | WebpWriter]] = {".gif": GifWriter, ".webp": WebpWriter}
 

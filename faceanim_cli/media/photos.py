@@ -1,6 +1,7 @@
-"""Photos: whatever a phone, a scanner or a designer saved becomes uint8 RGB, upright, in sRGB."""
+"""Photos: whatever a phone or a scanner saved becomes uint8 RGB, upright, in sRGB; and PNG or JPEG out."""
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,10 +15,23 @@ import numpy.typing as npt
 from PIL import ExifTags, TiffImagePlugin, UnidentifiedImageError, features
 from PIL import Image as PillowImage
 
-from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.media.atomic_file import whole_file
+from faceanim_cli.media.metadata import SOFTWARE
+from faceanim_cli.media.output_checks import check_not_input, check_writable
 from faceanim_cli.media.photo_colours import to_srgb
-from faceanim_cli.media.raw_photos import REDUCED, SUBFILE_TYPE, raw_kind
-from faceanim_cli.media.signatures import PHOTO, RAW, VIDEO, is_avif, is_heic, kind_of, read_head
+from faceanim_cli.media.signatures import (
+    PHOTO,
+    RAW,
+    REDUCED,
+    SUBFILE_TYPE,
+    VIDEO,
+    is_avif,
+    is_heic,
+    kind_of,
+    raw_kind,
+    read_head,
+)
 from faceanim_cli.pictures import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode
@@ -28,6 +42,9 @@ MOST_PAGES = 100  # of a TIFF
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_BIT_DEPTH, PNG_COLOUR_TYPE = 24, 25  # offsets of the two bytes in the IHDR chunk
+
+JPEG_QUALITY = 95
+WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def read_photo(path: str | os.PathLike[str]) -> Image:
@@ -65,6 +82,40 @@ def check_photo(path: str | os.PathLike[str]) -> None:
     """
     with _opened(Path(path)):
         pass
+
+
+def write_photo(path: str | os.PathLike[str], image: Image) -> None:
+    """Write uint8 RGB (H, W, 3) as PNG or JPEG, chosen by the suffix, whole or not at all.
+
+    Raises:
+        ValueError: the image is not uint8 (H, W, 3).
+        UsageError: the suffix is neither .png nor .jpg/.jpeg, or the place cannot be written.
+        FaceanimError: writing failed (disk full).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    check_photo_output(path)
+    kind = WRITTEN[Path(path).suffix.lower()]
+    exif = PillowImage.Exif()
+    exif[ExifTags.Base.Software] = SOFTWARE
+    encoded = io.BytesIO()  # Pillow does not notice when a full disk takes only half of a JPEG
+    # subsampling=0: halved chroma smears lips and eyes; PNG ignores both options
+    picture = PillowImage.fromarray(image)
+    picture.save(encoded, kind, quality=JPEG_QUALITY, subsampling=0, exif=exif)
+    with whole_file(path) as partial:
+        partial.write_bytes(encoded.getbuffer())
+
+
+def check_photo_output(path: str | os.PathLike[str], *inputs: Path) -> None:
+    """Refuse, before any work, what ``write_photo`` cannot write, or what would take the place of an input.
+
+    Raises:
+        UsageError: it is one of the inputs, or as ``write_photo``.
+    """
+    check_not_input(path, *inputs)
+    if Path(path).suffix.lower() not in WRITTEN:
+        raise UsageError(f"cannot write {path}: name it .png or .jpg")
+    check_writable(path)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from faceanim_cli.data.portraits import Degradation, Portrait, PortraitDataset, framed_pair, load_portraits
+from faceanim_cli.data.portraits import Portrait, PortraitDataset, framed_pair, load_portraits
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.image_metrics import psnr
 from faceanim_cli.training.loop import train
@@ -132,11 +132,11 @@ def validate(
     sums = []
     for number, portrait in enumerate(portraits):
         row = []
-        for degradation in (Degradation.none(), Degradation(plain=0.0)):
-            low, high = (image[None].to(device) for image in framed_pair(portrait, size, degradation, number))
-            plain = F.interpolate(low, scale_factor=network.SCALE, mode="bicubic", align_corners=False)
+        for plain in (1.0, 0.0):
+            low, high = (image[None].to(device) for image in framed_pair(portrait, size, number, plain))
+            bicubic = F.interpolate(low, scale_factor=network.SCALE, mode="bicubic", align_corners=False)
             (wanted,) = as_pictures(high)
-            row += [psnr(as_pictures(image)[0], wanted) for image in (network(low), plain)]
+            row += [psnr(as_pictures(image)[0], wanted) for image in (network(low), bicubic)]
         sums.append(row)
     return SuperResolutionScores(*torch.tensor(sums).mean(0).tolist())
 

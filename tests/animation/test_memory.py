@@ -12,7 +12,7 @@ import pytest
 from faceanim_cli.media import VideoWriter
 
 STATUS = Path("/proc/self/status")  # its VmHWM is a process's own peak; ru_maxrss begins with its parent's
-SHORT, LONG = 40, 240  # frames; the long clip's are 59 MB as they are decoded, 47 MB as results
+SHORT, LONG = 40, 140  # frames; the long clip's are 34 MB as they are decoded, 28 MB as results
 MOST_MORE = 12 << 10  # KiB
 # Else glibc keeps ever larger blocks for later, and a process's peak creeps up by tens of MB.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -30,7 +30,7 @@ animator = Animator(weights, device="cpu", precision="fp32", sr=False, size=256)
 for driver in drivers:
     animate_file(
         animator, photo, driver, output, photo_crop=None, driver_crop=None, start_frame=0,
-        progress=lambda done, _: time.sleep(4 * (done == 50)),  # queues fill up before who stands still
+        progress=lambda done, _: time.sleep(2 * (done == 50)),  # queues fill up before who stands still
     )
     print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.batch.pairs import plan_pairs
+from faceanim_cli.batch.plan import plan_pairs
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from tests.batch.conftest import Touch, names, triples
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from faceanim_cli.batch.pairs import plan_pairs
-from faceanim_cli.batch.plan import plan_batch
+from faceanim_cli.batch.plan import plan_batch, plan_pairs
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from tests.batch.conftest import Touch, names, triples
 

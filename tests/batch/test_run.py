@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from faceanim_cli.batch.items import BatchItem
-from faceanim_cli.batch.report import read_report
-from faceanim_cli.batch.resume import split_done
+from faceanim_cli.batch.report import read_report, split_done
 from faceanim_cli.batch.run import BatchOutcome, BatchSettings, run_batch
 from faceanim_cli.errors import UnreadableInputError, UsageError, WeightsError
 from tests.batch.text_job import Recorder, TextJob

@@ -1,9 +1,7 @@
 """The command line: exit codes, what goes to stdout, and what is imported when."""
 
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,42 +137,6 @@ def test_bad_input_has_its_exit_code_and_one_line(
     if code > 2:
         assert len(stderr.strip().splitlines()) == 1
     assert not (tmp_path / "o.mp4").exists()
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_animation_leaves_nothing(
-    photo: Path,
-    rigid_weights_file: Path,
-    make_driver: Callable[..., Path],
-    tmp_path: Path,
-    number: int,
-    code: int,
-) -> None:
-    driver = make_driver(frames=60)
-    before = set(tmp_path.iterdir())
-    # A test run in the background ignores Ctrl-C, and its children would too: first back to the default.
-    start = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from faceanim_cli.app import main; main()"
-    )
-    command = [sys.executable, "-c", start, "animate", photo, driver, "-o", tmp_path / "o.mp4", "-q"]
-    options = [
-        "--weights",
-        rigid_weights_file,
-        "--no-sr",
-        "--size",
-        "2048",
-    ]  # large frames: time to interrupt
-    process = subprocess.Popen([*map(str, command), *map(str, options)], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while set(tmp_path.iterdir()) == before and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert process.poll() is None, "nothing was left to interrupt"
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in stderr
-    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_fault_of_ours_is_one_line_unless_debugging(

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from faceanim_cli.app import app
-from faceanim_cli.commands.completion import LIBRARY_MOTIONS, METRICS
+from faceanim_cli.commands.values import LIBRARY_MOTIONS, METRICS
 from tests.commands.test_common_options import commands
 
 Run = Callable[..., tuple[int, str, str]]

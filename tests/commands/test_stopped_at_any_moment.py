@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and kill -9 at random moments of an animation: what was there stays, no piece is left."""
+"""Ctrl-C, SIGTERM and kill -9 at any moment of an animation: what was there stays, no piece is left."""
 
 import json
 import os
@@ -48,7 +48,9 @@ for line in sys.stdin:
         os._exit(code)
     os.read(ready, 1)
     if task["signal"]:
-        time.sleep(task["after"])
+        time.sleep(max(0, task["after"]))
+        while task["after"] < 0 and set(os.listdir(task["folder"])) == set(task["before"]):
+            time.sleep(0.002)
         os.kill(child, task["signal"])
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(ready), os.close(tell)
@@ -72,11 +74,17 @@ class Stage:
         )
         self.usual = self.animate()["seconds"]
 
-    def animate(self, number: int = 0, after: float = 0.0) -> dict[str, Any]:
-        """Run once, stopped by a signal or not: exit code, seconds, and what was printed."""
+    def animate(self, number: int = 0, after: float = 0.0, *more: object) -> dict[str, Any]:
+        """Run once, stopped by a signal or not: exit code, seconds, and what was printed.
+
+        A negative ``after`` sends the signal when the first piece of the result is there.
+        """
         said = self.folder.parent / "said.txt"
-        arguments = [str(argument) for argument in self._arguments]
-        task = {"argv": arguments, "err": str(said), "signal": number, "after": after}
+        task = {
+            "argv": [str(argument) for argument in (*self._arguments, *more)],
+            **{"err": str(said), "signal": number, "after": after},
+            **{"folder": str(self.folder), "before": sorted(self.names())},
+        }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(task) + "\n")
@@ -128,6 +136,16 @@ def test_stopped_at_a_random_moment(stage: Stage, number: signal.Signals, share:
         assert done["code"] == 128 + number
         assert done["said"].count("\n") <= 1
         assert stage.output.read_bytes() == b"an older result"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_in_the_midst_of_writing(stage: Stage, number: signal.Signals) -> None:
+    stage.output.unlink(missing_ok=True)
+    before = stage.names()
+    done = stage.animate(number, -1, "--size", 640)
+    assert done["code"] == 128 + number
+    assert "Traceback" not in done["said"]
+    assert stage.names() == before
 
 
 def test_killed_outright_the_old_result_stays_and_the_next_run_tidies_up(stage: Stage) -> None:

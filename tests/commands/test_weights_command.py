@@ -13,7 +13,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from faceanim_cli.commands.weights import confirm_on_terminal
+from faceanim_cli.commands.options import confirm_on_terminal
 from faceanim_cli.weights import inspect, manage, resolve
 from faceanim_cli.weights.catalogue import CatalogueEntry, HubSource
 from faceanim_models import FirstOrderModel, FirstOrderSettings

@@ -118,7 +118,7 @@ def test_ping_pong_comes_back_without_a_stop_at_the_ends(
     tmp_path: Path, name: str, count: int, fps: Fraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = 3 if count < 10 else 40  # frames at once
-    monkeypatch.setattr("faceanim_cli.media.animated_picture_writer.CHUNK_BYTES", few * 35 * 51 * 3)
+    monkeypatch.setattr("faceanim_cli.media.animated_pictures.CHUNK_BYTES", few * 35 * 51 * 3)
     path = write(tmp_path / name, count_up(count), fps, encoding=Encoding(ping_pong=True), metadata=TAGS)
     with Image.open(path) as picture:
         pages = [

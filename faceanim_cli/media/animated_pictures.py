@@ -1,4 +1,4 @@
-"""What GIF and animated WebP share: they play without a player, silently, and can go back and forth."""
+"""Frames to a GIF or an animated WebP: they play without a player, silently, and can go back and forth."""
 
 import contextlib
 import os
@@ -8,9 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media.ffmpeg import file_url
-from faceanim_cli.media.frame_pipe import FramePipe, read_frames
+from faceanim_cli.media.ffmpeg import file_url, run
+from faceanim_cli.media.frame_pipe import FramePipe, read_frames, why_ended
 from faceanim_cli.media.frame_writer import EncodedWriter
+from faceanim_cli.media.metadata import tag_gif, tag_webp
 from faceanim_cli.pictures import Image
 
 CHUNK_BYTES = 24 << 20
@@ -131,3 +132,65 @@ class AnimatedPictureWriter(EncodedWriter):
     @abstractmethod
     def _tag(self, untagged: Path) -> None:
         """From ``untagged`` to ``_whole``, with the tags."""
+
+
+class GifWriter(AnimatedPictureWriter):
+    """GIF with one palette for the clip, chosen when all colours are known. Tags become a comment and XMP.
+
+    Two colours of a palette for every shade of skin would be too few: 256, of the whole clip, so that what
+    stands still does not flicker, and an ordered pattern, which stands still too and packs well.
+    """
+
+    max_fps = Fraction(50)  # delays are hundredths of a second, and one of them alone is played as ten
+    suffix = ".gif"
+    two_passes = True
+
+    @classmethod
+    def check(cls, path: Path, fps: Fraction | None, crf: int | None, loop: int = 0) -> None:
+        """A palette has no quality to set."""
+        super().check(path, fps, crf, loop)
+        if crf is not None:
+            raise UsageError(f"--crf {crf}: a GIF has no such quality; leave it out, or write .webp or .mp4")
+
+    def _second_pass(self, undo: contextlib.ExitStack) -> Sequence[str]:
+        """Choose the palette from the frames that wait; it is the second input."""
+        palette = self._temporary(undo, ".png")
+        # image2pipe: the muxer image2 would take a percent sign in the name for a number
+        choice = ["-vf", "palettegen=stats_mode=full", "-c:v", "png", "-f", "image2pipe", file_url(palette)]
+        code, _, err = run(["-loglevel", "error", "-i", file_url(self._encoded), *choice], timeout_s=None)
+        if code != 0:
+            raise FaceanimError(f"cannot write {self.path}: {why_ended(code, err)}")
+        return ["-f", "png_pipe", "-i", file_url(palette), *self._encoding()]
+
+    def _encoding(self) -> Sequence[str]:
+        # the format counts repetitions after the first time, and -1 leaves the count out
+        loop = {0: 0, 1: -1}.get(self._loop, self._loop - 1)
+        use = "[0][1]paletteuse=dither=bayer:bayer_scale=3:diff_mode=rectangle"
+        return ["-filter_complex", use, "-loop", str(loop), "-f", "gif"]
+
+    def _tag(self, untagged: Path) -> None:
+        tag_gif(untagged, self._whole, self._tags)
+
+
+class WebpWriter(AnimatedPictureWriter):
+    """Animated WebP, a tenth of the GIF's size; ``crf`` 0 is lossless, 51 is rough. Tags become XMP."""
+
+    max_fps = Fraction(60)
+    suffix = ".webp"
+    two_passes = False
+
+    @classmethod
+    def check(cls, path: Path, fps: Fraction | None, crf: int | None, loop: int = 0) -> None:
+        """The scale is x264's."""
+        super().check(path, fps, crf, loop)
+        if crf is not None and not 0 <= crf <= 51:
+            raise UsageError(f"--crf {crf}: an animated WebP has 0 (lossless) to 51")
+
+    def _encoding(self) -> Sequence[str]:
+        """RGB goes to libwebp as it is: it converts to the YUV that the format means."""
+        crf = 18 if self._crf is None else self._crf
+        quality = ["-quality", str(100 - crf)] if crf else ["-lossless", "1", "-quality", "50"]
+        return ["-c:v", "libwebp_anim", "-pix_fmt", "bgra", *quality, "-loop", str(self._loop), "-f", "webp"]
+
+    def _tag(self, untagged: Path) -> None:
+        tag_webp(untagged, self._whole, (self.width, self.height), self._tags)
