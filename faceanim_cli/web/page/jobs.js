@@ -76,7 +76,8 @@ function create(job) {
   const find = (what) => element.querySelector(what);
   find("h3").textContent = title(job);
   for (const button of element.querySelectorAll("button")) {
-    button.setAttribute("aria-label", `${button.textContent}: ${title(job)}`);
+    const what = button.dataset.kind ? `Save as ${button.textContent}` : button.textContent;
+    button.setAttribute("aria-label", `${what}: ${title(job)}`);
   }
   find(".cancel").onclick = () => ask(element, "POST", `/api/jobs/${job.id}/cancel`);
   find(".remove").onclick = () => {
