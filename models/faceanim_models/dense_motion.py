@@ -99,7 +99,8 @@ class DenseMotionNetwork(nn.Module):
         """
         size = self.settings.size
         with in_full_precision(thumbnail):
-            grids = self.candidate_grids(source.float(), driving.float())  # (B, N, size, size, 2)
+            turned, shifts = self._moving_candidates(source.float(), driving.float())
+            grids = self._as_grids(turned, shifts)  # (B, N, size, size, 2)
             heatmaps = gaussian_heatmaps(driving.float(), size, size, self.settings.sigma)
             was = gaussian_heatmaps(source.float(), size, size, self.settings.sigma)
         batch, candidates = grids.shape[:2]
@@ -118,7 +119,10 @@ class DenseMotionNetwork(nn.Module):
         own, shared = self.locality[:, None, None] * heatmaps, self.candidates - self.settings.num_keypoints
         logits = self.mixture(features).float() + F.pad(own, (0, 0, 0, 0, shared, 0))
         moving = logits[:, 1:].softmax(dim=1)
-        grid = resize_grid((moving[..., None] * grids[:, 1:]).sum(1), 2 * size, 2 * size)
+        with in_full_precision(thumbnail):
+            # All that move are turned alike: it is their shifts that are mixed.
+            mixed = turned + torch.einsum("bnhw,bni->bhwi", moving, shifts)
+        grid = resize_grid(mixed, 2 * size, 2 * size)
         # Whether a pixel moves at all is settled at twice the resolution: a blurred edge between head and
         # background would bend every line that runs into it.
         still = resize(logits[:, :1] - logits[:, 1:].logsumexp(1, keepdim=True), 2 * size, 2 * size)
@@ -138,16 +142,24 @@ class DenseMotionNetwork(nn.Module):
 
     def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:
         """All candidate motions as sampling grids, (B, N, size, size, 2)."""
-        size = self.settings.size
-        identity = identity_grid(size, size, source)  # (1, size, size, 2)
-        batch = source.shape[0]
+        return self._as_grids(*self._moving_candidates(source, driving))
+
+    def _moving_candidates(self, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+        """All candidates but the first, which share their linear part A.
+
+        Returns:
+            A z of each place z, (B, size, size, 2), and the candidates' shifts, (B, N - 1, 2).
+        """
+        identity = identity_grid(self.settings.size, self.settings.size, source)[0]  # (size, size, 2)
         if not self.settings.use_similarity:
-            moved = identity[:, None] + (source - driving)[:, :, None, None]
-            return torch.cat((identity[:, None].expand(batch, 1, -1, -1, -1), moved), dim=1)
+            return identity.expand(len(source), -1, -1, -1), source - driving
         linear, shift = fit_similarity(driving, source, self.rigidity.softmax(0))
-        turned = torch.einsum("bij,hwj->bhwi", linear, identity[0])  # A z
-        head = turned + shift[:, None, None]
+        turned = torch.einsum("bij,hwj->bhwi", linear, identity)
         offsets = source - torch.einsum("bij,bkj->bki", linear, driving)  # s_k - A d_k
-        moved = turned[:, None] + offsets[:, :, None, None]
-        still = identity[:, None].expand(batch, 1, -1, -1, -1)
-        return torch.cat((still, head[:, None], moved), dim=1)
+        return turned, torch.cat((shift[:, None], offsets), dim=1)
+
+    @staticmethod
+    def _as_grids(turned: Tensor, shifts: Tensor) -> Tensor:
+        batch, height, width, _ = turned.shape
+        still = identity_grid(height, width, turned).expand(batch, -1, -1, -1)
+        return torch.cat((still[:, None], turned[:, None] + shifts[:, :, None, None]), dim=1)

@@ -85,7 +85,7 @@ class DetailRefiner(nn.Module):
             change = 2 * torch.sigmoid(2 * F.pixel_shuffle(painted[:, :12], 2)) - 1  # tanh, faster on a CPU
             mask = torch.sigmoid(F.pixel_shuffle(painted[:, 12:], 2)) * self._window(kind.pixels, image)
             added = (mask * change).unflatten(0, frames.centres.shape[:2])
-            result = result + paste_patches(added, frames, *image.shape[-2:])
+            result = paste_patches(result, added, frames)
         return result
 
     @staticmethod

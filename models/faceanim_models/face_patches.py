@@ -89,13 +89,56 @@ def cut_patches(images: Tensor, frames: PatchFrames, pixels: tuple[int, int]) ->
     return cut.view(batch, -1, count, height, width).transpose(1, 2)
 
 
-def paste_patches(patches: Tensor, frames: PatchFrames, height: int, width: int) -> Tensor:
-    """What patches (B, N, C, h, w) add up to in images of (height, width): (B, C, H, W), zero elsewhere."""
+def paste_patches(images: Tensor, patches: Tensor, frames: PatchFrames) -> Tensor:
+    """Images (B, C, H, W) with what patches (B, N, C, h, w) show added to them, nothing outside the patches."""
+    height, width = images.shape[-2:]
     batch, count = patches.shape[:2]
     with in_full_precision(patches):
-        places = frames.to_patch(identity_grid(height, width, patches).reshape(1, 1, -1, 2))
-    pasted = sample_at(patches.flatten(0, 1), places.reshape(batch * count, height, width, 2), "zeros")
-    return pasted.view(batch, count, -1, height, width).sum(1)
+        grid = identity_grid(height, width, patches)[0]  # (H, W, 2)
+        if _by_rectangles(images, patches):
+            corners, size = _rectangles(frames, patches.shape[-2:], (height, width))
+            places = torch.stack([grid[y : y + size[0], x : x + size[1]] for x, y in corners])
+        else:
+            corners, size = None, (height, width)
+            places = grid.expand(batch * count, -1, -1, -1)
+        places = frames.to_patch(places.reshape(batch, count, -1, 2)).view(batch * count, *size, 2)
+    pasted = sample_at(patches.flatten(0, 1), places, "zeros")
+    if corners is None:
+        return images + pasted.view(batch, count, *pasted.shape[1:]).sum(1)
+    result = images.clone()
+    for number, ((x, y), patch) in enumerate(zip(corners, pasted, strict=True)):
+        result[number // count, :, y : y + size[0], x : x + size[1]] += patch
+    return result
+
+
+def _by_rectangles(images: Tensor, patches: Tensor) -> bool:
+    """Whether only the rectangles around patches are worked on: where the CPU knows where they are."""
+    exported = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    trained = torch.is_grad_enabled() and (images.requires_grad or patches.requires_grad)
+    return images.device.type == "cpu" and not trained and not exported
+
+
+def _rectangles(
+    frames: PatchFrames, pixels: tuple[int, int], image: tuple[int, int]
+) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """First column and row of the rectangle around each of B N patches, and their common height and width.
+
+    Args:
+        frames: of the patches, which are seen at ``pixels``, height and width.
+        image: height and width.
+    """
+    last = frames.centres.new_tensor([image[1] - 1, image[0] - 1])  # column, row
+    # A patch fades to zero one of its own pixels beyond its border.
+    beyond = frames.centres.new_tensor([1 + 2 / (pixels[1] - 1), 1 + 2 / (pixels[0] - 1)])
+    reach = (frames.axes.abs() * beyond).sum(-1).flatten(0, 1)  # (B N, 2)
+    centres = frames.centres.flatten(0, 1)
+    # What is not a number is nowhere, but needs a rectangle.
+    first = ((centres - reach + 1) / 2 * last).floor().nan_to_num(0.0)
+    end = ((centres + reach + 1) / 2 * last).ceil().nan_to_num(0.0)
+    size = ((end - first).amax(0) + 1).minimum(last + 1)
+    # One that reaches over the image's edge lies beside it: what is beside a patch is zero there.
+    first = first.clamp_min(0).minimum(last + 1 - size)
+    return [(int(x), int(y)) for x, y in first.tolist()], (int(size[1]), int(size[0]))
 
 
 def inverse_transposed(matrices: Tensor) -> Tensor:

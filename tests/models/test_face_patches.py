@@ -73,7 +73,7 @@ def test_the_mouth_does_not_move_its_patch_s_frame(face):
 def test_what_is_pasted_lands_where_it_was_cut(face):
     frames = patches(face)(face[None])[0]
     image = gradient()
-    pasted = paste_patches(cut_patches(image, frames, (33, 65)), frames, SIZE, SIZE)
+    pasted = paste_patches(torch.zeros_like(image), cut_patches(image, frames, (33, 65)), frames)
     inside = pasted[0, :2].abs().sum(0) > 0
     columns = inside.any(0).nonzero()[:, 0]
     assert (columns.min(), columns.max()) == (12, 52)  # x of -0.625 and 0.625
@@ -81,3 +81,21 @@ def test_what_is_pasted_lands_where_it_was_cut(face):
     # Inside the left eye's patch, half a pixel away from its edge.
     torch.testing.assert_close(pasted[0, :2, 26:30, 14:26], image[0, :2, 26:30, 14:26], rtol=0, atol=1e-5)
     assert pasted[0, :, 50:].abs().max() == 0
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.6, -0.7), (-5.0, 3.0)])
+@pytest.mark.parametrize("size", [(65, 65), (40, 90), (8, 6)])
+def test_pasting_where_patches_lie_is_pasting_everywhere(face, shift, size):
+    """Without gradients only the rectangles around patches are worked on; with them, whole images."""
+    turned = face @ torch.tensor([[0.8, -0.5], [0.5, 0.8]]) + torch.tensor(shift)
+    images = torch.rand(2, 3, *size)
+    for frames, count in zip(patches(face)(torch.stack((face, turned))), (2, 1), strict=True):
+        content = torch.rand(2, count, 3, 16, 24)
+        by_rectangles = paste_patches(images, content, frames)
+        everywhere = paste_patches(images, content.requires_grad_(), frames).detach()
+        torch.testing.assert_close(by_rectangles, everywhere, rtol=0, atol=1e-5)
+
+
+def test_patches_that_are_nowhere_stop_nothing(face):
+    frames = patches(face)(torch.full((1, 5, 2), math.nan))[0]
+    assert paste_patches(torch.zeros(1, 3, 65, 65), torch.rand(1, 2, 3, 8, 8), frames).shape == (1, 3, 65, 65)
