@@ -28,6 +28,7 @@ from faceanim_models import (
     PhotoCode,
 )
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms, lay_channels_last
+from faceanim_models.fused_convolutions import can_fuse, fuse_convolutions
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -159,7 +160,10 @@ class Networks:
         return pictures if self.resolver is None else self.resolver(pictures)
 
     def _ready(self, network: Network) -> Network:
-        ready: Network = fold_batch_norms(network).to(self.device)
+        ready: Network = fold_batch_norms(network)
+        if self.device.type == "cpu" and can_fuse(self.dtype):
+            ready = fuse_convolutions(ready)
+        ready = ready.to(self.device)
         lay_channels_last(ready)
         cast_convolutions(ready, self.dtype)
         return ready

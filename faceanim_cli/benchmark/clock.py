@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 Mark = float | torch.cuda.Event
+Shape = list[int]
 
 
 class StageClock:
@@ -62,7 +64,7 @@ class StageClock:
 
 def count_macs(stages: Mapping[str, nn.Module], work: Callable[[], object]) -> float:
     """Multiply-accumulates of the convolutions and matrix products in ``stages`` while ``work`` runs."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_fused_operations())
     before: dict[str, int] = {}
     counted = 0
 
@@ -76,6 +78,27 @@ def count_macs(stages: Mapping[str, nn.Module], work: Callable[[], object]) -> f
     with hooked(stages, begin, end), counter:
         work()
     return counted / 2  # a multiply-accumulate is two operations
+
+
+def _fused_operations() -> dict[Any, Callable[..., int]]:
+    """What torch's counter does not know: operations of fused convolutions, by their shapes."""
+
+    def convolution(x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: object) -> int:
+        return conv_flop_count(x, weight, out_shape)
+
+    def added(other: Shape, x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: object) -> int:
+        return conv_flop_count(x, weight, out_shape)
+
+    def transposed(x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: object) -> int:
+        return conv_flop_count(x, weight, out_shape, transposed=True)
+
+    counted: dict[str, Callable[..., int]] = {
+        "_convolution_pointwise": convolution,
+        "_convolution_pointwise_": added,
+        "_convolution_transpose_pointwise": transposed,
+    }
+    operators = torch.ops.mkldnn
+    return {getattr(operators, name): count for name, count in counted.items() if hasattr(operators, name)}
 
 
 @contextmanager

@@ -90,13 +90,14 @@ def cut_patches(images: Tensor, frames: PatchFrames, pixels: tuple[int, int]) ->
 
 
 def paste_patches(images: Tensor, patches: Tensor, frames: PatchFrames) -> Tensor:
-    """Images (B, C, H, W) with what patches (B, N, C, h, w) show added to them, nothing outside the patches."""
+    """Images (B, C, H, W) with what patches (B, N, C, h, w) show added; the same outside the patches."""
     height, width = images.shape[-2:]
     batch, count = patches.shape[:2]
     with in_full_precision(patches):
         grid = identity_grid(height, width, patches)[0]  # (H, W, 2)
         if _by_rectangles(images, patches):
-            corners, size = _rectangles(frames, patches.shape[-2:], (height, width))
+            seen = (patches.shape[-2], patches.shape[-1])
+            corners, size = _rectangles(frames, seen, (height, width))
             places = torch.stack([grid[y : y + size[0], x : x + size[1]] for x, y in corners])
         else:
             corners, size = None, (height, width)
@@ -113,9 +114,9 @@ def paste_patches(images: Tensor, patches: Tensor, frames: PatchFrames) -> Tenso
 
 def _by_rectangles(images: Tensor, patches: Tensor) -> bool:
     """Whether only the rectangles around patches are worked on: where the CPU knows where they are."""
-    exported = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    traced = torch.compiler.is_compiling()  # torch.compile and torch.export
     trained = torch.is_grad_enabled() and (images.requires_grad or patches.requires_grad)
-    return images.device.type == "cpu" and not trained and not exported
+    return images.device.type == "cpu" and not trained and not traced
 
 
 def _rectangles(

@@ -218,7 +218,7 @@ class Hourglass(nn.Module):
         downs = [ConvBlock(a, b, bias=True) for a, b in zip(inputs, widths[1:], strict=True)]
         # Every up block but the deepest also takes the skip of its level, which is as wide.
         ups = [
-            ConvBlock(widths[i + 1] * (1 if i == len(downs) - 1 else 2), widths[i], bias=True)
+            EnlargingBlock(widths[i + 1] * (1 if i == len(downs) - 1 else 2), widths[i])
             for i in reversed(range(len(downs)))
         ]
         self.encoder = nn.ModuleDict({"down_blocks": nn.ModuleList(downs)})
@@ -235,7 +235,7 @@ class Hourglass(nn.Module):
             skips.append(F.avg_pool2d(block(skips[-1]), 2))
         maps = [skips.pop()]
         for block in self.decoder["up_blocks"].children():
-            y = block(F.interpolate(maps[-1], scale_factor=2.0, mode="nearest"))
+            y = block(maps[-1])
             maps.append(torch.cat((y, skips.pop().to(y.dtype)), dim=1))
         return maps[1:]
 

@@ -1,6 +1,8 @@
 """Work and time of parts of a network, against sums done by hand."""
 
+import copy
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +11,8 @@ from torch import nn
 from faceanim_cli.benchmark.cases import Timing
 from faceanim_cli.benchmark.clock import StageClock, count_macs
 from faceanim_cli.benchmark.peak import convolution_peak
+from faceanim_models.blocks import ConvBlock, EnlargingBlock, ResidualBlock, fold_batch_norms
+from faceanim_models.fused_convolutions import can_fuse, fuse_convolutions
 
 CPU = torch.device("cpu")
 
@@ -46,6 +50,18 @@ def test_macs_are_those_of_the_stages_alone() -> None:
     conv, other = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
     macs = count_macs({"conv": conv}, lambda: other(conv(torch.zeros(2, 3, 16, 16))))
     assert macs == 2 * 16 * 16 * 8 * 3 * 9  # batch, pixels, out, in, kernel
+
+
+@pytest.mark.skipif(not can_fuse(torch.float32), reason="this torch cannot fuse convolutions")
+def test_macs_of_fused_convolutions_are_counted_too() -> None:
+    plain = fold_batch_norms(nn.Sequential(ResidualBlock(8), ConvBlock(8, 4, stride=2), EnlargingBlock(4, 6)))
+    x = torch.zeros(2, 8, 16, 16)
+    networks = plain, fuse_convolutions(copy.deepcopy(plain))
+    with torch.inference_mode():
+        macs = [count_macs({"all": network}, partial(network, x)) for network in networks]
+    residual, shrinking = 2 * 16 * 16 * 8 * 8 * 9, 8 * 8 * 8 * 4 * 9
+    enlarging = 8 * 8 * 4 * 6 * 16  # of each pixel before, 4 x 4 after
+    assert macs == [2 * (residual + shrinking + enlarging)] * 2
 
 
 @pytest.mark.parametrize(

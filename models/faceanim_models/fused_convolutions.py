@@ -1,0 +1,196 @@
+"""Convolutions on a CPU that add and cut off (ReLU) in the pass that computes them, for inference.
+
+oneDNN does so with what it has in registers; torch by itself reads and writes the whole map again for each.
+The operators are those of torch.compile's CPU backend. They are not public: they are tried before they are
+used, and where they are missing or compute something else, networks stay as they are. Where a map is doubled
+before a convolution, the doubling is made part of it besides, see ``blocks.EnlargingBlock.merge``.
+"""
+
+import copy
+import logging
+from functools import cache
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock
+
+from faceanim_models import blocks, first_order, super_resolver
+
+logger = logging.getLogger(__name__)
+
+OPERATORS = (
+    "_reorder_convolution_weight",
+    "_reorder_convolution_transpose_weight",
+    "_convolution_pointwise",
+    "_convolution_pointwise_",
+    "_convolution_transpose_pointwise",
+)
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}  # of the largest number
+
+
+def fuse_convolutions(network: blocks.M) -> blocks.M:
+    """The network with fused convolutions where it is known how, changed in place; for inference on a CPU.
+
+    Args:
+        network: as ``fold_batch_norms`` gives it, in float32; ``cast_convolutions`` comes afterwards.
+    """
+    fused = nn.Sequential(network)
+    _fuse_children(fused)
+    return cast(blocks.M, fused[0])
+
+
+@cache
+def can_fuse(dtype: torch.dtype) -> bool:
+    """Whether this torch, on this CPU, has operators that give what its plain ones do in this type."""
+    if not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
+        logger.info("convolutions are not fused: this torch has other operators")
+        return False
+    with torch.random.fork_rng(devices=()):  # the caller's random numbers stay what they would be
+        plain = nn.Sequential(blocks.UNet(4, (8, 16)), super_resolver.ResidualBlock(8))
+        x = torch.rand(2, 4, 8, 8)
+        plain = blocks.fold_batch_norms(plain)
+        fused = fuse_convolutions(copy.deepcopy(plain))
+    blocks.cast_convolutions(plain, dtype)
+    blocks.cast_convolutions(fused, dtype)
+    autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+    try:
+        with torch.inference_mode(), autocast:
+            wanted = plain(x).float()
+            found = fused(x).float()
+    except RuntimeError as error:  # other arguments, or a type that this CPU does not have
+        logger.info("convolutions in %s are not fused: %s", dtype, error)
+        return False
+    difference = float((found - wanted).abs().max() / wanted.abs().max())
+    logger.info("fused convolutions in %s differ by %.1g from plain ones", dtype, difference)
+    return difference <= TOLERANCE[dtype]
+
+
+class FusedConvolution(nn.Module):
+    """A convolution, plain or transposed; then what is added to it, and a ReLU, if asked for.
+
+    Args:
+        conv: on a CPU, padded with zeros, its weights of the type that it computes in.
+        relu: whether a ReLU follows.
+    """
+
+    def __init__(self, conv: nn.Module, relu: bool = False) -> None:
+        super().__init__()
+        assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
+        self.conv, self.act = conv, "relu" if relu else "none"
+        self._packed: Tensor | None = None  # the weights as oneDNN wants them, once it has seen an input
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """(B, in, H, W) -> (B, out, h, w), channels last; ``added`` is as large, and overwritten."""
+        conv, operators = self.conv, torch.ops.mkldnn
+        x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
+        shape: tuple[object, ...] = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        out: Tensor
+        if isinstance(conv, nn.ConvTranspose2d):
+            shape = (conv.padding, conv.output_padding, *shape[1:])
+            if self._packed is None:
+                self._packed = operators._reorder_convolution_transpose_weight(conv.weight, *shape, x.shape)
+            out = operators._convolution_transpose_pointwise(
+                x, self._packed, conv.bias, *shape, self.act, [], ""
+            )
+            return out
+        if self._packed is None:
+            self._packed = operators._reorder_convolution_weight(conv.weight, *shape, x.shape)
+        if added is None:
+            out = operators._convolution_pointwise(x, self._packed, conv.bias, *shape, self.act, [], "")
+        else:
+            relu = "relu" if self.act == "relu" else None
+            out = operators._convolution_pointwise_.binary(
+                added, x, self._packed, conv.bias, *shape, "add", None, relu, [], None
+            )
+        return out
+
+
+class FusedResidual(nn.Module):
+    """``shortcut(x) + last(first(x))``; a ReLU of that is part of ``last``."""
+
+    def __init__(self, first: nn.Module, last: FusedConvolution, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.first, self.last, self.shortcut = first, last, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        added = x if self.shortcut is None else self.shortcut(x)
+        # A copy, for x may be wanted elsewhere, too.
+        added = added.to(self.last.conv.weight.dtype, memory_format=torch.channels_last, copy=True)
+        return cast(Tensor, self.last(self.first(x), added))
+
+
+class FusedUpBlock(nn.Module):
+    """A ``blocks.UpBlock`` that neither doubles nor concatenates maps: it adds two convolutions."""
+
+    def __init__(self, block: blocks.UpBlock) -> None:
+        super().__init__()
+        conv, below = block.merge.conv, block.reduce.conv.out_channels
+        self.reduce = fuse_convolutions(block.reduce)
+        enlarging = blocks.EnlargingBlock(below, conv.out_channels)
+        enlarging.conv = _of_inputs(conv, slice(0, below))
+        enlarging.merge()
+        self.enlarge = FusedConvolution(enlarging.conv)
+        skipping = _of_inputs(conv, slice(below, conv.in_channels))
+        skipping.bias = None
+        self.merge = FusedConvolution(skipping, relu=True)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return cast(Tensor, self.merge(skip, self.enlarge(self.reduce(x))))
+
+
+def _fuse_children(network: nn.Module) -> None:
+    for name, child in list(network.named_children()):
+        fused = _fused(child)
+        if fused is None:
+            _fuse_children(child)
+        else:
+            setattr(network, name, fused)
+    if isinstance(network, nn.Sequential):
+        _fuse_relus(network)
+    elif isinstance(network, ResNet) and isinstance(network.bn1, nn.Identity):  # what comes before its layers
+        network.conv1, network.relu = FusedConvolution(network.conv1, relu=True), nn.Identity()
+
+
+def _fuse_relus(network: nn.Sequential) -> None:
+    """Each convolution that a ReLU follows takes it in."""
+    kept = [(name, child) for name, child in network.named_children() if not isinstance(child, nn.Identity)]
+    for (name, conv), (after, relu) in pairwise(kept):
+        if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(relu, nn.ReLU):
+            setattr(network, name, FusedConvolution(conv, relu=True))
+            setattr(network, after, nn.Identity())
+
+
+def _fused(block: nn.Module) -> nn.Module | None:
+    """What a block is replaced with; None for a kind that stays, or whose norms could not be folded."""
+    match block:
+        case blocks.UpBlock() if _folded(block.reduce.norm, block.merge.norm):
+            return FusedUpBlock(block)
+        case blocks.ResidualBlock() if _folded(block.norm):
+            return FusedResidual(fuse_convolutions(block.first), FusedConvolution(block.conv, relu=True))
+        case super_resolver.ResidualBlock():
+            return FusedResidual(FusedConvolution(block.first, relu=True), FusedConvolution(block.second))
+        case BasicBlock() if _folded(block.bn1, block.bn2):
+            last = FusedConvolution(block.conv2, relu=True)
+            return FusedResidual(FusedConvolution(block.conv1, relu=True), last, block.downsample)
+        case first_order.PreactivatedBlock() if _folded(block.norm2):
+            first = nn.Sequential(block.norm1, nn.ReLU(), FusedConvolution(block.conv1, relu=True))
+            return FusedResidual(first, FusedConvolution(block.conv2))
+    return None
+
+
+def _folded(*norms: nn.Module) -> bool:
+    return all(isinstance(norm, nn.Identity) for norm in norms)
+
+
+def _of_inputs(conv: nn.Conv2d, inputs: slice) -> nn.Conv2d:
+    """A 3x3 convolution of some of its input channels."""
+    weight = conv.weight[:, inputs]
+    part = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+    with torch.no_grad():
+        part.weight.copy_(weight)
+        if conv.bias is not None and part.bias is not None:
+            part.bias.copy_(conv.bias)
+    return part
