@@ -177,7 +177,10 @@ class Animator:
             picture = self._to_batch([seen], None)
             boxes = None if face is None or place is None else self._boxes([face], place)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
-        return Face(inference, self.motion, place, picture, boxes, shares, tone_curve(seen))
+        lips = None
+        if self.motion.close_lips and self.framer is not None:
+            lips = self.framer.open_lips(image, place, face, name)
+        return Face(inference, self.motion, place, picture, boxes, shares, tone_curve(seen), lips)
 
     def frame(self, image: Image, face: Box, framing: Framing) -> Box:
         """The square of a photo, whole pixels, in which these networks want to see a face.

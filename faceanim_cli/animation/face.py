@@ -33,6 +33,7 @@ class Face:
         boxes: of the face in it, (1, 4), as the keypoint detector's; or None.
         reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
         tones: the only colours that it may have; None for any.
+        lip_opening: of LivePortrait's photos whose lips are to be closed first; None for others.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class Face:
         boxes: Tensor | None,
         reach: Tensor | None,
         tones: ToneCurve | None = None,
+        lip_opening: float | None = None,
     ) -> None:
-        self.crop, self._tones = crop, tones
+        self.crop, self._tones, self._lip_opening = crop, tones, lip_opening
         self._inference, self._motion = inference, motion
         self._picture, self._boxes, self._reach = picture, boxes, reach
         self._networks, self._code = inference.networks, self._encoded(inference.networks)
@@ -107,9 +109,10 @@ class Face:
         self, networks: Networks, reference: MotionBatch | None, first_frame: int
     ) -> Retargeting:
         code, model = self._code_of(networks), networks.model
-        stitch = None
-        if isinstance(model, LivePortraitModel) and self._motion.stitching:
-            stitch = partial(model.stitched, code.keypoints)
+        mend = None
+        if isinstance(model, LivePortraitModel):
+            stitching, opening = self._motion.stitching, self._lip_opening
+            mend = partial(model.mended, code.keypoints, stitching=stitching, lip_opening=opening)
         return Retargeting(
             motion_of(code),
             anchors_of(networks),
@@ -117,7 +120,7 @@ class Face:
             isinstance(model, PublishedModel),
             reference,
             first_frame,
-            stitch,
+            mend,
         )
 
     def _code_of(self, networks: Networks) -> Code:

@@ -1,16 +1,22 @@
 """Faces framed by landmarks, as LivePortrait's networks know them."""
 
+import logging
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from faceanim_cli.animation.landmark_model import LandmarkModel
-from faceanim_cli.faces import Box, FaceTrack
+from faceanim_cli.faces import Box, FaceDetector, FaceTrack, crop_image
 from faceanim_cli.faces.landmark_framing import DRIVER_FRAMING, PHOTO_FRAMING, LandmarkFraming
 from faceanim_cli.motion.landmark_lifting import NUM_LANDMARKS
 from faceanim_cli.pictures import Image, Points
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
+
+logger = logging.getLogger(__name__)
+
+OPEN_LIPS = 0.03  # gap over width, from which on LivePortrait's authors take lips for open
+SEARCHED = 512  # pixels a side of a crop in which a face is looked for
 
 
 class LandmarkFramer:
@@ -48,6 +54,26 @@ class LandmarkFramer:
         squares = squares or [DRIVER_FRAMING.around_box(face) for face in boxes]
         x, y, side = np.mean([(square.cx, square.cy, square.side) for square in squares], axis=0).tolist()
         return Box(x - side / 2, y - side / 2, side, side)
+
+    def open_lips(self, image: Image, crop: Box | None, face: Box | None, name: str) -> float | None:
+        """How far a photo's lips are open, gap over width; None where they are closed, or not found.
+
+        Args:
+            image, face: as ``landmarks``; without a face the largest in the crop is taken.
+            crop: of the photo, whole pixels; None for all of it.
+            name: the photo, for a message where there are no lips.
+        """
+        if face is None:
+            image = crop_image(image, crop, SEARCHED)
+            face = next(iter(FaceDetector().detect(image, thorough=True)), None)
+        landmarks = None if face is None else self.landmarks(image, face)
+        if landmarks is None:
+            logger.warning("%s: --close-lips finds no lips in it and leaves them as they are", name)
+            return None
+        gap, width = (np.linalg.norm(landmarks[a] - landmarks[b]) for a, b in ((62, 66), (48, 54)))
+        opening = float(gap) / max(float(width), 1e-6)
+        logger.info("%s: lips open by %.3f of their width", name, opening)
+        return opening if opening >= OPEN_LIPS else None
 
     def _frame(self, framing: LandmarkFraming, image: Image, face: Box) -> Box:
         landmarks = self.landmarks(image, face)

@@ -80,6 +80,17 @@ class AnimationFlags:
         bool,
         option(MOTION + MORE, "Motion in frame sizes, not in face sizes", "--adapt-scale/--no-adapt-scale"),
     ] = True
+    stitching: Annotated[
+        bool,
+        option(
+            MOTION + MORE,
+            "LivePortrait's: neck and shoulders move, too\nBy default they stay where the photo has them.",
+            "--stitching/--no-stitching",
+        ),
+    ] = True
+    close_lips: Annotated[
+        bool, option(MOTION + MORE, "LivePortrait's: closes the photo's open lips first", "--close-lips")
+    ] = False
     start_frame: Annotated[
         int | None,
         option(

@@ -204,9 +204,12 @@ def check_steering(network: str, anchors: Anchors, settings: MotionSettings) -> 
             raise UsageError("--gaze: LivePortrait's weights move pupils and lids together; use --eyes")
         if not settings.adapt_scale:
             raise UsageError("--no-adapt-scale: LivePortrait's weights measure motion in head sizes only")
+        if settings.close_lips and not settings.relative:
+            raise UsageError("--close-lips is for relative motion: leave out it or --absolute")
         return
-    if not settings.stitching:
-        raise UsageError("--no-stitching: these weights have no stitching to leave out; leave out the option")
+    for option, given in (("--no-stitching", not settings.stitching), ("--close-lips", settings.close_lips)):
+        if given:
+            raise UsageError(f"{option}: only LivePortrait's weights know it; leave it out")
     if not settings.steered:
         return
     options = ", ".join(f"--{name}" for name in settings.steered)

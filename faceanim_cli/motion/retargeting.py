@@ -29,7 +29,7 @@ class Retargeting:
         reference: motion in the driver's frame that stands for the photo's pose and expression, a batch
             of one; None for its first. Only relative motion has one.
         first_frame: number of the first frame, for what is noted in ``beyond``.
-        stitch: the last that is done to points (B, K, 3) of LivePortrait's; None for nothing.
+        mend: the last that is done to points (B, K, 3) of LivePortrait's; None for nothing.
 
     Attributes:
         beyond: frames that went beyond what the weights were trained for, so far.
@@ -46,10 +46,10 @@ class Retargeting:
         first_order: bool = False,
         reference: MotionBatch | None = None,
         first_frame: int = 0,
-        stitch: Callable[[Tensor], Tensor] | None = None,
+        mend: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._source, self._anchors, self._settings = source, anchors, settings
-        self._first_order, self._stitch = first_order, stitch
+        self._first_order, self._mend = first_order, mend
         self._frame = first_frame
         unknown = reference is None and settings.relative
         self._transfer = None if unknown else self._choose_transfer(reference or source)
@@ -93,7 +93,7 @@ class Retargeting:
 
         def follow(driving: HeadMotion) -> Keypoints:
             points = transfer.follow(driving, self._frame, self.beyond)
-            return Keypoints(points if self._stitch is None else self._stitch(points))
+            return Keypoints(points if self._mend is None else self._mend(points))
 
         return follow
 

@@ -29,6 +29,7 @@ class MotionSettings:
     relative: bool = True  # count motion from a reference frame: keeps the photo's face shape
     adapt_scale: bool = True  # measure relative motion in face sizes, not in frame sizes
     stitching: bool = True  # LivePortrait's: neck and shoulders stay where the photo has them
+    close_lips: bool = False  # LivePortrait's: the photo's open lips are closed before they move
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth <= 1:

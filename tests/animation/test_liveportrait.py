@@ -135,6 +135,50 @@ def test_pasted_back_only_the_crop_changes(
     assert np.abs(first[~outside].astype(int) - astronaut[~outside]).mean() > 5
 
 
+def test_a_smile_is_closed_before_it_moves(
+    weights: Path, model: LivePortraitModel, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The astronaut's inner lips are 6 to 7 pixels apart, her mouth is 41 wide: seen by eye."""
+    animators = [
+        Animator(weights, "cpu", "fp32", motion=MotionSettings(close_lips=closed)) for closed in (False, True)
+    ]
+    for crop, name in (("auto", "found"), ((120, 0, 210, 210), "by hand")):
+        results = []
+        for animator in animators:
+            motion = animator.detect([np.zeros((SIDE, SIDE, 3), np.uint8)], None)
+            results += list(animator.encode(astronaut, crop, name).animate(motion))
+        plain, closed = (result.astype(int) for result in results)
+        assert np.abs(plain - closed).mean() > 0.1
+    assert not caplog.records
+    assert animators[1].framer is not None
+    assert animators[1].framer.open_lips(astronaut, None, find_faces(astronaut, "")[1][0], "") == (
+        pytest.approx(0.16, abs=0.05)
+    )
+    assert animators[1].framer.open_lips(np.full_like(astronaut, 99), None, None, "wall.png") is None
+    assert "wall.png: --close-lips finds no lips" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (MotionSettings(gaze=0.5), "--gaze: LivePortrait"),
+        (MotionSettings(adapt_scale=False), "--no-adapt-scale"),
+        (MotionSettings(close_lips=True, relative=False), "--close-lips is for relative"),
+    ],
+)
+def test_steering_that_its_weights_do_not_allow(weights: Path, settings: MotionSettings, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Animator(weights, "cpu", "fp32", motion=settings)
+
+
+@pytest.mark.parametrize("settings", [{"stitching": False}, {"close_lips": True}])
+def test_steering_that_other_weights_do_not_allow(
+    rigid_weights_file: Path, settings: dict[str, bool]
+) -> None:
+    with pytest.raises(UsageError, match="only LivePortrait's weights know it"):
+        Animator(rigid_weights_file, "cpu", "fp32", motion=MotionSettings(**settings))
+
+
 class TestFraming:
     def test_the_astronaut(self, animator: Animator, astronaut: np.ndarray) -> None:
         """Seen by eye: chin at (219, 178), brows at y = 84, jaw from x = 178 to 271."""

@@ -107,6 +107,17 @@ def test_keypoints_are_mended(model, expected):
 
 @needs_reference
 @torch.inference_mode()
+def test_open_lips_are_closed_after_stitching(model, motions):
+    source, driving = (torch.from_numpy(motions[name]) for name in ("keypoints_source", "relative"))
+    opening = float(motions["lip_open_source"][0, 0])
+    close(model.mended(source, driving), motions["relative_stitched"], 1e-4)
+    close(model.mended(source, driving, lip_opening=opening), motions["relative_stitched_lip_closed"], 1e-4)
+    alone = model.mended(source, driving, stitching=False, lip_opening=opening) - driving
+    close(alone, model.lip_change(source, *torch.tensor([[[opening]], [[0.0]]])).numpy(), 1e-4)
+
+
+@needs_reference
+@torch.inference_mode()
 def test_a_photo_encoded_once_serves_a_batch(model, motions, pictures):
     code = model.encode_photo(pictures[:1])
     keypoints = torch.from_numpy(motions["relative"][:2])

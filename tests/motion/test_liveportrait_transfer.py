@@ -163,8 +163,8 @@ def test_shapes_of_faces_do_not_count_when_frames_are_compared():
     assert closest_frame(photo(), driving, ()) == 1
 
 
-def test_what_stitches_is_asked_last():
+def test_what_mends_is_asked_last():
     driving = heads([0.0, 10.0])
     plain = Retargeting(photo(), (), MotionSettings())(driving).points
-    seen = Retargeting(photo(), (), MotionSettings(), stitch=lambda points: points + 1)(driving).points
+    seen = Retargeting(photo(), (), MotionSettings(), mend=lambda points: points + 1)(driving).points
     torch.testing.assert_close(seen, plain + 1)

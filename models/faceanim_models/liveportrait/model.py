@@ -88,6 +88,23 @@ class LivePortraitModel(nn.Module):
         features, motion = self.warping(code.volume, code.keypoints, keypoints)
         return self.generator(features), motion
 
+    def mended(
+        self, source: Tensor, driving: Tensor, stitching: bool = True, lip_opening: float | None = None
+    ) -> Tensor:
+        """Driving keypoints (B, K, 3) as the photo bears them: stitched, and its open lips closed.
+
+        Args:
+            source: the photo's keypoints, (1, K, 3).
+            driving: before.
+            stitching: whether neck and shoulders stay where the photo's are.
+            lip_opening: of the photo, as :meth:`lip_change` takes it; None leaves lips as they are.
+        """
+        points = self.stitched(source, driving) if stitching else driving
+        if lip_opening is None:
+            return points
+        opening = source.new_full((1, 1), lip_opening)
+        return points + self.lip_change(source, opening, torch.zeros_like(opening))
+
     def stitched(self, source: Tensor, driving: Tensor) -> Tensor:
         """Driving keypoints (B, K, 3), mended so that neck and shoulders stay where the photo's are.
 
