@@ -23,14 +23,14 @@ TILE = 128
 TILES_ALONG, SMALLEST_TILE = 4, 64
 """Tiles along the longer side of a frame, and the least pixels of their sides: small frames hold fewer."""
 LONGEST_WAVE, SHORTEST_WAVE = 40.0, 10.0  # pixels of a tile: what video codecs keep, and eyes see least
-STRENGTH = 1.2
-"""Standard deviation of what is added, in levels of 255, where the picture's own is 5 levels around."""
-WEAKEST, STRONGEST = 0.5, 1.6
-"""Factors of the strength in flat and in busy places."""
-ACTIVITY = 10.0
-"""Levels of deviation around that add 1 to the factor."""
+STRENGTH = 1.1
+"""Standard deviation of what is added, in levels of 255, where the factor below is 1."""
+WEAKEST, STRONGEST = 0.32, 1.5
+"""Factors of the strength in smooth and in busy places; more shows as grain on walls and skin."""
+ACTIVITY = 6.0
+"""Levels of deviation around, shading aside, that add 1 to the factor."""
 AROUND = 5
-"""Quarters of pixels' sides: where the deviation is taken of; 20 x 20 pixels."""
+"""Sides of four pixels that around means: 20 x 20 pixels."""
 
 
 def tile_side(width: int, height: int) -> float:
@@ -103,7 +103,6 @@ def _factor(frame: Image) -> Floats:
     size = (max(1, width // 4), max(1, height // 4))
     small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     around = (AROUND, AROUND)
-    mean = cv2.blur(small, around, borderType=cv2.BORDER_REPLICATE)
-    square = cv2.blur(small * small, around, borderType=cv2.BORDER_REPLICATE)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+    rest = small - cv2.blur(small, around, borderType=cv2.BORDER_REPLICATE)  # shading is no activity
+    deviation = np.sqrt(cv2.blur(rest * rest, around, borderType=cv2.BORDER_REPLICATE))
     return np.clip(WEAKEST + deviation / ACTIVITY, WEAKEST, STRONGEST)
