@@ -30,6 +30,8 @@ from faceanim_cli.weights import catalogue
 entries = json.loads(sys.argv.pop(1))
 for entry in entries:
     entry["sources"] = tuple(catalogue.HubSource(**source) for source in entry["sources"])
+    for part in ("files", "mirrored"):
+        entry[part] = tuple(catalogue.EntryFile(**file) for file in entry[part])
 found = [catalogue.CatalogueEntry(**entry) for entry in entries]
 if found:
     catalogue.CATALOGUE = {entry.name: entry for entry in found}

@@ -132,17 +132,22 @@ def remove(name: Spec) -> None:
 
 @weights.command()
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of the catalogue, fetched by hand")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A file of the catalogue, or a folder with LivePortrait's five"),
+    ],
     as_json: Json = False,
 ) -> None:
     """Take in weights that you downloaded yourself.
 
-    What they are is told by their SHA-256.
+    What they are is told by their SHA-256. Of LivePortrait's files one is made.
     """
     entry, target = add_weights(file)
-    if entry.terms is not None:
+    if entry is None:
+        typer.echo(f"{file}: not the files of the catalogue; --weights takes what was made of them", err=True)
+    elif entry.terms is not None:
         typer.echo(f"{entry.name}: {entry.terms}", err=True)
-    _print_place(entry.name, target, as_json)
+    _print_place(str(file) if entry is None else entry.name, target, as_json)
 
 
 @weights.command()

@@ -5,23 +5,34 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.files import file_sha256
 from faceanim_cli.weights.catalogue import CATALOGUE
-from faceanim_cli.weights.file_kind import file_kind, read_metadata, safetensors_header
+from faceanim_cli.weights.file_kind import file_kind, read_metadata
 from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
+from faceanim_cli.weights.liveportrait_layout import (
+    PUBLISHED_NAMES,
+    complete_files,
+    liveportrait_part,
+    liveportrait_sizes,
+    liveportrait_tensors,
+    read_shapes,
+)
 from faceanim_cli.weights.records import recorded_sha256
 from faceanim_cli.weights.thin_plate_spline import (
     is_thin_plate_spline,
     thin_plate_spline_parts,
     thin_plate_spline_sizes,
 )
-from faceanim_cli.weights.torch_file import read_torch_shapes
 
 # Numbers in a state dict that are not learned: batch statistics, the vectors of spectral normalisation, and
 # the blur of first-order-model.
-BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked", "._u", "._v", ".down.weight")
+BUFFERS = (
+    ".running_mean", ".running_var", ".num_batches_tracked", "._u", "._v", "weight_u", "weight_v",
+    ".down.weight",
+)  # fmt: skip
 HASH_AT_ONCE = 200_000_000  # bytes that are hashed in a blink; above, only a hash on record is told
 
 
@@ -44,22 +55,25 @@ def describe(path: Path) -> WeightsDescription:
     Raises:
         WeightsError: anything that is no supported weights file, named for what it is.
     """
+    if path.is_dir():
+        return _describe_folder(path)
     size = path.stat().st_size if path.is_file() else 0
     kind = file_kind(path)
+    content = read_shapes(path)
+    if (part := liveportrait_part(content)) is not None:
+        name = f"LivePortrait's {PUBLISHED_NAMES[part]}, one of five files"
+        parameters = _parameters(liveportrait_tensors(part, content, path))
+        return WeightsDescription(name, "liveportrait", parameters, size, None, None, {})
     if kind == "safetensors":
         metadata = read_metadata(path)
-        shapes = {
-            key: entry["shape"] for key, entry in safetensors_header(path).items() if key != "__metadata__"
-        }
         try:
             settings = dict(json.loads(metadata["settings"]))
         except (TypeError, ValueError) as error:
             raise WeightsError(f"{path}: its settings do not read ({error}); fetch it again") from error
         name = "faceanim checkpoint"
         return WeightsDescription(
-            name, metadata["network"], _parameters(shapes), size, None, metadata.get("licence"), settings
+            name, metadata["network"], _parameters(content), size, None, metadata.get("licence"), settings
         )
-    content = read_torch_shapes(path)
     if is_thin_plate_spline(content):
         name, network = "Thin-Plate-Spline Motion Model checkpoint", "thin-plate-spline"
         tensors = thin_plate_spline_parts(content, path)
@@ -69,8 +83,18 @@ def describe(path: Path) -> WeightsDescription:
         tensors = first_order_parts(content, path)
         settings = first_order_sizes(tensors, path)
     name += ", before torch 1.6" if kind == "torch legacy" else ""
-    shapes = {key: list(value.shape) for key, value in tensors.items()}
-    return WeightsDescription(name, network, _parameters(shapes), size, None, None, settings)
+    return WeightsDescription(name, network, _parameters(tensors), size, None, None, settings)
+
+
+def _describe_folder(folder: Path) -> WeightsDescription:
+    files = complete_files(folder)
+    tensors: dict[str, Any] = {}
+    for part, path in files.items():
+        tensors |= liveportrait_tensors(part, read_shapes(path), path)
+    settings = liveportrait_sizes(tensors, folder)
+    size = sum(path.stat().st_size for path in files.values())
+    name = "LivePortrait's five files"
+    return WeightsDescription(name, "liveportrait", _parameters(tensors), size, None, None, settings)
 
 
 def identify(path: Path) -> WeightsDescription:
@@ -81,11 +105,11 @@ def identify(path: Path) -> WeightsDescription:
     """
     known = describe(path)
     digest = recorded_sha256(path)
-    if digest is None and known.bytes <= HASH_AT_ONCE:
+    if digest is None and known.bytes <= HASH_AT_ONCE and path.is_file():
         digest = file_sha256(path)
     entry = next((e for e in CATALOGUE.values() if digest is not None and e.sha256 == digest), None)
     return replace(known, sha256=digest, licence=known.licence or (None if entry is None else entry.licence))
 
 
-def _parameters(shapes: Mapping[str, list[int]]) -> int:
-    return sum(math.prod(shape) for key, shape in shapes.items() if not key.endswith(BUFFERS))
+def _parameters(tensors: Mapping[str, Any]) -> int:
+    return sum(math.prod(tensor.shape) for key, tensor in tensors.items() if not key.endswith(BUFFERS))

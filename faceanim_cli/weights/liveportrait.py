@@ -14,7 +14,8 @@ from faceanim_cli.weights.file_kind import file_kind
 from faceanim_cli.weights.liveportrait_layout import (
     PUBLISHED_NAMES,
     SPECTRAL,
-    liveportrait_files,
+    check_complete,
+    complete_files,
     liveportrait_part,
     liveportrait_sizes,
     liveportrait_tensors,
@@ -48,12 +49,7 @@ def import_liveportrait(files: Iterable[Path]) -> LivePortraitModel:
         seen[part] = path
         tensors |= liveportrait_tensors(part, content, path)
     folder = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
-    missing = [name for part, name in PUBLISHED_NAMES.items() if part not in seen]
-    if missing:
-        raise WeightsError(
-            f"{folder}: LivePortrait's weights are five files; missing: {', '.join(missing)} "
-            "(.pth or .safetensors)"
-        )
+    check_complete(seen, folder)
     settings = LivePortraitSettings(**liveportrait_sizes(tensors, folder))
     # Built without memory, then given the files' own tensors: the weights are in memory once.
     with torch.device("meta"):
@@ -69,11 +65,7 @@ def converted_folder(folder: Path) -> Path:
     Raises:
         WeightsError: as :func:`import_liveportrait`. UsageError: it cannot be written.
     """
-    files = list(liveportrait_files(folder).values())
-    if not files:
-        raise WeightsError(
-            f"{folder}: a folder without LivePortrait's files; give a weights file, or the folder of its five"
-        )
+    files = list(complete_files(folder).values())
     copy = converted_path(*files)
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ never by their names; the safetensors mirror of them is read too.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,29 @@ def liveportrait_files(folder: Path) -> dict[str, Path]:
     return found
 
 
+def complete_files(folder: Path) -> dict[str, Path]:
+    """As :func:`liveportrait_files`, all five.
+
+    Raises:
+        WeightsError: as there; or one is missing, named.
+    """
+    found = liveportrait_files(folder)
+    if not found:
+        raise WeightsError(f"{folder}: a folder; give the weights file inside it")
+    check_complete(found, folder)
+    return found
+
+
+def check_complete(found: Iterable[str], folder: Path) -> None:
+    """Raise WeightsError unless all parts are there."""
+    missing = [name for part, name in PUBLISHED_NAMES.items() if part not in found]
+    if missing:
+        raise WeightsError(
+            f"{folder}: LivePortrait's weights are five files; missing: {', '.join(missing)} "
+            "(.pth or .safetensors)"
+        )
+
+
 def read_shapes(path: Path) -> Any:
     """A file's content with what tells a tensor's shape in the place of each.
 
@@ -71,6 +94,14 @@ def read_shapes(path: Path) -> Any:
         return read_torch_shapes(path)
     header = safetensors_header(path)
     return {key: TensorShape(tuple(e["shape"])) for key, e in header.items() if key != "__metadata__"}
+
+
+def one_of_five(part: str, path: Path) -> WeightsError:
+    """What to say of one file alone."""
+    return WeightsError(
+        f"{path}: LivePortrait's {PUBLISHED_NAMES[part]}, one of five files; give --weights the folder with "
+        "all of them, or run faceanim weights add FOLDER"
+    )
 
 
 def liveportrait_part(content: Any) -> str | None:

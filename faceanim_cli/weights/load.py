@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import torch
+from torch import nn
 
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.weights.checkpoint import load_checkpoint, load_tensors, save_checkpoint
-from faceanim_cli.weights.file_kind import file_kind, read_metadata
+from faceanim_cli.weights.file_kind import file_kind, read_metadata, safetensors_header
 from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
+from faceanim_cli.weights.liveportrait_layout import liveportrait_part, one_of_five
 from faceanim_cli.weights.records import converted_path
 from faceanim_cli.weights.thin_plate_spline import (
     is_thin_plate_spline,
@@ -37,7 +39,12 @@ def load_weights(path: Path) -> Model:
     Raises:
         WeightsError: not such a file, named for what it is, or one that does not fit its network.
     """
-    network = load_checkpoint(path) if file_kind(path) == "safetensors" else load_published(path)
+    if file_kind(path) != "safetensors":
+        network: nn.Module = load_published(path)
+    elif (part := liveportrait_part(safetensors_header(path))) is not None:
+        raise one_of_five(part, path)
+    else:
+        network = load_checkpoint(path)
     if not isinstance(network, Model):
         name = read_metadata(path)["network"]
         raise WeightsError(f"{path}: holds a {name} network where animation weights are needed")
@@ -71,6 +78,8 @@ def import_published(path: Path) -> PublishedModel:
         WeightsError: not such a checkpoint, named for what it is; or keys missing, unexpected or misshapen.
     """
     content = read_torch_file(path)
+    if (part := liveportrait_part(content)) is not None:
+        raise one_of_five(part, path)
     kind: type[Any]
     settings: Any
     if is_thin_plate_spline(content):

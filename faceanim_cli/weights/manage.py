@@ -17,10 +17,12 @@ from faceanim_cli.weights.records import (
     assets_folder,
     converted_path,
     forget_sha256,
+    last_sha256,
     record_sha256,
     recorded_files,
 )
 from faceanim_cli.weights.resolve import local_files, parse_repository
+from faceanim_cli.weights.several_files import add_folder, cached_files, file_sources
 
 CACHED = re.compile(r"models--(?P<user>.+?)--(?P<repo>.+)")  # a repository's folder in the Hub's cache
 UNTOLD = {  # what is known of files that do not say
@@ -103,7 +105,7 @@ def find_local(spec: str) -> Path:
             raise WeightsError(f"{spec} is not on this machine: faceanim weights pull {spec}")
         return path
     path = Path(spec).expanduser()
-    if path.is_file():
+    if path.exists():
         return path
     source = parse_repository(spec)
     found = None if source is None else cached_file(source)
@@ -116,17 +118,17 @@ def verify_weights() -> Iterator[Verdict]:
     """Hash every weights file that faceanim keeps on this machine anew, whatever was remembered about it."""
     seen = set()
     for entry in CATALOGUE.values():
-        for path in local_files(entry):
+        for path, expected in _files_of(entry):
             seen.add(path.resolve())
             digest = file_sha256(path)
-            if entry.sha256 is None:
+            if expected is None:
                 try:
                     file_kind(path)
                     fault = None
                 except WeightsError as error:
                     fault = str(error).removeprefix(f"{path}: ")
             else:
-                fault = None if digest == entry.sha256 else f"its SHA-256 should be {entry.sha256}"
+                fault = None if digest == expected else f"its SHA-256 should be {expected}"
             yield Verdict(entry.name, path, digest, fault)
     for name, path, expected in _fetched_repositories():
         if path.resolve() not in seen:
@@ -134,11 +136,14 @@ def verify_weights() -> Iterator[Verdict]:
             yield Verdict(name, path, digest, None if digest == expected else f"its SHA-256 was {expected}")
 
 
-def add_weights(file: Path) -> tuple[CatalogueEntry, Path]:
+def add_weights(file: Path) -> tuple[CatalogueEntry | None, Path]:
     """Take in a file of the catalogue that a person fetched by hand, recognised by its SHA-256; it is copied.
 
+    Args:
+        file: or a folder with LivePortrait's, of which one file is made.
+
     Returns:
-        The entry that it is, and where it lies now.
+        The entry that it is, None for files of LivePortrait's that are no entry's; and where it lies now.
 
     Raises:
         WeightsError: not a file of the catalogue; says what it is instead.
@@ -146,6 +151,8 @@ def add_weights(file: Path) -> tuple[CatalogueEntry, Path]:
     """
     from faceanim_cli.media.atomic_file import whole_file  # noqa: PLC0415 (media imports OpenCV)
 
+    if file.is_dir():
+        return add_folder(file)
     if not file.is_file():
         raise WeightsError(f"{file}: no such file")
     digest = file_sha256(file)
@@ -176,7 +183,7 @@ def remove_weights(spec: str) -> int:
     if entry is not None and entry.shipped is not None:
         raise UsageError(f"{spec} ships in the package and cannot be removed on its own")
     if entry is not None:
-        paths = list(local_files(entry))
+        paths = [path for path, _ in _files_of(entry)]
     else:
         source = parse_repository(spec)
         found = None if source is None else cached_file(source)
@@ -191,6 +198,14 @@ def remove_weights(spec: str) -> int:
         forget_sha256(path)
         delete_cached(path)
     return freed
+
+
+def _files_of(entry: CatalogueEntry) -> Iterator[tuple[Path, str | None]]:
+    """An entry's files on this machine, and what they should hash to; None if that is not known."""
+    for path in local_files(entry):
+        yield path, entry.sha256 or (last_sha256(path) if entry.files else None)
+    for file, path in cached_files(entry).items():
+        yield path, file.sha256
 
 
 def _converted_copies(paths: list[Path]) -> list[Path]:
@@ -212,7 +227,10 @@ def _from_catalogue(entry: CatalogueEntry) -> WeightsInfo:
         parts=entry.parts,
         bytes=path.stat().st_size if path is not None else (entry.megabytes or 0) * 1_000_000 or None,
         sha256=entry.sha256,
-        sources=tuple(source_url(source) for source in entry.sources),
+        sources=tuple(
+            source_url(source)
+            for source in ([s for file in entry.files for s in file_sources(entry, file)] or entry.sources)
+        ),
     )
 
 
@@ -234,7 +252,7 @@ def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
 
 def _fetched_repositories() -> Iterator[tuple[str, Path, str]]:
     """What was checked and belongs to no entry: name, path and hash."""
-    ours = {path.resolve() for entry in CATALOGUE.values() for path in local_files(entry)}
+    ours = {path.resolve() for entry in CATALOGUE.values() for path, _ in _files_of(entry)}
     for path, digest in recorded_files():
         folder = next(filter(None, map(CACHED.fullmatch, path.parts)), None)
         if path.resolve() not in ours:

@@ -24,8 +24,11 @@ def assets_folder(*parts: str) -> Path:
 
 
 def added_path(entry: CatalogueEntry) -> Path:
-    """Where ``weights add`` puts an entry's file, and where one put by hand is found too."""
-    return assets_folder("added", entry.name, entry.sources[0].basename)
+    """Where ``weights add`` puts an entry's file, and where one put by hand is found too; where the one lies
+    that is made of several.
+    """
+    name = f"{entry.name}.safetensors" if entry.files else entry.sources[0].basename
+    return assets_folder("added", entry.name, name)
 
 
 def converted_path(*paths: Path) -> Path:
@@ -44,6 +47,12 @@ def recorded_sha256(path: Path) -> str | None:
     """
     known = _read(_hash_record(path))
     return known["sha256"] if known is not None and known.get("file") == file_stamp(path) else None
+
+
+def last_sha256(path: Path) -> str | None:
+    """The hash that this file had when it was checked last, whether it has changed since or not."""
+    known = _read(_hash_record(path))
+    return None if known is None else known["sha256"]
 
 
 def record_sha256(path: Path, sha256: str) -> None:

@@ -13,7 +13,8 @@ from faceanim_cli.weights.catalogue import (
     shipped_weights,
 )
 from faceanim_cli.weights.hub import cached_file, check, delete_cached, fetch, is_offline, source_url
-from faceanim_cli.weights.records import accept_licence, added_path, licence_accepted
+from faceanim_cli.weights.records import accept_licence, added_path, last_sha256, licence_accepted
+from faceanim_cli.weights.several_files import cached_files, fetch_files, make_one
 
 Confirm = Callable[[str], bool]
 
@@ -92,18 +93,21 @@ def pull(
     absent = f"{entry.name} is not on this machine"
     for path in local_files(entry):
         try:
-            check(path, entry.sha256)
+            check(path, entry.sha256 or last_sha256(path))
         except WeightsError as error:
             absent = f"{path} was damaged and deleted ({error})"
             delete_cached(path)  # fetched anew below
         else:
             return path
-    if is_offline(offline):
+    several = len(entry.files) > 0 and len(cached_files(entry)) == len(entry.files)
+    if is_offline(offline) and not several:
         raise WeightsError(
             f"{absent}, and --offline or HF_HUB_OFFLINE forbids fetching it: run "
             f"faceanim weights pull {entry.name} when there is a network; {by_hand(entry)}"
         )
     _agree(entry, accept_license, confirm)
+    if entry.files:
+        return make_one(entry, fetch_files(entry, by_hand(entry)))
     return fetch(entry.name, entry.sources, entry.sha256, by_hand(entry))
 
 
@@ -112,13 +116,21 @@ def local_files(entry: CatalogueEntry) -> Iterator[Path]:
     if entry.shipped is not None:
         candidates = [shipped_weights(entry.shipped)]
     else:
-        candidates = [added_path(entry), *filter(None, map(cached_file, entry.sources))]
+        candidates = [added_path(entry)]
+        if not entry.files:
+            candidates += filter(None, map(cached_file, entry.sources))
     yield from (path for path in candidates if path.is_file())
 
 
 def by_hand(entry: CatalogueEntry) -> str:
     """How a person gets an entry's file where this machine cannot: the end of an error message."""
     source = entry.sources[0]
+    if entry.files:
+        names = ", ".join(file.filename for file in entry.files)
+        return (
+            f"by hand: download {names} from {source.repo_id} ({source.filename} at {source.revision[:12]}, "
+            f"{entry.megabytes} MB) and run faceanim weights add FOLDER"
+        )
     return (
         f"by hand: download {source_url(source)} ({entry.megabytes} MB, SHA-256 {entry.sha256}) and run "
         f"faceanim weights add {source.basename} (it goes to {added_path(entry)})"

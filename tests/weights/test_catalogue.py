@@ -28,7 +28,8 @@ def test_an_entry_is_either_shipped_or_pinned(entry: CatalogueEntry) -> None:
     assert bool(entry.shipped) != bool(entry.sources)
     assert entry.parts and entry.licence and entry.network in REPO_FILENAMES
     if entry.sources:
-        assert entry.sha256 is not None and re.fullmatch("[0-9a-f]{64}", entry.sha256)
+        hashes = [file.sha256 for file in (*entry.files, *entry.mirrored)] or [entry.sha256]
+        assert all(digest is not None and re.fullmatch("[0-9a-f]{64}", digest) for digest in hashes)
         assert entry.megabytes
         assert all(re.fullmatch("[0-9a-f]{40}", source.revision) for source in entry.sources)
     # Names come before files and repositories; one that looked like either would hide it.
