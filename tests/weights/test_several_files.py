@@ -75,7 +75,7 @@ def test_five_are_fetched_one_is_made_and_then_nothing_is_asked(machine: Machine
     assert code == 0
     slim = Path(out.strip())
     assert read_metadata(slim)["revision"] == COMMIT
-    assert slim.stat().st_size < 1_000_000
+    assert slim.stat().st_size < 3_000_000  # without the optimizer
     assert load_weights(slim).settings == TINY
     assert [request.range for request in hub.asked("GET", NAMES[4])] == [None, f"bytes={10 * 2**20}-"]
     assert len(hub.asked("GET")) == 6
