@@ -20,6 +20,7 @@ from faceanim_cli.commands.doctor import doctor
 from faceanim_cli.commands.eval import eval_
 from faceanim_cli.commands.faces import faces
 from faceanim_cli.commands.help import HELP
+from faceanim_cli.commands.live import live
 from faceanim_cli.commands.motion import motion
 from faceanim_cli.commands.prepare import prepare
 from faceanim_cli.commands.train import train
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": []},  # common.py's has two levels
 )
-for command in (animate, batch, motion, faces, web):
+for command in (animate, batch, motion, faces, live, web):
     app.command(rich_help_panel="Animate")(command)
 for command in (prepare, train):
     app.command(rich_help_panel="Train and measure")(command)

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("motion", "provenance"),
     ("weights",),
     ("animation",),
-    ("batch",),
+    ("batch", "live"),
     ("data",),
     ("training", "evaluation", "benchmark"),
     ("faceanim_cli",),

@@ -121,7 +121,7 @@ class AnimatedPhoto:
                 patch.paste(picture, result)
         if driver_panel is None:
             return picture
-        return np.concatenate((self._photo_panel, driver_panel, picture), axis=1)
+        return np.concatenate((self.photo_panel, driver_panel, picture), axis=1)
 
     @property
     def shows_whole_driver(self) -> bool:
@@ -153,7 +153,8 @@ class AnimatedPhoto:
         return self._photo.shape[1], self._photo.shape[0]
 
     @cached_property
-    def _photo_panel(self) -> Image:
+    def photo_panel(self) -> Image:
+        """The photo as results show it, at rest, at their size."""
         side = self._result_size[0]
         return self._photo if self._patches else crop_image(self._photo, self.faces[0].crop, side)
 

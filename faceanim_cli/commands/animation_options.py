@@ -13,8 +13,10 @@ from faceanim_cli.files import file_sha256, file_stamp
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
+    from faceanim_cli.animation.driver import Crop
     from faceanim_cli.animation.result import AnimationResult, RenderSettings
     from faceanim_cli.batch.worker import WorkerSlot
+    from faceanim_cli.live.live_photo import LivePhoto
     from faceanim_cli.pictures import Progress
 
 NOT_OF_THE_RESULT = {
@@ -162,17 +164,13 @@ class AnimationOptions(AnimationFlags):
         """Animate one photo with one driver into one file."""
         from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415
         from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
-        from faceanim_cli.faces import Framing  # noqa: PLC0415
-
-        moved = self.zoom is not None or self.shift is not None
-        around = Framing(self.zoom or 1.0, parse_shift(self.shift))
 
         return animate_file(
             animator,
             photo,
             driver,
             output,
-            photo_crop=around if moved else parse_crop(self.crop),
+            photo_crop=self._photo_crop,
             driver_crop=parse_crop(self.driver_crop),
             driver_face=self.driver_face,
             excerpt=Excerpt.between(self.start, self.end, self.duration),
@@ -182,3 +180,19 @@ class AnimationOptions(AnimationFlags):
             progress=progress,
             looking=looking,
         )
+
+    def live_photo(self, animator: "Animator", photo: Path) -> "LivePhoto":
+        """A photo set up to be animated frame by frame, by an animator whose batches are of one."""
+        from faceanim_cli.animation.animated_photo import prepared_photo  # noqa: PLC0415
+        from faceanim_cli.live.live_photo import LivePhoto  # noqa: PLC0415
+
+        animated = prepared_photo(animator, photo, self._photo_crop, self.render_settings())
+        return LivePhoto(animator, animated)
+
+    @property
+    def _photo_crop(self) -> "Crop":
+        from faceanim_cli.faces import Framing  # noqa: PLC0415
+
+        if self.zoom is None and self.shift is None:
+            return parse_crop(self.crop)
+        return Framing(self.zoom or 1.0, parse_shift(self.shift))

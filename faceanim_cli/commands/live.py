@@ -1,0 +1,69 @@
+"""``faceanim live``: a photo moves as you do."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceanim_cli.commands.animation_options import AnimationOptions
+from faceanim_cli.commands.help import BASICS
+from faceanim_cli.commands.options import Json, Only, Quiet, option, unfold
+
+OF_LIVE = (
+    *("size", "pose", "expression", "mouth", "eyes", "gaze", "smooth", "absolute", "adapt_scale"),
+    *("face", "crop", "zoom", "shift", "paste_back", "overwrite"),
+    *("weights", "device", "precision", "threads", "offline", "accept_license"),
+)
+
+
+@unfold
+def live(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo to animate")],
+    *,
+    camera: Annotated[
+        str, option(BASICS, "A camera's number, or a video in its place", metavar="CAMERA")
+    ] = "0",
+    output: Annotated[
+        str,
+        option(
+            BASICS,
+            "window, none, or a virtual camera\n"
+            "On Linux /dev/videoN of v4l2loopback; elsewhere, OBS takes the window.",
+            "--output",
+            "-o",
+            metavar="WHERE",
+        ),
+    ] = "window",
+    record: Annotated[Path | None, option(BASICS, "Also write what is shown, 25 frames a second")] = None,
+    sr: Annotated[bool, option(BASICS, "Super-resolution: 512 x 512, at half the speed", "--sr")] = False,
+    mirror: Annotated[bool, option(BASICS, "Move as a mirror does", "--mirror")] = False,
+    options: Annotated[AnimationOptions, Only(*OF_LIVE)],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Animate a photo as the face before the camera moves, while it does.
+
+    Look straight ahead with a resting face, then press space: motion counts from there. m mirrors, s shows
+    what the camera sees, q quits. Pictures bear an invisible watermark, recordings say that they are
+    AI-generated. Animate people who have agreed to it.
+    """
+    from faceanim_cli.live.run import run_live  # noqa: PLC0415
+    from faceanim_cli.media import check_not_input, check_output, check_photo  # noqa: PLC0415
+
+    check_photo(photo)
+    if record is not None:
+        check_not_input(record, photo, Path(camera))
+        check_output(record)
+        options.check_replacing([record])
+    options = replace(options, sr=sr, batch_size=1)
+    report = run_live(options.live_photo(options.animator(), photo), camera, output, record, mirror)
+    if as_json:
+        facts = {**asdict(report), "record": None if record is None else str(record)}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    if not quiet:
+        typer.echo(f"{report}", err=True)
+    if record is not None:
+        typer.echo(record)

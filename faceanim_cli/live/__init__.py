@@ -1,0 +1,1 @@
+"""A photo that moves as somebody before a camera does, while they do."""

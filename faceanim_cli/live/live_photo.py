@@ -1,0 +1,228 @@
+"""A photo animated frame by frame as they come: latency counts, not throughput."""
+
+import math
+import threading
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from faceanim_cli.animation.animated_photo import AnimatedPhoto
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.driver import crop_driver
+from faceanim_cli.animation.face_presence import NO_FACE, SURE_FACE
+from faceanim_cli.animation.result import provenance_tags
+from faceanim_cli.errors import NoFaceError
+from faceanim_cli.faces import Box, FaceDetector
+from faceanim_cli.motion.motion_batch import MotionBatch, all_finite
+from faceanim_cli.pictures import Image, Points
+from faceanim_models import Keypoints
+
+LOOK_EVERY_S = 1.0  # for where the face is; between, the box follows the keypoints
+GONE_AFTER = 2  # looks in a row that see no face
+FARTHEST = 0.25  # sides of the crop that the face may be off the crop's middle
+MOST_GROWN = 1.4  # times that the face may be as large, or as small, as when it was framed
+ADAPTING = 0.05  # share of a new value in what sharpness is usual
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """A frame of a camera."""
+
+    image: Image  # uint8 RGB (H, W, 3)
+    number: int = 0
+    taken: float = 0.0
+    """``time.monotonic()`` when it came."""
+
+
+@dataclass(frozen=True)
+class LivePicture:
+    """What is shown for a frame."""
+
+    picture: Image
+    """uint8 RGB; the photo itself until there is a face."""
+    frame: LiveFrame
+    crop: Box | None
+    """Of the frame, what the networks saw; None where no face was found."""
+    held: bool
+    """Whether it shows the last motion, for want of a face."""
+
+
+class LivePhoto:
+    """Animates a photo with a camera's frames.
+
+    The face is searched for once and framed. From then on its box is moved as its keypoints move, and a look
+    every second, beside the work, tells whether it has left the frame: then it is framed anew. Motion counts
+    from the first frame in which the face was found, until somebody asks to begin anew.
+
+    Args:
+        animator: with batches of one.
+        animated: the photo.
+
+    Attributes:
+        size: (width, height) of the pictures.
+        tags: what a recording says of its origin.
+    """
+
+    def __init__(self, animator: Animator, animated: AnimatedPhoto) -> None:
+        self._animator, self._animated = animator, animated
+        self._detector = FaceDetector()
+        self._reference: MotionBatch | None = None
+        self._anew = threading.Event()
+        self._picture = animated.photo_panel
+        self.size = animated.size((1, 1))
+        self.tags = provenance_tags(animator.weights, animator.weights_sha256)
+
+    def recentre(self) -> None:
+        """Count motion from the next frame on: its pose and expression stand for the photo's."""
+        self._anew.set()
+
+    def pictures(self, frames: Iterator[LiveFrame]) -> Generator[LivePicture, None, None]:
+        """One picture for each frame, in order; on a GPU, one frame later."""
+        with _Lookout() as lookout:
+            for frame in frames:
+                if self._anew.is_set():
+                    self._anew.clear()
+                    self._reference = None
+                try:
+                    crop, _ = crop_driver(iter([frame.image]), "auto", self._detector, self._animator.framer)
+                except NoFaceError:
+                    yield LivePicture(self._picture, frame, None, True)
+                    continue
+                assert crop is not None
+                crop = replace(crop, x=round(crop.x), y=round(crop.y), w=round(crop.w), h=round(crop.w))
+                face = self._detector.detect(frame.image)[0]
+                yield from self._follow(chain([frame], frames), crop, face, lookout)
+
+    def _follow(
+        self, frames: Iterator[LiveFrame], crop: Box, face: Box, lookout: "_Lookout"
+    ) -> Iterator[LivePicture]:
+        """Pictures until the face must be searched for again, or motion is to begin anew."""
+        taken: list[LiveFrame] = []  # frames under way, the first first
+        held: list[bool] = []
+        tracked = _TrackedBox(face, crop)
+        last: MotionBatch | None = None
+        usual = 0.0
+        lookout.begin()
+
+        def images() -> Iterator[Image]:
+            for frame in frames:
+                taken.append(frame)
+                yield frame.image
+
+        def motions() -> Iterator[MotionBatch]:
+            nonlocal last, usual
+            for found in self._animator.detections(images(), crop, iter(tracked.box, None)):
+                sharpness = 1.0 if found.sharpness is None else float(found.sharpness[0])
+                usual = usual or sharpness
+                shows = sharpness >= NO_FACE * usual and bool(all_finite(found.motion)[0])
+                if sharpness >= SURE_FACE * usual:
+                    usual += ADAPTING * (sharpness - usual)
+                if shows or last is None:
+                    last = found.motion
+                    tracked.follow(found.motion)
+                if self._reference is None:
+                    self._reference = last
+                held.append(not shows)
+                lookout.show(taken[-1].image)
+                yield last
+                if self._anew.is_set() or lookout.lost(crop, face):
+                    return
+
+        references = [self._reference] * len(self._animated.faces)
+        for results in self._animated.animate(motions(), references):
+            picture = self._animated.compose(results)
+            mark = self._animator.watermark
+            self._picture = picture if mark is None else mark.embed(picture)
+            yield LivePicture(self._picture, taken.pop(0), crop, held.pop(0))
+
+
+class _TrackedBox:
+    """A face's box, in pixels of the frames, that moves and grows as its keypoints do.
+
+    Args:
+        face: its box in the first frame.
+        crop: of the frames, which keypoints are told in.
+    """
+
+    def __init__(self, face: Box, crop: Box) -> None:
+        self._face, self._box, self._half = face, face, crop.w / 2
+        self._begin: tuple[Points, float] | None = None
+
+    def box(self) -> Box:
+        """In the next frame: where it was in the last."""
+        return self._box
+
+    def follow(self, motion: MotionBatch) -> None:
+        """Keypoints of the newest frame; networks that tell no keypoints do not look at the box either."""
+        if not isinstance(motion, Keypoints):
+            return
+        points = motion.points[0].float().cpu().numpy()
+        centre = points.mean(0)
+        spread = max(float(np.linalg.norm(points - centre)), 1e-3)
+        self._begin = self._begin or (centre, spread)
+        moved = (centre - self._begin[0]) * self._half
+        grown = self._face.scaled(spread / self._begin[1])
+        self._box = replace(grown, x=grown.x + float(moved[0]), y=grown.y + float(moved[1]))
+
+
+class _Lookout:
+    """Looks where the face is now and then, in the newest frame, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._image: Image | None = None
+        self._over = False
+        self._misses = 0
+        self._box: Box | None = None
+        self._next = 0.0
+        self._thread = threading.Thread(target=self._work, name="faceanim-lookout", daemon=True)
+
+    def __enter__(self) -> "_Lookout":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def begin(self) -> None:
+        """Forget what was seen: the face has just been found."""
+        with self._changed:
+            self._image, self._box, self._misses = None, None, 0
+            self._next = time.monotonic() + LOOK_EVERY_S
+
+    def show(self, image: Image) -> None:
+        """The newest frame; it is looked at if it is time."""
+        if time.monotonic() >= self._next:
+            with self._changed:
+                self._next = time.monotonic() + LOOK_EVERY_S
+                self._image = image
+                self._changed.notify_all()
+
+    def lost(self, crop: Box, face: Box) -> bool:
+        """Whether the face that was framed so has gone, or has left the middle of its frame."""
+        with self._changed:
+            if self._box is None:
+                return self._misses >= GONE_AFTER
+            off = math.hypot(self._box.cx - face.cx, self._box.cy - face.cy)
+            grown = max(self._box.side / face.side, face.side / self._box.side)
+            return off > FARTHEST * crop.w or grown > MOST_GROWN
+
+    def _work(self) -> None:
+        detector = FaceDetector()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._image is not None or self._over)
+                if self._over:
+                    return
+                image, self._image = self._image, None
+            assert image is not None
+            boxes = detector.detect(image)
+            with self._changed:
+                self._box = boxes[0] if boxes else None
+                self._misses = 0 if boxes else self._misses + 1
