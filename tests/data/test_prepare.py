@@ -213,7 +213,7 @@ class TestStills:
         assert prepare([tmp_path / "in"], tmp_path / "out", rule).clips == result.clips
 
     def test_no_larger_than_they_teach(self, tmp_path, astronaut):
-        self.photo(tmp_path, astronaut, "large.png", side=4000)
+        self.photo(tmp_path, astronaut, "large.jpg", side=3200)
         (portrait,) = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS).clips
         assert portrait.face_px * 1.75 == pytest.approx(1024, rel=0.01)
         assert portrait.width == read_photo(tmp_path / "out" / portrait.file).shape[1] < 2100
