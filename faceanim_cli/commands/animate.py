@@ -11,7 +11,6 @@ import typer
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.help import BASICS, FACE
 from faceanim_cli.commands.options import Json, Quiet, option, unfold
-from faceanim_cli.commands.results import default_output
 from faceanim_cli.commands.values import drivers
 from faceanim_cli.console import frame_progress
 
@@ -50,16 +49,10 @@ def animate(
     is AI-generated. The shipped weights are not for commercial use (CC BY-NC 4.0). Animate people who have
     agreed to it.
     """
-    from faceanim_cli.media import check_photo_output  # noqa: PLC0415
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     start = time.perf_counter()
-    output = output or default_output(photo, driver, suffix=".mp4")
-    options.check_output(output, photo, driver)
-    if show_crop is not None:
-        check_photo_output(show_crop, photo, driver)
-    options.check_replacing([output] if show_crop is None else [output, show_crop])
-    options.check_inputs(photo, driver)
+    output = options.check(photo, driver, output, show_crop)
     show_progress(not quiet)
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:

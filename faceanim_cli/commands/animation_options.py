@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceanim_cli.commands.animation_flags import AnimationFlags
-from faceanim_cli.commands.options import find_weights
-from faceanim_cli.commands.results import check_replacing
+from faceanim_cli.commands.options import check_replacing, default_output, find_weights
 from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps, parse_shift
 from faceanim_cli.files import file_sha256, file_stamp
 
@@ -48,9 +47,19 @@ class AnimationOptions(AnimationFlags):
 
     def check_replacing(self, outputs: Sequence[Path]) -> None:
         """Refuse to replace what faceanim did not make, unless that is agreed to."""
-        from faceanim_cli.media import is_ours  # noqa: PLC0415
+        check_replacing(outputs, self.overwrite)
 
-        check_replacing(outputs, self.overwrite, is_ours)
+    def check(self, photo: Path, driver: Path, output: Path | None, show_crop: Path | None) -> Path:
+        """Where the result goes; refuses, before torch is loaded, what cannot be read or written."""
+        from faceanim_cli.media import check_photo_output  # noqa: PLC0415
+
+        output = output or default_output(photo, driver, suffix=".mp4")
+        self.check_output(output, photo, driver)
+        if show_crop is not None:
+            check_photo_output(show_crop, photo, driver)
+        self.check_replacing([output] if show_crop is None else [output, show_crop])
+        self.check_inputs(photo, driver)
+        return output
 
     def check_inputs(self, photo: Path, driver: Path) -> None:
         """Refuse, before torch is loaded, a photo or driver that cannot be read, by their headers."""

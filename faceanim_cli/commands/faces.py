@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faceanim_cli.commands.help import BASICS
-from faceanim_cli.commands.options import Json, Overwrite, option
-from faceanim_cli.commands.results import check_replacing
+from faceanim_cli.commands.options import Json, Overwrite, check_replacing, option
 
 if TYPE_CHECKING:  # OpenCV takes time to import
     from faceanim_cli.faces import Box
@@ -32,13 +31,13 @@ def faces(
     crop is what `animate` takes of it.
     """
     from faceanim_cli.faces import draw_numbers, find_faces, frame_crop  # noqa: PLC0415
-    from faceanim_cli.media import check_photo_output, is_ours, read_photo, write_photo  # noqa: PLC0415
+    from faceanim_cli.media import check_photo_output, read_photo, write_photo  # noqa: PLC0415
 
     if output is None and preview:
         output = Path(f"{photo.stem}.faces.jpg")
     if output is not None:
         check_photo_output(output, photo)
-        check_replacing([output], overwrite, is_ours)
+        check_replacing([output], overwrite)
     image = read_photo(photo)
     image, found = find_faces(image, str(photo))
     size = (image.shape[1], image.shape[0])

@@ -16,10 +16,11 @@ from faceanim_cli.commands.options import (
     Precision,
     Quiet,
     Weights,
+    check_replacing,
+    default_output,
     find_weights,
     option,
 )
-from faceanim_cli.commands.results import check_replacing, default_output
 from faceanim_cli.commands.values import check_times, parse_crop, parse_fps, parse_time
 from faceanim_cli.console import frame_progress
 
@@ -55,14 +56,14 @@ def motion(
     `animate` and `batch` take it in the driver's place. It holds keypoints and no picture. `animate` also
     knows motions by name: nod, shake, smile-and-blink.
     """
-    from faceanim_cli.media import check_not_input, check_writable, is_ours, open_video  # noqa: PLC0415
+    from faceanim_cli.media import check_not_input, check_writable, open_video  # noqa: PLC0415
 
     output = output or default_output(driver, suffix=".motion")
     crop, rate = parse_crop(driver_crop), parse_fps(fps)
     check_times(start, end, duration)
     check_not_input(output, driver)
     check_writable(output)
-    check_replacing([output], overwrite, is_ours)
+    check_replacing([output], overwrite)
     open_video(driver, rate, start=start or 0.0)
     found = find_weights(weights or "animation", offline, accept_license)
     # Torch takes seconds to load; what is said above need not wait for it.

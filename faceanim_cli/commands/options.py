@@ -13,11 +13,14 @@ import typer
 from faceanim_cli.commands.help import DEVICE, HELP, MORE, OUTPUT
 from faceanim_cli.commands.values import devices, parse_device, weights_names
 from faceanim_cli.console import set_debug, set_quiet, set_verbose
+from faceanim_cli.errors import UsageError, some_of
+from faceanim_cli.files import cut_name
 
 if TYPE_CHECKING:
     from faceanim_cli.weights.resolve import Confirm
 
 Result = TypeVar("Result")
+LONGEST_NAME = 240  # bytes: below the 255 at which file systems end names
 METAVARS = {Path: "FILE", int: "N", float: "X", str: "NAME"}
 
 
@@ -125,6 +128,39 @@ class Only:
 
     def __init__(self, *names: str) -> None:
         self.names = names
+
+
+def default_output(*inputs: Path, suffix: str) -> Path:
+    """A name in the current folder, made of those of the inputs: ``photo-driver.mp4``."""
+    names = "-".join(path.stem or path.resolve().stem for path in inputs)
+    return Path(cut_name(names, LONGEST_NAME - len(suffix)) + suffix)
+
+
+def check_replacing(
+    paths: Sequence[Path], overwrite: bool, ours: Callable[[Path], bool] | None = None
+) -> None:
+    """Make sure that nothing is lost which faceanim did not make; a person on the terminal is asked.
+
+    Args:
+        paths: what is about to be written.
+        overwrite: whether it was agreed to on the command line.
+        ours: whether there is nothing at a path, or something that faceanim made; None looks.
+
+    Raises:
+        UsageError: something would be lost.
+    """
+    from faceanim_cli.media import is_ours  # noqa: PLC0415
+
+    others = [] if overwrite else [path for path in paths if not (ours or is_ours)(path)]
+    if not others:
+        return
+    told = some_of([*map(str, others)], 1)
+    question = f"faceanim did not make {told}. Replace it?"
+    if not (on_terminal() and typer.confirm(question, err=True)):
+        raise UsageError(
+            f"cannot write {told}: it is there, and faceanim did not make it; name another, or "
+            "replace it with --overwrite"
+        )
 
 
 def unfold(command: Callable[..., Result]) -> Callable[..., Result]:

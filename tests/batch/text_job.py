@@ -15,7 +15,7 @@ from typing import Any
 
 from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.batch.worker import WorkerSlot
-from faceanim_cli.commands.results import check_replacing
+from faceanim_cli.commands.options import check_replacing
 from faceanim_cli.errors import NoFaceError, WeightsError
 from faceanim_cli.media import whole_file
 from faceanim_cli.pictures import Progress

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceanim_cli.commands.results import default_output
+from faceanim_cli.commands.options import default_output
 from faceanim_cli.media import write_photo
 
 Run = Callable[..., tuple[int, str, str]]
@@ -68,7 +68,7 @@ def test_a_person_on_the_terminal_is_asked(
     animate: Run, yes: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr("faceanim_cli.commands.results.on_terminal", lambda: True)
+    monkeypatch.setattr("faceanim_cli.commands.options.on_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda question, err: asked.append(question) or yes)
     Path("film.mp4").write_bytes(PRECIOUS)
     assert animate("-o", "film.mp4", "-q")[0] == code
