@@ -190,11 +190,12 @@ class AnimationOptions(AnimationFlags):
             looking=looking,
         )
 
-    def live_photo(self, animator: "Animator", photo: Path) -> "LivePhoto":
-        """A photo set up to be animated frame by frame, by an animator whose batches are of one."""
+    def live_photo(self, photo: Path) -> "LivePhoto":
+        """Load the networks, and set up a photo to be animated frame by frame."""
         from faceanim_cli.animation.animated_photo import prepared_photo  # noqa: PLC0415
         from faceanim_cli.live.live_photo import LivePhoto  # noqa: PLC0415
 
+        animator = replace(self, batch_size=1).animator()
         animated = prepared_photo(animator, photo, self._photo_crop, self.render_settings())
         return LivePhoto(animator, animated)
 

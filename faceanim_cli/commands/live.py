@@ -57,8 +57,7 @@ def live(
         check_not_input(record, photo, Path(camera))
         check_output(record)
         options.check_replacing([record])
-    options = replace(options, sr=sr, batch_size=1)
-    report = run_live(options.live_photo(options.animator(), photo), camera, output, record, mirror)
+    report = run_live(replace(options, sr=sr).live_photo(photo), camera, output, record, mirror)
     if as_json:
         facts = {**asdict(report), "record": None if record is None else str(record)}
         typer.echo(json.dumps(facts, indent=2))

@@ -9,16 +9,17 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.motion.library import LIBRARY
 from faceanim_cli.web.access import SESSION
 from faceanim_cli.web.jobs import KINDS, Job, result_as
+from faceanim_cli.web.live import LiveStage
 from faceanim_cli.web.preview import look_at
 from faceanim_cli.web.queue import JobQueue
-from faceanim_cli.web.sentences import for_page
+from faceanim_cli.web.sentences import ANOTHER_VERSION, for_page
 from faceanim_cli.web.uploads import DRIVER_MB, PHOTO_MB, TooLargeError, receive, received, shown_name
 
 PAGE = Path(__file__).with_name("page")
@@ -44,12 +45,13 @@ class Site:
 
     Args:
         queue: of the jobs.
+        stage: for who is live.
         root: a folder for files that are there for a moment.
         models: names of the weights that there are to choose from, the default first.
     """
 
-    def __init__(self, queue: JobQueue, root: Path, models: Sequence[str]) -> None:
-        self._queue, self._root, self._models = queue, root, models
+    def __init__(self, queue: JobQueue, stage: LiveStage, root: Path, models: Sequence[str]) -> None:
+        self._queue, self._stage, self._root, self._models = queue, stage, root, models
         self.closing = False
 
     def app(self) -> Starlette:
@@ -73,6 +75,7 @@ class Site:
                 Route("/", lambda _: FileResponse(PAGE / "index.html", media_type="text/html")),
                 Mount("/page", StaticFiles(directory=PAGE)),
                 *routes,
+                WebSocketRoute("/api/live", self._stage.visit),
             ]
         )
 
@@ -104,7 +107,7 @@ class Site:
         asked = await _json(request)
         motion, settings = asked.get("motion"), asked.get("settings")
         if not isinstance(settings, dict) or not (motion is None or motion in LIBRARY):
-            raise UsageError("This page is of another version of faceanim: reload it")
+            raise UsageError(ANOTHER_VERSION)
         photo = shown_name(str(asked.get("photo", "")), "photo")
         driver = motion or shown_name(str(asked.get("driver", "")), "video")
         job = self._queue.create(request.scope[SESSION], settings, (photo, driver), motion)
@@ -213,7 +216,7 @@ async def _json(request: Request) -> Mapping[str, Any]:
     except ValueError:
         asked = None
     if not isinstance(asked, dict):
-        raise UsageError("This page is of another version of faceanim: reload it")
+        raise UsageError(ANOTHER_VERSION)
     return asked
 
 

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.batch.worker import BatchJob
 from faceanim_cli.console import FrameRate
 from faceanim_cli.media import open_output, open_video, playable_rate
 from faceanim_cli.web.sentences import for_page
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from faceanim_cli.live.live_photo import LivePhoto
 
 State: TypeAlias = Literal["uploading", "waiting", "working", "done", "failed", "cancelled"]
 
@@ -23,6 +26,9 @@ class PageOptions(BatchJob, Protocol):
 
     def check_inputs(self, photo: Path, driver: Path) -> None:
         """Refuse a photo or driver that cannot be read, by their headers."""
+
+    def live_photo(self, photo: Path) -> "LivePhoto":
+        """Load the networks, and set up a photo to be animated frame by frame."""
 
 
 MakeOptions: TypeAlias = Callable[[Mapping[str, Any]], PageOptions]

@@ -23,6 +23,7 @@ ON_THE_PAGE = {
 """What the page calls an option."""
 
 OUR_FAULT = "Something went wrong inside faceanim. The window that it was started from says more."
+ANOTHER_VERSION = "This page is of another version of faceanim: reload it"
 NO_MEMORY = "This computer ran out of memory. A smaller size or a shorter video needs less."
 FOR_A_TERMINAL = re.compile(r"(?<!\w)--?[a-z]|`|\bpip\b|\bfaceanim [a-z]|[A-Z]+_[A-Z_]+")
 PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:;,'\"]+)+[/\\]([^\s/\\:;,'\"]+)")

@@ -18,6 +18,7 @@ from faceanim_cli.errors import UsageError
 from faceanim_cli.web.access import Access
 from faceanim_cli.web.app import Site
 from faceanim_cli.web.jobs import MakeOptions
+from faceanim_cli.web.live import LiveStage
 from faceanim_cli.web.queue import JobQueue
 
 FOLDER = "faceanim-web-"  # begins the names of the servers' folders; the process's number follows
@@ -66,7 +67,7 @@ def serve(
         token = None if host is None else secrets.token_urlsafe(24)
         address = Address(host or LOOPBACK, listener.getsockname()[1], token)
         queue = JobQueue(root, make_options)
-        site = Site(queue, root, models)
+        site = Site(queue, LiveStage(root, make_options), root, models)
         app = Access(site.app(), _names(address.host), address.port, token)
         config = uvicorn.Config(
             app,

@@ -15,20 +15,12 @@ from faceanim_cli.media import VideoReader, write_photo
 DRIVER = Path(__file__).parents[2] / "examples" / "driver.mp4"
 
 
-@pytest.fixture(scope="module")
-def options() -> AnimationOptions:
-    return AnimationOptions(device="cpu", precision="fp32", sr=False, size=64, batch_size=1)
-
-
-@pytest.fixture(scope="module")
-def animator(options: AnimationOptions) -> object:
-    return options.animator()
-
-
 @pytest.fixture
-def live(options: AnimationOptions, animator: object, tmp_path: Path, astronaut: np.ndarray) -> LivePhoto:
+def live(tmp_path: Path, astronaut: np.ndarray) -> LivePhoto:
     write_photo(tmp_path / "photo.png", np.ascontiguousarray(astronaut[:256, 96:352]))
-    return options.live_photo(animator, tmp_path / "photo.png")  # type: ignore[arg-type]
+    return AnimationOptions(device="cpu", precision="fp32", sr=False, size=64).live_photo(
+        tmp_path / "photo.png"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 Skipped where Chromium or playwright is missing. No request may leave this machine: each test checks that.
 """
 
+import base64
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -145,6 +146,40 @@ def test_a_photo_and_a_video_from_the_camera(visit: Callable[..., Any]) -> None:
     view.click("#animate")
     expect(view.locator(".job-state")).to_contain_text("Done: ")
     expect(view.locator(".of-result video")).to_be_visible()
+
+
+def test_live_before_the_camera(visit: Callable[..., Any], photo: Path) -> None:
+    """The face moves as the camera's does, which goes to one side and back."""
+    view = visit()
+    choose(view, photo)
+    view.select_option("#weights", "faceanim")
+    view.check("#motion-live")
+    view.click("#animate")
+    expect(view.locator("#live-pace")).to_contain_text("pictures a second")
+    expect(view.locator("#live-status")).to_have_text("")
+    shown = view.locator("#live-picture")
+    assert shown.evaluate("canvas => [canvas.width, canvas.height]") == [256, 256]
+    begin, apart = snapshot(shown), 0.0
+    end = time.monotonic() + 20
+    while apart < 4:
+        assert time.monotonic() < end, f"it does not move: {apart}"
+        (x, _), _ = cv2.phaseCorrelate(begin, snapshot(shown))
+        apart = max(apart, abs(x))
+    view.get_by_role("button", name="This is my resting face").click()
+    mirror = view.get_by_role("button", name="Mirror")
+    expect(mirror).to_have_attribute("aria-pressed", "true")
+    mirror.click()
+    expect(mirror).to_have_attribute("aria-pressed", "false")
+    view.get_by_role("button", name="Stop").click()
+    expect(view.locator("#live")).to_be_hidden()
+    assert view.locator("#live-camera").evaluate("video => video.srcObject") is None
+
+
+def snapshot(canvas: Any) -> np.ndarray:
+    """What a canvas shows: grey levels, float (H, W)."""
+    address = canvas.evaluate("canvas => canvas.toDataURL()")
+    png = np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8)
+    return np.asarray(cv2.imdecode(png, cv2.IMREAD_GRAYSCALE), np.float64)
 
 
 def test_the_camera_can_be_closed(visit: Callable[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 import { recordVideo, takePhoto } from "./camera.js";
 import { follow, remember } from "./jobs.js";
+import { goLive } from "./live.js";
 import { send, tell } from "./server.js";
 
 const at = (id) => document.getElementById(id);
@@ -147,6 +148,12 @@ async function animate(event) {
     return;
   }
   const { file, seen } = photo;
+  if (motion === "live") {
+    const { size, ...chosen } = settings();  // live, pictures are as small as the networks make them
+    tell(at("go-status"), "");
+    goLive(file.name, seen.picture, chosen);
+    return;
+  }
   const video = motion ? null : driver;
   at("animate").disabled = true;
   try {
