@@ -49,7 +49,8 @@ def leaves_nothing(person: Person) -> Callable[[], None]:
 def motion(path: Path, frames: int) -> Path:
     """A motion file: a driver that costs nothing to read."""
     nod = library_motion("nod", PAPER_ANCHORS)
-    write_motion(path, replace(nod, points=np.resize(nod.points, (frames, *nod.points.shape[1:]))))
+    points = nod.arrays["points"]
+    write_motion(path, replace(nod, arrays={"points": np.resize(points, (frames, *points.shape[1:]))}))
     return path
 
 
