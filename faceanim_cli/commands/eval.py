@@ -140,7 +140,7 @@ def eval_(
     Exit code 1 if a clip could not be scored, or not in whole; the rest is scored all the same.
     """
     from faceanim_cli.evaluation.options import EvaluationOptions  # noqa: PLC0415 (imports torch)
-    from faceanim_cli.evaluation.score_tables import (  # noqa: PLC0415
+    from faceanim_cli.evaluation.report import (  # noqa: PLC0415
         difference_table,
         score_table,
         slope_table,

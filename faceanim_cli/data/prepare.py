@@ -18,7 +18,7 @@ import torch
 
 from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.clips import cache_bytes
-from faceanim_cli.data.journal import Journal, key_of
+from faceanim_cli.data.journal import Journal, key_of, update_manifest
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
 from faceanim_cli.data.manifest import (
     MANIFEST,
@@ -28,7 +28,6 @@ from faceanim_cli.data.manifest import (
     write_table,
 )
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
-from faceanim_cli.data.prepared_manifest import update_manifest
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart
 from faceanim_cli.data.stills import prepare_still

@@ -13,15 +13,19 @@ import numpy as np
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, Anchors
 from faceanim_cli.errors import FaceanimError, WeightsError
-from faceanim_cli.evaluation.batch import Batch, FrameFeatures, MetricNetworks
-from faceanim_cli.evaluation.frames import Frame
+from faceanim_cli.evaluation.frames import Batch, Frame, FrameFeatures, MetricNetworks
 from faceanim_cli.evaluation.landmark_metrics import head_angles
 from faceanim_cli.evaluation.learned_metrics import FrechetDistances
 from faceanim_cli.evaluation.metrics import Metric, columns_of, score
-from faceanim_cli.evaluation.protocols import Comparison, reference_and_compared
+from faceanim_cli.evaluation.protocols import (
+    Comparison,
+    Rendered,
+    Subject,
+    reference_and_compared,
+    render_all,
+)
 from faceanim_cli.evaluation.results import ClipScore
 from faceanim_cli.evaluation.statistics import mean_of
-from faceanim_cli.evaluation.subjects import Rendered, Subject, render_all
 from faceanim_cli.image_metrics import Picture, as_unit
 from faceanim_cli.pictures import Points, Progress
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from faceanim_cli.errors import FaceanimError
-from faceanim_cli.evaluation.batch import Batch
+from faceanim_cli.evaluation.frames import Batch
 from faceanim_cli.motion.head_model import BROWS, EYES, HEAD, MOUTH, Anchors
 from faceanim_cli.pictures import Points
 

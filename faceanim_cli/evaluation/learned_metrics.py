@@ -19,7 +19,7 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, NUM_POINTS, Anchors
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.evaluation.batch import Batch, Distance, Embed
+from faceanim_cli.evaluation.frames import Batch, Distance, Embed
 from faceanim_cli.image_metrics import Picture, as_bytes, as_unit
 from faceanim_cli.pictures import Image, Points
 

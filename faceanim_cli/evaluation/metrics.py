@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from faceanim_cli import image_metrics
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation import landmark_metrics, learned_metrics
-from faceanim_cli.evaluation.batch import Batch
+from faceanim_cli.evaluation.frames import Batch
 from faceanim_cli.image_metrics import Picture
 
 Protocol: TypeAlias = Literal["reconstruction", "cross", "files"]

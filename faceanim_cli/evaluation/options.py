@@ -17,11 +17,9 @@ from faceanim_cli import __version__
 from faceanim_cli.data.clip_files import ClipFile, list_hash
 from faceanim_cli.data.manifest import has_manifest
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.batch import MetricNetworks
-from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing
+from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing, MetricNetworks
 from faceanim_cli.evaluation.metrics import Metric, Protocol
-from faceanim_cli.evaluation.protocols import Job
-from faceanim_cli.evaluation.subjects import BASELINES, Subject
+from faceanim_cli.evaluation.protocols import BASELINES, Job, Subject
 from faceanim_cli.files import file_sha256
 
 DEFAULT_SIZE = 256  # pixels: VoxCeleb's protocols

@@ -9,15 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.clip_scorer import ClipScorer, FrameCounter, Stopwatch
 from faceanim_cli.evaluation.figures import strip
+from faceanim_cli.evaluation.frames import MetricNetworks
 from faceanim_cli.evaluation.learned_metrics import FrechetDistances
 from faceanim_cli.evaluation.metrics import Metric, columns_of
-from faceanim_cli.evaluation.protocols import Job
+from faceanim_cli.evaluation.protocols import Job, Subject
 from faceanim_cli.evaluation.results import ClipScore, ScoreFolder
 from faceanim_cli.evaluation.statistics import Slope, Summary, difference, pooled_slopes, summarise
-from faceanim_cli.evaluation.subjects import Subject
 from faceanim_cli.media import write_photo
 from faceanim_cli.pictures import Progress
 

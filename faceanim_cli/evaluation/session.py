@@ -12,9 +12,9 @@ from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.batch import LandmarkDetector, MetricNetworks
 from faceanim_cli.evaluation.figures import choose_people, write_grid
 from faceanim_cli.evaluation.file_pairs import file_pairs
+from faceanim_cli.evaluation.frames import LandmarkDetector, MetricNetworks
 from faceanim_cli.evaluation.learned_metrics import (
     SCRIPT_SUFFIXES,
     FrechetDistances,
@@ -33,20 +33,24 @@ from faceanim_cli.evaluation.options import (
     run_facts,
     versions,
 )
-from faceanim_cli.evaluation.protocols import Job, cross_pair, draw_pairs, read_pairs, reconstruction
-from faceanim_cli.evaluation.report import write_report
-from faceanim_cli.evaluation.results import ScoreFolder, json_ready
-from faceanim_cli.evaluation.runner import Evaluation, evaluate
-from faceanim_cli.evaluation.statistics import FEWEST_FRAMES
-from faceanim_cli.evaluation.subjects import (
+from faceanim_cli.evaluation.protocols import (
     BASELINES,
     PREDICTED,
     STATIC,
     TRUTH,
+    Job,
     Subject,
+    cross_pair,
+    draw_pairs,
+    read_pairs,
+    reconstruction,
     similarity,
     weights_subject,
 )
+from faceanim_cli.evaluation.report import write_report
+from faceanim_cli.evaluation.results import ScoreFolder, json_ready
+from faceanim_cli.evaluation.runner import Evaluation, evaluate
+from faceanim_cli.evaluation.statistics import FEWEST_FRAMES
 from faceanim_cli.motion.settings import FAITHFUL
 from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.hub import is_offline

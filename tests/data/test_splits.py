@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceanim_cli.data.prepared_manifest import split_people
+from faceanim_cli.data.journal import split_people
 
 PEOPLE = [f"p{n}" for n in range(20)]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
-from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.file_pairs import FilePair, file_pairs, frames_by_name, missing_frames
+from faceanim_cli.evaluation.frames import MetricNetworks
 from faceanim_cli.evaluation.metrics import choose_metrics
+from faceanim_cli.evaluation.protocols import PREDICTED
 from faceanim_cli.evaluation.runner import Evaluation, evaluate
-from faceanim_cli.evaluation.subjects import PREDICTED
 from faceanim_cli.image_metrics import psnr
 
 Folder = Callable[..., Path]

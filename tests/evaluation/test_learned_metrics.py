@@ -15,7 +15,7 @@ from torchmetrics.functional.image import lpips as theirs
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.evaluation import learned_metrics
-from faceanim_cli.evaluation.batch import Batch, FrameFeatures, MetricNetworks
+from faceanim_cli.evaluation.frames import Batch, FrameFeatures, MetricNetworks
 from faceanim_cli.evaluation.landmark_metrics import akd, akd_miss, expression, pose
 from faceanim_cli.evaluation.learned_metrics import (
     FrechetDistances,

@@ -11,27 +11,24 @@ import torch
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.clip_files import ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.evaluation.batch import MetricNetworks
-from faceanim_cli.evaluation.frames import Frame
+from faceanim_cli.evaluation.frames import Frame, MetricNetworks
 from faceanim_cli.evaluation.metrics import METRICS, choose_metrics
 from faceanim_cli.evaluation.protocols import (
+    STATIC,
+    TRUTH,
     Job,
+    Rendered,
+    Subject,
     cross_pair,
     draw_pairs,
     read_pairs,
     reconstruction,
     reference_and_compared,
-)
-from faceanim_cli.evaluation.runner import evaluate
-from faceanim_cli.evaluation.subjects import (
-    STATIC,
-    TRUTH,
-    Rendered,
-    Subject,
     render_all,
     similarity,
     weights_subject,
 )
+from faceanim_cli.evaluation.runner import evaluate
 from faceanim_cli.image_metrics import psnr
 from faceanim_models import AnimationModel
 from faceanim_models.animation_model import Keypoints

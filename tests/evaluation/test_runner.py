@@ -20,14 +20,13 @@ import torch
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.clip_files import ClipFile, find_clips
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.batch import MetricNetworks
 from faceanim_cli.evaluation.figures import Scale, bars, scatter
+from faceanim_cli.evaluation.frames import MetricNetworks
 from faceanim_cli.evaluation.metrics import choose_metrics, columns_of
-from faceanim_cli.evaluation.protocols import Job, reconstruction
+from faceanim_cli.evaluation.protocols import STATIC, TRUTH, Job, Subject, reconstruction, weights_subject
 from faceanim_cli.evaluation.report import write_report
 from faceanim_cli.evaluation.results import ClipScore, ScoreFolder, file_name, json_ready
 from faceanim_cli.evaluation.runner import MOST_THREADS, evaluate, prefetch
-from faceanim_cli.evaluation.subjects import STATIC, TRUTH, Subject, weights_subject
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 
 METRICS = choose_metrics("psnr,l1", "reconstruction")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from faceanim_cli.evaluation.metrics import METRICS
-from faceanim_cli.evaluation.score_tables import interval_text, number
+from faceanim_cli.evaluation.report import interval_text, number
 from faceanim_cli.evaluation.statistics import Summary
 
 PSNR = METRICS["psnr"].columns[0]  # two decimals
