@@ -15,7 +15,10 @@ from faceanim_cli.errors import FaceanimError
 State: TypeAlias = Literal["ok", "missing", "broken"]
 
 NEEDED = ("torch", "torchvision", "numpy", "pillow", "imageio-ffmpeg", "safetensors", "huggingface-hub")
-EXTRAS = {"ray": "cluster"}  # what only some commands need, and the extra that brings it
+EXTRAS = {
+    "c2pa-python": "provenance",
+    "ray": "cluster",
+}  # what only some commands need, and the extra that brings it
 WRONG_LEVELS = 30  # of 255, mean difference; what is right differs by 5 to 10, black by more than 80
 
 

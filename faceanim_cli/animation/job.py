@@ -40,6 +40,7 @@ from faceanim_cli.media import (
 from faceanim_cli.motion.motion_batch import MotionBatch, as_arrays, frame_count, join_motion, part_of
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, write_motion
 from faceanim_cli.pictures import Image, Progress
+from faceanim_cli.provenance.signing import ContentSigner, Seal
 
 References: TypeAlias = list[list[MotionBatch | None]]
 
@@ -59,6 +60,7 @@ def animate_file(
     render: RenderSettings | None = None,
     start_frame: int | None = None,
     show_crop: Path | None = None,
+    signer: ContentSigner | None = None,
     progress: Progress | None = None,
     looking: Callable[[], None] = lambda: None,
 ) -> AnimationResult:
@@ -80,6 +82,7 @@ def animate_file(
         start_frame: the frame, from 0, that relative motion counts from; None searches a few frames a second
             for the one closest to the photo in pose and expression.
         show_crop: a PNG or JPEG to write first, with what the networks see of photo and driver.
+        signer: signs the result with content credentials, if its format can hold them.
         progress: called with the number of frames done and the number expected, if known.
         looking: called for each frame in which the face is looked for before that. What either raises ends
             the job.
@@ -122,7 +125,8 @@ def animate_file(
                 shown = crop_image(video.first_frame(), video.crops[0], animator.model_size)
                 write_photo(show_crop, animated.seen_by_networks(shown))
             source = video
-        result = _write(animator, animated, source, output, render, start_frame, pipeline, progress)
+        seal = None if signer is None else signer.seal_for(output, photo, animator.weights_sha256)
+        result = _write(animator, animated, source, output, render, start_frame, pipeline, seal, progress)
         _tell_faceless(source)
         return result
 
@@ -191,6 +195,7 @@ def _write(
     render: RenderSettings,
     start_frame: int | None,
     pipeline: Pipeline,
+    seal: Seal | None,
     progress: Progress | None,
 ) -> AnimationResult:
     """Animate and write all frames of a driver."""
@@ -212,13 +217,15 @@ def _write(
         encoding=render.encoding,
         metadata=provenance_tags(animator.weights, animator.weights_sha256),
     ) as writer:
+        writer.seal = seal
         for results in pipeline.stage("infer", frames):
             frame = animated.compose(results, driver.next_panel())
             writer.write(frame if animator.watermark is None else animator.watermark.embed(frame))
             done += 1
             if progress is not None:
                 progress(done, driver.frame_count_estimate)
-    return AnimationResult(output, done, float(driver.fps), driver.missed, start_frame)
+    signed = seal is not None and seal.signed
+    return AnimationResult(output, done, float(driver.fps), driver.missed, start_frame, signed)
 
 
 def _animate_shots(

@@ -61,6 +61,7 @@ class AnimationResult:
     fps: float
     missed: int  # sampled driver frames in which no face was found
     start_frame: int | None = None  # the driver's frame, from 0, that relative motion counts from
+    signed: bool = False  # with content credentials
 
 
 def provenance_tags(weights: Path, sha256: str) -> dict[str, str]:

@@ -191,6 +191,21 @@ class AnimationFlags:
     mark: Annotated[
         int, option(OUTPUT + MORE, "A number of yours in the watermark, 0 to 65535", min=0, max=65535)
     ] = 0
+    sign: Annotated[
+        bool,
+        option(
+            OUTPUT + MORE,
+            "Sign the result with content credentials (C2PA)\n"
+            "By a key that is made on first use, and links all that you sign with it; not MKV and WebM.",
+            "--sign",
+        ),
+    ] = False
+    sign_key: Annotated[
+        str | None, option(OUTPUT + MORE, "Sign by this private key, PEM, of --sign-cert", metavar="FILE")
+    ] = None
+    sign_cert: Annotated[
+        str | None, option(OUTPUT + MORE, "Its certificate and chain, PEM", metavar="FILE")
+    ] = None
     overwrite: Overwrite = False
     weights: Weights = None
     device: Device = "auto"
@@ -228,6 +243,8 @@ class AnimationFlags:
             raise typer.BadParameter(f"--size {self.size}: at most 4096, or 8192 with --paste-back")
         if self.mark and not self.watermark:
             raise typer.BadParameter(f"--mark {self.mark} is a watermark: leave out it or --no-watermark")
+        if (self.sign_key is None) != (self.sign_cert is None):
+            raise typer.BadParameter("--sign-key and --sign-cert belong together: give both")
         if self.absolute and self.start_frame is not None:
             raise typer.BadParameter("--start-frame is for relative motion: leave out it or --absolute")
         ways = {"--crop": self.crop, "--face": self.face, "--all-faces": self.all_faces or None}

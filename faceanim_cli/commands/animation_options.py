@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from faceanim_cli.commands.animation_flags import AnimationFlags
 from faceanim_cli.commands.options import check_replacing, default_output, find_weights
@@ -17,6 +20,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.batch.worker import WorkerSlot
     from faceanim_cli.live.live_photo import LivePhoto
     from faceanim_cli.pictures import Progress
+    from faceanim_cli.provenance.signing import ContentSigner
 
 NOT_OF_THE_RESULT = {
     "weights",
@@ -31,6 +35,22 @@ NOT_OF_THE_RESULT = {
 """Options that say where and whether the work is done; weights count by their content."""
 
 
+@lru_cache(maxsize=1)
+def load_signer(key: str | None, certificates: str | None) -> "ContentSigner":
+    """What signs with a key and its certificates from files, or with faceanim's own, made now if need be.
+
+    Raises:
+        UsageError: c2pa-python is missing, or the key cannot sign.
+    """
+    from faceanim_cli.provenance.signing import ContentSigner, check_signing  # noqa: PLC0415
+    from faceanim_cli.provenance.signing_key import own_signing_key, read_signing_key  # noqa: PLC0415
+
+    check_signing()
+    if key is not None and certificates is not None:
+        return ContentSigner(read_signing_key(Path(key), Path(certificates)))
+    return ContentSigner(own_signing_key(Path(typer.get_app_dir("faceanim")) / "signing"))
+
+
 @dataclass(frozen=True)
 class AnimationOptions(AnimationFlags):
     """How to animate. A new option is a field of ``AnimationFlags`` and an argument in ``animator``,
@@ -41,8 +61,13 @@ class AnimationOptions(AnimationFlags):
         """The weights on this machine, fetched if need be; a person on the terminal is asked about terms."""
         return find_weights(self.weights or "animation", self.offline, self.accept_license)
 
+    def signer(self) -> "ContentSigner | None":
+        """What signs results, with the key that was named or faceanim's own; None where nobody asked."""
+        return load_signer(self.sign_key, self.sign_cert) if self.sign or self.sign_key is not None else None
+
     def check_output(self, output: Path, photo: Path, driver: Path) -> None:
-        """Refuse an output that cannot be written, or not so."""
+        """Refuse an output that cannot be written, or not so, or a key that cannot sign it."""
+        self.signer()
         self.render_settings().check(output, photo, driver)
 
     def check_replacing(self, outputs: Sequence[Path]) -> None:
@@ -82,7 +107,8 @@ class AnimationOptions(AnimationFlags):
         found = self.weights_file()
         is_file = self.weights is not None and Path(self.weights).expanduser().is_file()
         weights = str(found.absolute()) if is_file else self.weights
-        return replace(self, weights=weights, accept_license=True)
+        key, cert = (file and str(Path(file).absolute()) for file in (self.sign_key, self.sign_cert))
+        return replace(self, weights=weights, accept_license=True, sign_key=key, sign_cert=cert)
 
     def given(self) -> dict[str, Any]:
         """The options that make a difference to the result and are not the default, but for weights."""
@@ -186,6 +212,7 @@ class AnimationOptions(AnimationFlags):
             render=self.render_settings(),
             start_frame=self.start_frame,
             show_crop=show_crop,
+            signer=self.signer(),
             progress=progress,
             looking=looking,
         )

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from faceanim_cli.commands.options import Json
+from faceanim_cli.commands.help import BASICS
+from faceanim_cli.commands.options import Json, option
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
 
 
@@ -15,13 +16,17 @@ def verify(
         list[Path],
         typer.Argument(metavar="FILE", help="Videos, pictures, or folders of frames"),
     ],
+    trust: Annotated[
+        Path | None,
+        option(BASICS, "PEM certificates of authorities to trust", metavar="FILE"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell whether a file was made by AI, as far as it says so.
 
-    It looks for metadata (IPTC's DigitalSourceType) and for faceanim's invisible watermark, which is still
-    there when a video was encoded anew, scaled or cropped. That nothing is found proves nothing. Exit code:
-    0 all are known as made by AI, 1 not all, 5 a file cannot be read.
+    It looks for content credentials (C2PA), metadata (IPTC's DigitalSourceType), and faceanim's invisible
+    watermark, which is still there when a video was encoded anew, scaled or cropped. That nothing is found
+    proves nothing. Exit code: 0 all are known as made by AI, 1 not all, 5 a file cannot be read.
     """
     from faceanim_cli.provenance.verify import verify as verify_file  # noqa: PLC0415 (OpenCV takes time)
 
@@ -29,7 +34,7 @@ def verify(
     code = 0
     for file in files:
         try:
-            verdict = verify_file(file)
+            verdict = verify_file(file, trust)
         except UnreadableInputError as error:
             if len(files) == 1:
                 raise

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,8 @@ class FrameWriter(ABC):
             raise ValueError(f"impossible video: {size} at {fps} frames per second")
         self.frame_count = 0
         """Frames written so far."""
+        self.seal: Callable[[Path], object] | None = None
+        """Called with each finished file before it takes its name; may change it, in place."""
         self._undo: contextlib.ExitStack | None = None  # None outside the block
 
     def __enter__(self: Writer) -> Writer:
@@ -142,6 +144,8 @@ class EncodedWriter(FrameWriter):
         assert self._pipe is not None
         self._pipe.finish()
         self._complete(undo)
+        if self.seal is not None:
+            self.seal(self._whole)
 
     def _encoder(self, undo: contextlib.ExitStack) -> FramePipe | NvencPipe:
         """What encodes the frames as they come, not started."""

@@ -14,6 +14,7 @@ from faceanim_cli.media.find_files import frame_files, is_animated
 from faceanim_cli.media.frame_source import fitted
 from faceanim_cli.media.signatures import PHOTO, is_folder, kind_of, read_head
 from faceanim_cli.pictures import Image
+from faceanim_cli.provenance.credentials import Credentials, read_credentials
 from faceanim_cli.provenance.stated_origin import StatedOrigin, stated_origin
 from faceanim_cli.provenance.watermark import VERSION
 from faceanim_cli.provenance.watermark_detector import LONGEST_SIDE, THRESHOLD, Detection, detect
@@ -29,18 +30,20 @@ class Verdict:
     """What a file says about its origin."""
 
     file: Path
+    credentials: Credentials
     stated: StatedOrigin
     watermark: Detection
 
     @property
     def made_by_ai(self) -> bool:
-        """Whether anything says so."""
-        return self.watermark.found or self.stated.made_by_ai
+        """Whether anything says so; credentials that do not hold say nothing."""
+        return self.credentials.made_by_ai or self.stated.made_by_ai or self.watermark.found
 
     @property
     def sentence(self) -> str:
         """One sentence for a person."""
         ways = [
+            *(["its signed content credentials say so"] if self.credentials.made_by_ai else []),
             *(["its metadata says so"] if self.stated.made_by_ai else []),
             *(
                 [f"it bears faceanim's watermark, number {self.watermark.mark}"]
@@ -48,9 +51,11 @@ class Verdict:
                 else []
             ),
         ]
-        if not ways:
-            return "nothing says that it was made by AI, which proves nothing: all that would can be removed"
-        return f"made by AI: {' and '.join(ways)}"
+        told = f"made by AI: {', and '.join(ways)}" if ways else "nothing says that it was made by AI, which "
+        told += "" if ways else "proves nothing: all that would can be removed"
+        if self.credentials.state == "invalid":
+            told += "; its content credentials are NOT valid: it was changed after it was signed, or forged"
+        return told
 
     def details(self) -> list[str]:
         """A line for each way in which a file can tell."""
@@ -59,6 +64,7 @@ class Verdict:
             f"z {seen.z:.1f}, score {seen.score:.1f} of {THRESHOLD:g}, {seen.error_rate:.0%} of bits wrong"
         )
         return [
+            f"content credentials: {self.credentials.line}",
             f"metadata: {stated.source_type or 'no DigitalSourceType'}",
             f"comment: {stated.comment or 'none of faceanim'}",
             f"watermark: {f'{seen.mark}, format {VERSION}' if seen.found else 'none found'} ({numbers})",
@@ -71,6 +77,7 @@ class Verdict:
             "file": str(self.file),
             "made_by_ai": self.made_by_ai,
             "sentence": self.sentence,
+            "credentials": self.credentials.facts(),
             "metadata": self.stated.facts(),
             "watermark": {
                 "found": seen.found,
@@ -83,11 +90,16 @@ class Verdict:
         }
 
 
-def verify(path: Path) -> Verdict:
-    """Look for metadata and watermark in a video, a picture or a folder of frames.
+def verify(path: Path, trust: Path | None = None) -> Verdict:
+    """Look for content credentials, metadata and watermark in a video, a picture or a folder of frames.
+
+    Args:
+        path: the file, or the folder, of which the first frame is asked for credentials and metadata.
+        trust: PEM certificates of authorities that are trusted to vouch for signers.
 
     Raises:
         UnreadableInputError: it is none, or damaged.
+        UsageError: ``trust`` cannot be read.
     """
     watermark: Detection | None = None
     for frames in _parts(path):
@@ -97,7 +109,8 @@ def verify(path: Path) -> Verdict:
         if seen.found:
             break
     assert watermark is not None
-    return Verdict(path, stated_origin(frame_files(path)[0] if is_folder(path) else path), watermark)
+    file = frame_files(path)[0] if is_folder(path) else path
+    return Verdict(path, read_credentials(file, trust), stated_origin(file), watermark)
 
 
 def _parts(path: Path) -> Iterator[Iterable[Image]]:
