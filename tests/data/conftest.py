@@ -1,10 +1,23 @@
-"""A face that nobody has: 68 landmarks drawn by hand, and frames with coloured dots where they lie."""
+"""A face that nobody has, drawn by hand, and frames of it; and videos of the astronaut, whose face drifts."""
 
+import csv
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
+import pytest
 
 from faceanim_cli.data.clips import Clip
+from faceanim_cli.data.prepare import PreparationSettings, prepare
+from faceanim_cli.data.sequences import SequenceSettings
+from faceanim_cli.media import VideoWriter
+
+WIDTH, HEIGHT = 320, 256
+LEFT = 70  # column of the portrait where the video's frames begin
+EYES = np.array([(203.4, 100.9), (247.1, 103.3)])  # pupils in the portrait, read off an enlargement
+SETTINGS = PreparationSettings(
+    size=64, sequences=SequenceSettings(1.75, min_size=128, min_frames=6), jobs=2, device="cpu"
+)
 
 
 def face_landmarks() -> np.ndarray:
@@ -68,3 +81,67 @@ def dotted_clip(marked, *, frames=5, height=200, width=230, scale=32.0, seed=0, 
     )
     pictures = np.stack([draw_dots(height, width, p[list(marked)]) for p in points])
     return DottedClip(Clip(f"{identity}-clip", identity, pictures, points.astype(np.float32)), marked)
+
+
+def landmarks_at(count, drift=1.0):
+    """Landmarks that lie on a grid over the face and drift with it; all 68 differ."""
+    grid = np.stack(np.meshgrid(np.linspace(180, 270, 17), np.linspace(80, 170, 4)), axis=-1).reshape(68, 2)
+    return np.stack([grid - [LEFT - drift * n, 0] for n in range(count)]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory, astronaut):
+    """Writes videos, each kind once."""
+    made = {}
+
+    def video(frames, tint):
+        if (frames, tint) not in made:
+            path = tmp_path_factory.mktemp("videos") / "video.mp4"
+            picture = np.clip(astronaut.astype(int) + tint, 0, 255).astype(np.uint8)
+            with VideoWriter(path, Fraction(25), (WIDTH, HEIGHT)) as writer:
+                for n in range(frames):
+                    writer.write(np.ascontiguousarray(picture[:HEIGHT, LEFT - n : LEFT - n + WIDTH]))
+            made[frames, tint] = path.read_bytes()
+        return made[frames, tint]
+
+    return video
+
+
+@pytest.fixture
+def make_video(tmp_path, videos):
+    """A video of the face that drifts right, landmarks beside it unless told otherwise."""
+
+    def make(name, frames=8, landmarks=True, tint=0):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(videos(frames, tint))
+        if landmarks:
+            np.save(path.with_suffix(".npy"), landmarks_at(frames))
+        return path
+
+    return make
+
+
+def write_empty(folder, name, frames=10):
+    """A video of nobody, with landmarks, so that no model needs loading."""
+    np.save((folder / name).with_suffix(".npy"), np.full((frames, 68, 2), np.nan))
+    with VideoWriter(folder / name, Fraction(25), (WIDTH, HEIGHT)) as writer:
+        for _ in range(frames):
+            writer.write(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def prepare_table(tmp_path, settings):
+    """The manifest's rows after ``in`` was prepared into ``out``."""
+    prepare([tmp_path / "in"], tmp_path / "out", settings)
+    return table(tmp_path / "out" / "manifest.csv")

@@ -1,8 +1,6 @@
 """Videos of the astronaut, whose face drifts as the test says, to training data."""
 
-import csv
 import json
-from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -10,85 +8,14 @@ import pytest
 
 from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import open_clips
-from faceanim_cli.data.one_video import VideoPreparer
 from faceanim_cli.data.portraits import load_portraits
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sequences import SequenceSettings
 from faceanim_cli.errors import NoFaceError, UnreadableInputError, UsageError
 from faceanim_cli.files import file_sha256
-from faceanim_cli.media import VideoReader, VideoWriter, read_photo, write_photo
+from faceanim_cli.media import VideoReader, read_photo, write_photo
+from tests.data.conftest import EYES, LEFT, SETTINGS, landmarks_at, table, write_empty
 from tests.media.conftest import ffmpeg
-
-WIDTH, HEIGHT = 320, 256
-LEFT = 70  # column of the portrait where the video's frames begin
-EYES = np.array([(203.4, 100.9), (247.1, 103.3)])  # pupils in the portrait, read off an enlargement
-SETTINGS = PreparationSettings(
-    size=64, sequences=SequenceSettings(1.75, min_size=128, min_frames=6), jobs=2, device="cpu"
-)
-
-
-def landmarks_at(count, drift=1.0):
-    """Landmarks that lie on a grid over the face and drift with it; all 68 differ."""
-    grid = np.stack(np.meshgrid(np.linspace(180, 270, 17), np.linspace(80, 170, 4)), axis=-1).reshape(68, 2)
-    return np.stack([grid - [LEFT - drift * n, 0] for n in range(count)]).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory, astronaut):
-    """Writes videos, each kind once."""
-    made = {}
-
-    def video(frames, tint):
-        if (frames, tint) not in made:
-            path = tmp_path_factory.mktemp("videos") / "video.mp4"
-            picture = np.clip(astronaut.astype(int) + tint, 0, 255).astype(np.uint8)
-            with VideoWriter(path, Fraction(25), (WIDTH, HEIGHT)) as writer:
-                for n in range(frames):
-                    writer.write(np.ascontiguousarray(picture[:HEIGHT, LEFT - n : LEFT - n + WIDTH]))
-            made[frames, tint] = path.read_bytes()
-        return made[frames, tint]
-
-    return video
-
-
-@pytest.fixture
-def make_video(tmp_path, videos):
-    """A video of the face that drifts right, landmarks beside it unless told otherwise."""
-
-    def make(name, frames=8, landmarks=True, tint=0):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(videos(frames, tint))
-        if landmarks:
-            np.save(path.with_suffix(".npy"), landmarks_at(frames))
-        return path
-
-    return make
-
-
-def write_empty(folder, name, frames=10):
-    """A video of nobody, with landmarks, so that no model needs loading."""
-    np.save((folder / name).with_suffix(".npy"), np.full((frames, 68, 2), np.nan))
-    with VideoWriter(folder / name, Fraction(25), (WIDTH, HEIGHT)) as writer:
-        for _ in range(frames):
-            writer.write(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
-
-
-def table(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-
-
-def prepare_table(tmp_path, settings):
-    """The manifest's rows after ``in`` was prepared into ``out``."""
-    prepare([tmp_path / "in"], tmp_path / "out", settings)
-    return table(tmp_path / "out" / "manifest.csv")
 
 
 class TestWhatIsWritten:
@@ -236,183 +163,6 @@ def test_hdr_videos_become_clips_as_they_look(tmp_path, make_video):
     pairs = zip(VideoReader(one), VideoReader(other), strict=True)
     differences = [np.abs(a.astype(int) - b).mean() for a, b in pairs]
     assert max(differences) < 10  # levels; HDR taken for SDR is off by dozens
-
-
-class TestGoingOn:
-    def test_the_second_time_nothing_is_done_and_nothing_changes(self, tmp_path, make_video, monkeypatch):
-        make_video("a.mp4")
-        make_video("b.mp4", tint=1)
-        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
-        before = contents(tmp_path / "out")
-        monkeypatch.setattr(VideoPreparer, "prepare", None)  # calling it would raise
-        reports = []
-        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS, reports.append)
-        assert contents(tmp_path / "out") == before
-        assert reports == ["2 of 2 videos are done already"]
-
-    def test_a_kill_costs_the_videos_under_way_only(self, tmp_path, make_video, monkeypatch):
-        for name in ("a", "b", "c"):
-            make_video(f"{name}.mp4", tint=ord(name) - 97)
-        whole = tmp_path / "whole"
-        prepare([tmp_path / "in"], whole, SETTINGS)
-        begun = []
-        real = VideoPreparer.prepare
-        out = tmp_path / "out"
-
-        def killed_at_the_second(preparer, source, *rest):
-            begun.append(source.name)
-            if len(begun) == 2:
-                (out / "clips" / ".b.mp4.partial-99").write_bytes(b"half")
-                raise KeyboardInterrupt
-            return real(preparer, source, *rest)
-
-        monkeypatch.setattr(VideoPreparer, "prepare", killed_at_the_second)
-        one_by_one = PreparationSettings(**{**vars(SETTINGS), "jobs": 1})
-        with pytest.raises(KeyboardInterrupt):
-            prepare([tmp_path / "in"], out, one_by_one)
-        assert not (out / "manifest.csv").exists()
-        with (out / "prepared.jsonl").open("a") as journal:
-            journal.write('{"source": "half a li')  # as a power cut leaves it
-        monkeypatch.setattr(VideoPreparer, "prepare", real)
-        prepare([tmp_path / "in"], out, SETTINGS)
-        assert (out / "manifest.csv").read_bytes() == (whole / "manifest.csv").read_bytes()
-        assert contents(out).keys() == contents(whole).keys()
-
-    def test_people_that_join_later_leave_the_split_as_it_was(self, tmp_path, make_video):
-        for name in ("a", "b", "c"):
-            make_video(f"{name}.mp4", tint=ord(name) - 97)
-        first = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
-        make_video("d.mp4", tint=3)
-        second = prepare([tmp_path / "in" / "d.mp4"], tmp_path / "out", SETTINGS)
-        split = {clip.identity: clip.split for clip in second.clips}
-        assert len(split) == 4
-        assert {clip.identity: clip.split for clip in first.clips}.items() <= split.items()
-
-    def test_what_people_changed_in_the_manifest_stays(self, tmp_path, make_video):
-        for name in ("a", "b", "c", "d"):
-            make_video(f"{name}.mp4", tint=ord(name) - 97)
-        out = tmp_path / "out"
-        prepare([tmp_path / "in"], out, SETTINGS)
-        a, _, c, d = table(out / "manifest.csv")
-        c["split"] = "train" if c["split"] == "val" else "val"
-        rows = [{**row, "Note": f"n{row['source'][-5]}"} for row in (d, a | {"identity": "Anna"}, c)]
-        own = {"file": "photos/p.png", "split": "train", "identity": "Zoë", "Note": "mine"}
-        with (out / "manifest.csv").open("w", newline="", encoding="utf-16") as file:  # as a spreadsheet may
-            writer = csv.DictWriter(file, rows[0], delimiter=";")
-            writer.writeheader()
-            writer.writerows([*rows, own])
-        for _ in range(2):
-            reports = []
-            result = prepare([tmp_path / "in"], out, SETTINGS, reports.append)
-            after = table(out / "manifest.csv")
-            assert [row["file"] for row in after] == [a["file"], c["file"], d["file"], "photos/p.png"]
-            assert [row["identity"] for row in after] == ["Anna", "c", "d", "Zoë"]
-            assert [row["note"] for row in after] == ["na", "nc", "nd", "mine"]
-            assert after[1]["split"] == c["split"]
-            assert after[2] == d | {"note": "nd"}
-            assert [clip.identity for clip in result.clips] == ["Anna", "c", "d"]
-            assert "1 clips were taken out of the manifest by hand and stay out" in reports
-        make_video("e.mp4", tint=4)
-        prepare([tmp_path / "in"], out, SETTINGS)
-        assert table(out / "manifest.csv")[:2] == after[:2]
-        (out / "manifest.csv").unlink()  # asks for all of it anew
-        prepare([tmp_path / "in"], out, SETTINGS)
-        assert [row["identity"] for row in table(out / "manifest.csv")] == ["a", "b", "c", "d", "e"]
-
-    def test_another_rule_for_people_counts_for_videos_that_are_done(self, tmp_path, make_video, monkeypatch):
-        for number, name in enumerate(("x_1", "x_2", "y_1", "z_1")):
-            make_video(f"{name}.mp4", tint=number)
-        out = tmp_path / "out"
-        half = PreparationSettings(**{**vars(SETTINGS), "val_share": 0.5})
-        before = {row["file"]: row["split"] for row in prepare_table(tmp_path, half)}
-        assert sorted(before.values()) == ["train", "train", "val", "val"]
-        monkeypatch.setattr(VideoPreparer, "prepare", None)  # calling it would raise
-        other = PreparationSettings(**{**vars(half), "person_from": "([a-z])_"})
-        after = prepare_table(tmp_path, other)
-        assert [row["identity"] for row in after] == ["x", "x", "y", "z"]
-        # who was trained on in any clip goes on being trained on, all others go on judging
-        x = [row["split"] for row in after if row["identity"] == "x"]
-        trained = "train" in [before[row["file"]] for row in after if row["identity"] == "x"]
-        assert x == (["train"] * 2 if trained else ["val"] * 2)
-        assert all(row["split"] == before[row["file"]] for row in after if row["identity"] in "yz")
-        assert prepare_table(tmp_path, half)[0]["identity"] == "x_1"
-        assert out.is_dir()
-
-    def test_another_list_is_cut_anew(self, tmp_path, make_video):
-        make_video("vid.mp4", frames=14)
-        lists = {}
-        for name, start in (("one", 0), ("two", 5)):
-            lists[name] = tmp_path / f"{name}.csv"
-            lists[name].write_text(
-                "video_id,start,end,bbox,fps,width,height,person_id\n"
-                f"vid#1,{start},{start + 8},100-20-240-160,25,{WIDTH},{HEIGHT},p\n"
-            )
-
-        def starts(metadata):
-            rows = prepare_table(tmp_path, PreparationSettings(**{**vars(SETTINGS), "metadata": metadata}))
-            found = {path.stem for path in (tmp_path / "out" / "clips").iterdir()}
-            assert found == {path.stem for path in (tmp_path / "out" / "landmarks").iterdir()}
-            assert found == {row["file"][6:-4] for row in rows}
-            return [(row["start"], row["identity"]) for row in rows]
-
-        assert starts(lists["one"]) == [("0", "p")]
-        assert starts(lists["two"]) == [("5", "p")]
-        assert [identity for _, identity in starts(None)] == ["vid"]
-
-    def test_other_landmarks_are_taken(self, tmp_path, make_video):
-        path = make_video("a.mp4")
-        (row,) = prepare_table(tmp_path, SETTINGS)
-        points = tmp_path / "out" / "landmarks" / f"{row['file'][6:-4]}.npy"
-        before = np.load(points)
-        (tmp_path / "better").mkdir()
-        np.save(tmp_path / "better" / "a.npy", np.load(path.with_suffix(".npy")) + np.array((2, 0)))
-        other = PreparationSettings(**{**vars(SETTINGS), "landmarks": tmp_path / "better"})
-        prepare_table(tmp_path, other)
-        scale = 64 / int(row["box"].split(",")[2])
-        moved = np.load(points) - before
-        np.testing.assert_allclose(moved, np.broadcast_to((2 * scale, 0), (8, 68, 2)), atol=1e-3)
-
-    def test_what_lies_in_the_data_folder_is_no_input(self, tmp_path, make_video):
-        make_video("a.mp4")
-        out = tmp_path / "in" / "data"
-        for _ in range(2):
-            result = prepare([tmp_path / "in"], out, SETTINGS)
-            assert [clip.identity for clip in result.clips] == ["a"]
-
-    def test_another_draw_is_for_new_people_only_and_says_so(self, tmp_path, make_video):
-        for name in ("a", "b", "c"):
-            make_video(f"{name}.mp4", tint=ord(name) - 97)
-        before = prepare_table(tmp_path, SETTINGS)
-        reports = []
-        other = PreparationSettings(**{**vars(SETTINGS), "val_share": 0.6, "seed": 3})
-        prepare([tmp_path / "in"], tmp_path / "out", other, reports.append)
-        assert table(tmp_path / "out" / "manifest.csv") == before
-        assert "delete it to draw all people anew" in reports[-1]
-        (tmp_path / "out" / "manifest.csv").unlink()
-        assert sum(row["split"] == "val" for row in prepare_table(tmp_path, other)) == 2
-
-    def test_a_manifest_that_does_not_read_is_told_before_any_work(self, tmp_path, make_video, monkeypatch):
-        make_video("a.mp4")
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "manifest.csv").write_text("file,person\nclips/a.mp4,x\n")
-        monkeypatch.setattr(VideoPreparer, "prepare", None)  # calling it would raise
-        with pytest.raises(UnreadableInputError, match="lacks the columns identity, split"):
-            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
-
-    def test_other_settings_are_refused(self, tmp_path, make_video):
-        make_video("a.mp4")
-        prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
-        with pytest.raises(UsageError, match="size 64"):
-            prepare(
-                [tmp_path / "in"], tmp_path / "out", PreparationSettings(**{**vars(SETTINGS), "size": 128})
-            )
-
-    def test_a_damaged_journal(self, tmp_path, make_video):
-        make_video("a.mp4")
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "prepared.jsonl").write_text("[]\n")
-        with pytest.raises(UnreadableInputError, match="damaged"):
-            prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
 
 
 class TestTrouble:

@@ -3,12 +3,18 @@
 import contextlib
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from faceanim_cli.media import open_output
+
+RATE = Fraction(25)
+TAGS = {"title": "A title", "comment": "AI-generated <by> a & test, ünï"}
 LOSSLESS = ("-c:v", "ffv1", "-pix_fmt", "bgr0")
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -86,3 +92,19 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+def write(path: Path, frames: np.ndarray, fps: Fraction = RATE, **options: Any) -> Path:
+    with open_output(path, fps, (frames.shape[2], frames.shape[1]), **options) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+def colourful(count: int, height: int = 64, width: int = 96) -> np.ndarray:
+    """Smooth gradients in which a bright square moves to the right."""
+    y, x = np.mgrid[:height, :width]
+    frames = np.stack([np.stack((x * 2, y * 3, 255 - x - y), -1).astype(np.uint8)] * count)
+    for i in range(count):
+        frames[i, 20:30, 5 + 3 * i : 15 + 3 * i] = (250, 240, 20)
+    return frames
