@@ -45,15 +45,12 @@ def set_debug(value: bool) -> bool:
 def _set(name: str, value: bool) -> bool:
     setattr(_Reporting, name, value)
     logging.basicConfig(format="%(message)s")
-    level = (
-        logging.DEBUG
-        if _Reporting.debug
-        else logging.INFO
-        if _Reporting.verbose
-        else logging.ERROR
-        if _Reporting.quiet
-        else logging.WARNING
+    wishes = (
+        (_Reporting.debug, logging.DEBUG),
+        (_Reporting.verbose, logging.INFO),
+        (_Reporting.quiet, logging.ERROR),
     )
+    level = next((level for wished, level in wishes if wished), logging.WARNING)
     logging.getLogger().setLevel(max(level, logging.WARNING) if level == logging.INFO else level)
     logging.getLogger("faceanim_cli").setLevel(level)
     return value

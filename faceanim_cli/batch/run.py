@@ -59,14 +59,6 @@ class PreparedBatch:
     """What results depend on; None where no report tells it."""
 
 
-def run_batch(
-    job: BatchJob, items: Sequence[BatchItem], listener: BatchListener, settings: BatchSettings | None = None
-) -> BatchOutcome:
-    """Animate all items that are to be done: :func:`prepare_batch` and :func:`run_prepared`."""
-    settings = settings or BatchSettings()
-    return run_prepared(job, prepare_batch(job, items, settings), listener, settings)
-
-
 def prepare_batch(job: BatchJob, items: Sequence[BatchItem], settings: BatchSettings) -> PreparedBatch:
     """Find out what is left to do, make the folders of outputs, and refuse what cannot be written.
 

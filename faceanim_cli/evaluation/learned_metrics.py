@@ -2,8 +2,8 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -149,16 +149,8 @@ def load_lpips(device: torch.device, offline: bool = False) -> Distance:
     Raises:
         WeightsError: they are not here, and cannot or may not be fetched.
     """
-    if offline:
-        _require_here("lpips", "AlexNet's weights", ALEXNET_FILE)
-    try:
-        with redirect_stdout(sys.stderr):  # torch announces downloads on stdout, which is for results
-            metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(
-            "lpips needs AlexNet's weights (233 MB, fetched by torchvision) and there is no way to them "
-            f"({_last_line(error)}); run it once with a network, or leave lpips out of --metrics"
-        ) from error
+    with _fetching("lpips", "AlexNet's weights", ALEXNET_FILE, "233 MB, fetched by torchvision", offline):
+        metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
 
     @torch.inference_mode()
     def distance(results: list[Picture], truths: list[Picture]) -> list[float]:
@@ -193,19 +185,13 @@ class FrechetDistances:
         features: nn.Module | None = None,
         offline: bool = False,
     ) -> None:
-        if offline and features is None:
-            _require_here("fid", "Inception-v3's weights", INCEPTION_FILE)
+        how = "91 MB, fetched by torch-fidelity"
         try:
-            with redirect_stdout(sys.stderr):
+            with _fetching("fid", "Inception-v3's weights", INCEPTION_FILE, how, offline and not features):
                 first = FrechetInceptionDistance(features or 2048)
             others = [FrechetInceptionDistance(first.inception) for _ in subjects[1:]]
         except ModuleNotFoundError as error:
             raise UsageError("fid needs the package torch-fidelity: pip install torch-fidelity") from error
-        except (OSError, RuntimeError) as error:
-            raise WeightsError(
-                "fid needs Inception-v3's weights (91 MB, fetched by torch-fidelity) and there is no way to "
-                f"them ({_last_line(error)}); run it once with a network, or leave fid out of --metrics"
-            ) from error
         self._device = device
         self._distances = dict(
             zip(subjects, [first.to(device), *(other.to(device) for other in others)], strict=True)
@@ -227,13 +213,23 @@ class FrechetDistances:
         return float(self._distances[subject].compute()) if self._frames[subject] > 1 else float("nan")
 
 
-def _require_here(metric: str, what: str, file: str) -> None:
+@contextmanager
+def _fetching(metric: str, what: str, file: str, how: str, offline: bool) -> Iterator[None]:
+    """Around what fetches ``file`` unless it is here: one line where it may not, or cannot."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if not (folder / file).is_file():
+    otherwise = f"run it once with a network, or leave {metric} out of --metrics"
+    if offline and not (folder / file).is_file():
         raise WeightsError(
             f"{metric} needs {what}, and {file} is not in {folder}; --offline or HF_HUB_OFFLINE forbids "
-            f"fetching it: run it once with a network, or leave {metric} out of --metrics"
+            f"fetching it: {otherwise}"
         )
+    try:
+        with redirect_stdout(sys.stderr):  # torch announces downloads on stdout, which is for results
+            yield
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{metric} needs {what} ({how}) and there is no way to them ({_last_line(error)}); {otherwise}"
+        ) from error
 
 
 def _tensor(pictures: Sequence[Picture]) -> Tensor:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.batch.run import BatchSettings, run_batch
+from faceanim_cli.batch.run import BatchSettings
 from faceanim_cli.errors import UsageError
 from tests.batch import text_job
-from tests.batch.text_job import Recorder, TextJob, items
+from tests.batch.text_job import Recorder, TextJob, items, run_batch
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 posix = pytest.mark.skipif(os.name != "posix", reason="kill -9")

@@ -13,10 +13,10 @@ import torch
 
 from faceanim_cli.batch.items import BatchItem, ItemReport
 from faceanim_cli.batch.pool import FramesDone, PhotoQueue, WorkerDied, WorkerEvent, run_in_pool
-from faceanim_cli.batch.run import BatchSettings, run_batch
+from faceanim_cli.batch.run import BatchSettings
 from faceanim_cli.batch.worker import WorkerLostError, check_device
 from faceanim_cli.errors import FaceanimError, WeightsError
-from tests.batch.text_job import Recorder, TextJob, items
+from tests.batch.text_job import Recorder, TextJob, items, run_batch
 
 posix = pytest.mark.skipif(os.name != "posix", reason="kill -9")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from faceanim_cli.batch.run import BatchSettings, run_batch
+from faceanim_cli.batch.run import BatchSettings
 from faceanim_cli.batch.worker import WorkerSlot
 from faceanim_cli.pictures import Progress
-from tests.batch.text_job import Recorder, TextJob, items
+from tests.batch.text_job import Recorder, TextJob, items, run_batch
 
 pytestmark = pytest.mark.gpu
 

@@ -9,9 +9,9 @@ import pytest
 
 from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.batch.report import read_report, split_done
-from faceanim_cli.batch.run import BatchOutcome, BatchSettings, run_batch
+from faceanim_cli.batch.run import BatchOutcome, BatchSettings
 from faceanim_cli.errors import UnreadableInputError, UsageError, WeightsError
-from tests.batch.text_job import Recorder, TextJob
+from tests.batch.text_job import Recorder, TextJob, run_batch
 
 KEYS = ["photo", "driver", "output", "status", "frames", "fps", "seconds", "error", "settings", "inputs"]
 

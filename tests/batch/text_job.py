@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from faceanim_cli.batch.items import BatchItem
+from faceanim_cli.batch.run import BatchOutcome, BatchSettings, prepare_batch, run_prepared
 from faceanim_cli.batch.worker import WorkerSlot
 from faceanim_cli.commands.options import check_replacing
 from faceanim_cli.errors import NoFaceError, WeightsError
@@ -111,6 +112,14 @@ def _go_wrong(how: str, animator: Any) -> None:
         os._exit(1)
     animator.device.type = "cuda"
     raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+
+def run_batch(
+    job: Any, made: list[BatchItem], listener: Any, settings: BatchSettings | None = None
+) -> BatchOutcome:
+    """Prepared and run, as the command does it."""
+    settings = settings or BatchSettings()
+    return run_prepared(job, prepare_batch(job, made, settings), listener, settings)
 
 
 class Recorder:
