@@ -117,9 +117,11 @@ function settings() {
   const chosen = {
     absolute: at("absolute").checked,
     paste_back: at("paste_back").checked,
-    sr: size > 256,
     ...Object.fromEntries(SLIDERS.map((id) => [id, Number(at(id).value)])),
   };
+  if (size <= 256) {
+    chosen.sr = false;
+  }
   if (!chosen.paste_back) {
     chosen.size = size;
   }
