@@ -1,12 +1,14 @@
 """The server of the page: its folder, its address, its end."""
 
 import contextlib
+import ctypes
 import ipaddress
 import logging
 import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from faceanim_cli.web.queue import JobQueue
 
 FOLDER = "faceanim-web-"  # begins the names of the servers' folders; the process's number follows
 LOOPBACK = "127.0.0.1"
+M_ARENA_MAX = -8  # of glibc's malloc.h
 FRAME_BYTES = 2_000_000  # of a camera's frame, as JPEG
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ def serve(
     Raises:
         UsageError: the address is taken, or not of this machine.
     """
+    _share_heaps()
     with _listening(host or LOOPBACK, port) as listener, _folder() as root:
         token = None if host is None else secrets.token_urlsafe(24)
         address = Address(host or LOOPBACK, listener.getsockname()[1], token)
@@ -106,6 +110,17 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._site.closing = True
         await super().shutdown(sockets)
+
+
+def _share_heaps() -> None:
+    """Keep memory flat from job to job.
+
+    Each job has new threads. glibc gives new threads one of up to eight heaps for each core, and each heap
+    keeps what it held at most: over twenty jobs, half a gigabyte more than with two.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # of another C library
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 @contextlib.contextmanager
