@@ -26,7 +26,6 @@ from faceanim_cli.faces import (
     Framing,
     choose_face,
     crop_image,
-    face_in_crop,
     find_faces,
     frame_crop,
     square_crop,
@@ -115,7 +114,6 @@ class Animator:
         self._inference = Inference(networks, self.weights, batch, self.size)
         self._face: Face | None = None
         self._framed = True
-        self._detector = FaceDetector()
         self.prepared: tuple[object, object] | None = None  # what ``prepared_photo`` made last, and of what
         logger.info("%s on %s in %s, %d pixels a side", self.weights, self.device, dtype, self.size)
 
@@ -175,12 +173,11 @@ class Animator:
         with inference.networks.inference():
             seen = crop_image(image, place, self.model_size)
             picture = self._to_batch([seen], None)
-            boxes = None if face is None or place is None else self._boxes([face], place)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         lips = None
         if self.motion.close_lips and self.framer is not None:
             lips = self.framer.open_lips(image, place, face, name)
-        return Face(inference, self.motion, place, picture, boxes, shares, tone_curve(seen), lips)
+        return Face(inference, self.motion, place, picture, shares, tone_curve(seen), lips)
 
     def frame(self, image: Image, face: Box, framing: Framing) -> Box:
         """The square of a photo, whole pixels, in which these networks want to see a face.
@@ -196,7 +193,6 @@ class Animator:
         self,
         frames: Iterable[Image],
         crop: Crop | Box = "auto",
-        faces: Iterable[Box] | None = None,
         reference: MotionBatch | None = None,
     ) -> Iterator[Image]:
         """Animate the photo, lazily, in batches; one frame out for each frame in.
@@ -205,7 +201,6 @@ class Animator:
             frames: driving frames, uint8 RGB (H, W, 3), all of one size.
             crop: "auto" finds the face in the first second and keeps that crop (None if the photo was set
                 with ``crop=None``); (x, y, w, h) or a ``Box`` in pixels is the crop; None takes frames whole.
-            faces: the face's box in each frame, in pixels, where it is known: a hint to the keypoints.
             reference: motion in the driver's frame whose pose and expression stand for the photo's, of
                 ``detect`` with the same crop; None for its first. Only relative motion has one.
 
@@ -218,37 +213,29 @@ class Animator:
         face = self._face
         if face is None:
             raise UsageError("set_photo() comes before animate()")
-        results = face.animate(self.detect(frames, crop, faces), reference)
+        results = face.animate(self.detect(frames, crop), reference)
         return results if self.watermark is None else map(self.watermark.embed, results)
 
-    def detect(
-        self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
-    ) -> Iterator[MotionBatch]:
+    def detect(self, frames: Iterable[Image], crop: Crop | Box = "auto") -> Iterator[MotionBatch]:
         """The motion in driving frames, lazily, in batches; the arguments are those of ``animate``.
 
         Yields:
             Up to ``batch`` frames: points (B, K, 2), x and y in [-1, 1] of the crop; of LivePortrait's
             networks the head's motion.
         """
-        return (found.motion for found in self.detections(frames, crop, faces))
+        return (found.motion for found in self.detections(frames, crop))
 
-    def detections(
-        self, frames: Iterable[Image], crop: Crop | Box = "auto", faces: Iterable[Box] | None = None
-    ) -> Iterator[Detected]:
+    def detections(self, frames: Iterable[Image], crop: Crop | Box = "auto") -> Iterator[Detected]:
         """As ``detect``, and how sure keypoints are."""
         if crop == "auto" and self._framed:  # photo and driver are framed alike
             crop = None
         place, remaining = crop_driver(iter(frames), crop, self._detector, self.framer)
-        boxes = None if faces is None else iter(faces)
         while batch := list(islice(remaining, self.batch)):
             for frame in batch:
                 check_image(frame)
-            known = list(islice(boxes, len(batch))) if boxes is not None else []
             with self._inference.networks.inference():
                 driving = self._to_batch(batch, place)
-                whole = Box(0, 0, batch[0].shape[1], batch[0].shape[0])
-                hints = self._boxes(known, place or whole) if len(known) == len(batch) else None
-            yield from self._inference.detect(driving, hints)
+            yield from self._inference.detect(driving)
 
     def keypoints(self, frames: Iterable[Image]) -> Floats:
         """Keypoints of frames, taken whole, as the networks see them.
@@ -299,13 +286,14 @@ class Animator:
         return self._inference.networks.dtype
 
     @cached_property
+    def _detector(self) -> FaceDetector:
+        """Viola-Jones's cascades, loaded when a face is sought: frames taken whole need none."""
+        return FaceDetector()
+
+    @cached_property
     def weights_sha256(self) -> str:
         """Of the file of weights, in hex; worked out once, however many files are animated."""
         return file_sha256(self.weights)
-
-    def _boxes(self, faces: list[Box], crop: Box) -> Tensor:
-        boxes = torch.tensor([face_in_crop(face, crop, self.model_size) for face in faces])
-        return self._inference.copies.upload(boxes)
 
     def _to_batch(self, images: list[Image], crop: Box | None) -> Tensor:
         return to_batch(

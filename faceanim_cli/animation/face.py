@@ -30,7 +30,6 @@ class Face:
         motion: how much of the driver's motion it takes on.
         crop: where it lies in its photo; None is the whole of it.
         picture: the crop, (1, 3, S, S) in [0, 1].
-        boxes: of the face in it, (1, 4), as the keypoint detector's; or None.
         reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
         tones: the only colours that it may have; None for any.
         lip_opening: of LivePortrait's photos whose lips are to be closed first; None for others.
@@ -42,14 +41,13 @@ class Face:
         motion: MotionSettings,
         crop: Box | None,
         picture: Tensor,
-        boxes: Tensor | None,
         reach: Tensor | None,
         tones: ToneCurve | None = None,
         lip_opening: float | None = None,
     ) -> None:
         self.crop, self._tones, self._lip_opening = crop, tones, lip_opening
         self._inference, self._motion = inference, motion
-        self._picture, self._boxes, self._reach = picture, boxes, reach
+        self._picture, self._reach = picture, reach
         self._networks, self._code = inference.networks, self._encoded(inference.networks)
 
     def animate(
@@ -131,7 +129,7 @@ class Face:
 
     def _encoded(self, networks: Networks) -> Code:
         with networks.inference():
-            return networks.encode(self._picture, self._boxes, self._reach)
+            return networks.encode(self._picture, self._reach)
 
 
 def anchors_of(networks: Networks) -> tuple[tuple[int, ...], ...]:

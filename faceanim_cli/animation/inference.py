@@ -52,17 +52,16 @@ class Inference:
         if isinstance(networks.model, LivePortraitModel):  # whose motion network is in float32 anyway
             self._unchecked.discard("keypoints")
 
-    def detect(self, frames: Tensor, boxes: Tensor | None) -> list[Detected]:
+    def detect(self, frames: Tensor) -> list[Detected]:
         """The motion in frames (B, 3, H, W) in [0, 1], in as many pieces as memory asks for.
 
         Args:
             frames: of the networks' size.
-            boxes: of the faces in them, (B, 4) in [-1, 1], as ``KeypointDetector``; or None.
         """
 
         def detect(part: slice) -> list[Detected]:
             with self.networks.inference():
-                return [self.networks.detect(frames[part], None if boxes is None else boxes[part])]
+                return [self.networks.detect(frames[part])]
 
         everything = slice(0, len(frames))
         found = in_parts(detect, everything, self.device, self._use_batch)
@@ -70,7 +69,7 @@ class Inference:
             return found
         exact = self.networks.exact()
         with exact.inference():
-            wanted = exact.detect(frames[-1:], None if boxes is None else boxes[-1:])
+            wanted = exact.detect(frames[-1:])
         half_size = frames.shape[-1] / 2
         if self.keeps(
             "keypoints", float((found[-1].motion[0][-1:] - wanted.motion[0]).abs().max() * half_size)

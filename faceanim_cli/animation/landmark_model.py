@@ -14,7 +14,6 @@ import torch
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.faces.framing import (
     crop_image,
-    face_in_crop,
     inverse_crop_transform,
     transform_points,
 )
@@ -78,8 +77,7 @@ class LandmarkModel:
             faces = [track.box_at(start + i) for i in range(len(batch))]
             pictures = np.stack([crop_image(frame, crop, self._size) for frame in batch])
             images = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float() / 255
-            boxes = torch.tensor([face_in_crop(face, crop, self._size) for face in faces])
-            found = self._model.detect(images, boxes.to(self._device)).points.cpu().numpy()
+            found = self._model.detect(images).points.cpu().numpy()
             in_crop = (found.astype(np.float64) + 1) / 2 * (self._size - 1)
             keypoints = transform_points(inverse_crop_transform(crop, self._size), in_crop)
             for face, points in zip(faces, lift_keypoints(keypoints, self.anchors), strict=True):

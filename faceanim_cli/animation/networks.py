@@ -107,17 +107,16 @@ class Networks:
         with torch.inference_mode(), cast:
             yield
 
-    def encode(self, photo: Tensor, boxes: Tensor | None, reach: Tensor | None) -> Code:
+    def encode(self, photo: Tensor, reach: Tensor | None) -> Code:
         """What depends on the photo (1, 3, H, W) alone.
 
         Args:
             photo: in [0, 1].
-            boxes: (1, 4), as the keypoint detector's.
             reach: as ``PhotoCode``'s; LivePortrait's motion keeps the border still by itself.
         """
         if isinstance(self.model, LivePortraitModel):
             return self.model.encode_photo(photo)
-        return self.model.encode_photo(photo, boxes=boxes)._replace(reach=reach)
+        return self.model.encode_photo(photo)._replace(reach=reach)
 
     def keypoints(self, frames: Tensor) -> Tensor:
         """(B, K, 2) in [-1, 1] of frames (B, 3, H, W): where each shows its own face's keypoints."""
@@ -125,11 +124,11 @@ class Networks:
             return self.model.motion(frames).keypoints()[..., :2]  # type: ignore[no-any-return]
         return self.model.detect(frames).points
 
-    def detect(self, frames: Tensor, boxes: Tensor | None = None) -> Detected:
-        """The motion in frames (B, 3, H, W); ``boxes`` (B, 4)."""
+    def detect(self, frames: Tensor) -> Detected:
+        """The motion in frames (B, 3, H, W)."""
         if self._graphs is not None and len(frames) == self.graphed:
-            return self._graphs[0](frames, boxes)
-        return self._detect(frames, boxes)
+            return self._graphs[0](frames)
+        return self._detect(frames)
 
     def paint(self, code: Code, keypoints: Keypoints) -> Tensor:
         """Frames (B, 3, H, W), twice as large from LivePortrait's networks and with super-resolution."""
@@ -137,11 +136,11 @@ class Networks:
             return self._graphs[1](code, keypoints)
         return self._paint(code, keypoints)
 
-    def _detect(self, frames: Tensor, boxes: Tensor | None) -> Detected:
+    def _detect(self, frames: Tensor) -> Detected:
         if isinstance(self.model, LivePortraitModel):
             return Detected(self.model.detect(frames))
         self._heatmaps.clear()
-        keypoints = self.model.detect(frames, boxes)
+        keypoints = self.model.detect(frames)
         if not self._heatmaps:  # first-order-model's detector tells nothing of the kind
             return Detected(keypoints)
         logits = self._heatmaps.pop().flatten(2).float()

@@ -252,15 +252,10 @@ class VideoDriver:
         part: Box | None = None,
     ) -> Iterator[Detected]:
         """Keypoints of numbered frames, each cropped as its shot is; of frames, ``part`` is given."""
-        boxes: deque[Box] = deque()
-        hints = iter(boxes.popleft, None) if self._shots else None
 
         def framed() -> Iterator[Image]:
             for number, frame in frames:
-                shot = self._shot_of(number)
-                crop = self.crops[shot]
-                if self._shots and crop is not None:
-                    boxes.append(self._shots[shot].track.box_at(number).within(crop, self._side))
+                crop = self.crops[self._shot_of(number)]
                 if part is not None and crop is not None:
                     crop = Box(crop.x - part.x, crop.y - part.y, crop.w, crop.h)
                 if pipeline is not None:
@@ -268,7 +263,7 @@ class VideoDriver:
                 yield crop_image(frame, crop, self._side)
 
         crops = framed() if pipeline is None else pipeline.stage("decode", framed())
-        return self._detect(crops, crop=None, faces=hints)
+        return self._detect(crops, crop=None)
 
     def _held(self, batches: Iterable[Detected]) -> Iterator[DrivingMotion]:
         """Motion of each batch, shot by shot; frames without a face have that of the last one with one."""

@@ -97,14 +97,6 @@ def train(
         bool | None,
         option(WHAT + MORE, "The photo's head is not told apart", "--segmenter/--no-segmenter"),
     ] = None,
-    box_prior: Annotated[
-        bool | None,
-        option(
-            WHAT + MORE,
-            "Do not tell the detector where Viola-Jones sees a face",
-            "--box-prior/--no-box-prior",
-        ),
-    ] = None,
     encoder: Annotated[
         Literal["resnet18", "resnet34", "resnet50"] | None,
         choice(
@@ -228,7 +220,6 @@ def train(
         keypoints=keypoints,
         similarity=similarity,
         segmenter=segmenter,
-        box_prior=box_prior,
         encoder=encoder,
         encoder_weights=encoder_weights,
         perceptual=perceptual,

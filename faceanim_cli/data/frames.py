@@ -13,7 +13,6 @@ from faceanim_cli.data.pairs import (
     Augmentation,
     augmented_frame,
     colour_table,
-    jittered_box,
     jittered_framing,
     random_gaze,
 )
@@ -30,8 +29,7 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
     Where pupils are among the keypoints, some are moved: see :func:`move_pupils`.
 
     Frame ``index`` is drawn by generators seeded with ``seed``: the same on every run and machine. Each item:
-    ``frame`` (3, S, S) in [0, 1], ``points`` (K, 2) in [-1, 1], NaN where a landmark is not known, and
-    ``box`` (4,) or NaN.
+    ``frame`` (3, S, S) in [0, 1], ``points`` (K, 2) in [-1, 1], NaN where a landmark is not known.
 
     Args:
         clips: at least one.
@@ -80,7 +78,6 @@ class FrameDataset(Dataset[dict[str, torch.Tensor]]):
         return {
             "frame": torch.from_numpy(image),
             "points": torch.from_numpy(anchored_keypoints(landmarks, self.anchors).astype(np.float32)),
-            "box": torch.from_numpy(jittered_box(landmarks, augmentation, rng)),
         }
 
     def _in_turn(self, number: int, position: int) -> tuple[Clip, int]:

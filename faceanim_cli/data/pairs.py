@@ -35,20 +35,19 @@ class Augmentation:
     flip: float = 0.5  # probability
     gain: float = 0.15  # standard deviation of the log of brightness, and a third of it for each colour
     offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
-    box_dropped: float = 0.4  # probability that the detector is given no face box
     gaze: float = 0.4  # probability that pupils are moved, where they are among the keypoints
 
     @classmethod
     def none(cls) -> "Augmentation":
-        """The plain framing, with the face box always there."""
-        return cls(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        """The plain framing."""
+        return cls(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class PairDataset(Dataset[dict[str, torch.Tensor]]):
     """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
 
     Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
-    (K, 2) in [-1, 1], NaN where a landmark is unknown, ``source_box`` and ``driving_box`` (4,) or NaN.
+    (K, 2) in [-1, 1], NaN where a landmark is unknown.
 
     People are drawn evenly, then one of their clips, then two frames of it: see :func:`draw_frames`. Where
     pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
@@ -99,7 +98,6 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
             item[f"{role}_points"] = torch.from_numpy(
                 anchored_keypoints(landmarks, self.anchors).astype(np.float32)
             )
-            item[f"{role}_box"] = torch.from_numpy(jittered_box(landmarks, self.augmentation, rng))
         return item
 
     def _draw(self, rng: np.random.Generator) -> tuple[Clip, int, int]:
@@ -232,16 +230,3 @@ def colour_table(augmentation: Augmentation, rng: np.random.Generator) -> np.nda
     gain = np.exp(augmentation.gain * (rng.standard_normal() + rng.standard_normal((3, 1)) / 3))
     offset = augmentation.offset * rng.standard_normal()
     return np.clip(levels * gain + offset, 0, 1).astype(np.float32)
-
-
-def jittered_box(
-    points: Points, augmentation: Augmentation, rng: np.random.Generator
-) -> np.ndarray[Any, Any]:
-    """The face box (4,), x0, y0, x1, y1, about as unsteady as Viola-Jones's, or NaN."""
-    if rng.random() < augmentation.box_dropped:
-        return np.full(4, np.nan, np.float32)
-    x, y, side = landmark_box(points)
-    if augmentation.box_dropped:  # training
-        side *= np.exp(0.1 * rng.standard_normal())
-        x, y = (x, y) + 0.06 * side * rng.standard_normal(2)
-    return np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], np.float32)

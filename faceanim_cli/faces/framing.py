@@ -273,25 +273,6 @@ def transform_points(matrix: Matrix, points_px: Points) -> Points:
     return points_px @ matrix[:, :2].T + matrix[:, 2]
 
 
-def face_in_crop(face: Box, crop: Box, size: int = 256) -> tuple[float, float, float, float]:
-    """The face box as the networks take it: (x0, y0, x1, y1) in the crop's [-1, 1].
-
-    ``align_corners=True``: -1 is the centre of the first pixel and 1 that of the last, at ``size`` pixels a
-    side. Not clamped: a face that reaches over the crop has values a little beyond.
-    """
-    scale_x, scale_y = size / crop.w, size / crop.h
-
-    def normalised(edge: float, scale: float) -> float:
-        return 2 * (edge * scale - 0.5) / (size - 1) - 1
-
-    return (
-        normalised(face.x - crop.x, scale_x),
-        normalised(face.y - crop.y, scale_y),
-        normalised(face.x + face.w - crop.x, scale_x),
-        normalised(face.y + face.h - crop.y, scale_y),
-    )
-
-
 def _fitting_side(wanted: float, tightest: float, image_size: tuple[int, int]) -> int:
     """The wanted side, or less where the image is smaller, but not less than the tightest."""
     side = min(wanted, max(min(image_size), tightest))

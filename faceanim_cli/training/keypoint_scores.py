@@ -11,7 +11,7 @@ import torch
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import Anchors, anchored_keypoints
 from faceanim_cli.pictures import Floats
-from faceanim_cli.training.validation import face_boxes, framed_clip
+from faceanim_cli.training.validation import framed_clip
 from faceanim_models import AnimationModel
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]  # of keypoints
@@ -74,12 +74,8 @@ def validate_keypoints(
     moved: dict[str, list[tuple[Floats, Floats]]] = {name: [] for name in LEAST}
     for clip in clips:
         frames, landmarks = framed_clip(clip, size, every)
-        boxes = face_boxes(landmarks)
         found = np.concatenate(
-            [
-                model.detect(f.to(device), b.to(device)).points.float().cpu().numpy()
-                for f, b in zip(frames.split(batch), boxes.split(batch), strict=True)
-            ]
+            [model.detect(part.to(device)).points.float().cpu().numpy() for part in frames.split(batch)]
         )
         truth = anchored_keypoints(landmarks, anchors)
         errors.append(float(np.nanmean(np.linalg.norm(found - truth, axis=-1))) * (SIDE - 1) / 2)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from faceanim_cli.data.frames import FrameDataset
 from faceanim_cli.data.landmarks import Anchors, expressive
-from faceanim_cli.data.pairs import Augmentation
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.training.keypoint_scores import (
     BROWS,
@@ -22,7 +21,7 @@ from faceanim_cli.training.keypoint_scores import (
     validate_keypoints,
 )
 from faceanim_cli.training.loop import train
-from faceanim_cli.training.motion import training_clips, without_prior
+from faceanim_cli.training.motion import training_clips
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import KeypointLossWeights, KeypointTrainingSettings
 from faceanim_cli.training.stage import Batch, Stage
@@ -62,7 +61,7 @@ class KeypointObjective(nn.Module):
         a, b = self.ends
         known = truth.isfinite()
         both_known = known[:, a] & known[:, b]
-        steps = self.detector.steps(batch["frame"], batch["box"])
+        steps = self.detector.steps(batch["frame"])
         loss = truth.new_zeros(())
         terms: dict[str, Tensor] = {}
         for number, points in enumerate(steps, start=1):
@@ -102,13 +101,10 @@ def _stage(settings: KeypointTrainingSettings, fabric: Fabric) -> Stage:
     clips = training_clips(settings, fabric)
     model.requires_grad_(False)
     detector = model.keypoint_detector.requires_grad_(True).train()
-    if not settings.box_prior:
-        without_prior(model)
     anchors = model.settings.anchors
-    augmentation = Augmentation() if settings.box_prior else Augmentation(box_dropped=1.0)
 
     def frames(count: int) -> FrameDataset:
-        return FrameDataset(clips.train, anchors, settings.size, count, settings.seed, augmentation)
+        return FrameDataset(clips.train, anchors, settings.size, count, settings.seed)
 
     def scores(averaged: nn.Module) -> tuple[KeypointScores, None]:
         assert isinstance(averaged, AnimationModel)

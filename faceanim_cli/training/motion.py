@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import Clip, open_clips
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
-from faceanim_cli.data.pairs import Augmentation, PairDataset
+from faceanim_cli.data.pairs import PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.pictures import Image
 from faceanim_cli.training.adversarial import AdversarialLoss
@@ -88,7 +87,6 @@ def pair_stage(
     objective: nn.Module,
     weights: LossWeights | FirstOrderLossWeights,
     anchors: Anchors = DENSE_ANCHORS,
-    augmentation: Augmentation | None = None,
 ) -> Stage:
     """The stage that trains ``model`` on pairs of frames of the clips.
 
@@ -99,7 +97,6 @@ def pair_stage(
         objective: what it is trained to do; holds the model.
         weights: of the losses: whether there is a discriminator.
         anchors: which landmarks make the points of a batch.
-        augmentation: of the pairs; None for the usual.
     """
     adversarial = None
     if weights.adversarial:
@@ -113,7 +110,7 @@ def pair_stage(
         )
 
     def pairs(count: int) -> PairDataset:
-        return PairDataset(clips.train, anchors, settings.size, count, settings.seed, augmentation)
+        return PairDataset(clips.train, anchors, settings.size, count, settings.seed)
 
     def scores(averaged: nn.Module) -> tuple[ValidationScores, Image]:
         assert isinstance(averaged, KeypointModel)
@@ -141,9 +138,8 @@ def _stage(settings: MotionTrainingSettings, fabric: Fabric) -> Stage:
     clips = training_clips(settings, fabric)
     # Free keypoints: where eyes and mouth are is still told.
     anchors = model.settings.anchors or DENSE_ANCHORS
-    augmentation = Augmentation() if settings.box_prior else Augmentation(box_dropped=1.0)
     objective = MotionObjective(model, perceptual, settings.losses, anchors)
-    return pair_stage(settings, clips, model, objective, settings.losses, anchors, augmentation)
+    return pair_stage(settings, clips, model, objective, settings.losses, anchors)
 
 
 def _build(settings: MotionTrainingSettings) -> AnimationModel:
@@ -151,14 +147,7 @@ def _build(settings: MotionTrainingSettings) -> AnimationModel:
     model = _fresh(settings) if settings.init is None else _initial(settings, settings.init)
     if not model.dense_motion.settings.use_similarity:
         model.dense_motion.rigidity.requires_grad_(False)  # weighs the keypoints of a similarity
-    if not settings.box_prior:  # in use the detector is given a box all the same
-        without_prior(model)
     return model.train()
-
-
-def without_prior(model: AnimationModel) -> None:
-    """Let a face box mean nothing to the keypoint detector, for good."""
-    torch.nn.init.zeros_(model.keypoint_detector.prior_strength).requires_grad_(False)
 
 
 def _fresh(settings: MotionTrainingSettings) -> AnimationModel:

@@ -61,9 +61,7 @@ class MotionObjective(nn.Module):
         source, driving = batch["source"], batch["driving"]
         truth = torch.cat((batch["source_points"], batch["driving_points"]))
         known = truth.isfinite()  # not all data have pupils
-        steps = self._detect(
-            torch.cat((source, driving)), torch.cat((batch["source_box"], batch["driving_box"]))
-        )
+        steps = self._detect(torch.cat((source, driving)))
         points_s, points_d = steps[-1].chunk(2)
         if self.anchored:
             exact = torch.rand(len(source), 1, 1, device=source.device) < w.landmark_motion
@@ -98,14 +96,14 @@ class MotionObjective(nn.Module):
         loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
         return loss, {name: term.detach() for name, term in terms.items()}, generated.image
 
-    def _detect(self, images: Tensor, boxes: Tensor) -> list[Tensor]:
+    def _detect(self, images: Tensor) -> list[Tensor]:
         """The keypoints of images after each step of the detector."""
         detector = self.model.keypoint_detector
         if not self.frozen_detector:
-            return detector.steps(images, boxes)
+            return detector.steps(images)
         detector.eval()  # its batch norms are as frozen as its weights
         with torch.no_grad():
-            return detector.steps(images, boxes)
+            return detector.steps(images)
 
     def _on_patches(self, image: Tensor, driving: Tensor, points: Tensor) -> dict[str, Tensor]:
         """Terms on the patches that the detail refiner paints again; none of networks without one."""

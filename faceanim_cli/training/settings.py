@@ -115,7 +115,6 @@ class MotionTrainingSettings(PairSettings):
     # The motions to choose from include the head's as a whole; None: as init's, else yes.
     similarity: bool | None = None
     segmenter: bool | None = None  # maps of the photo's head help the dense motion network; None as above
-    box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
     encoder: EncoderName | None = None  # the keypoint detector's; None: that of init, else resnet18
     encoder_weights: str = "none"  # that it starts from: imagenet, a file of torchvision's, or none
     losses: LossWeights = field(default_factory=LossWeights)
@@ -183,7 +182,6 @@ class KeypointTrainingSettings(ClipSettings):
     learning_rate: float = 8e-4
     warm_up: int = 100
     ema: float = 0.998
-    box_prior: bool = True  # the detector is given Viola-Jones's box, more often than not
     losses: KeypointLossWeights = field(default_factory=KeypointLossWeights)
 
 

@@ -13,7 +13,6 @@ from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import NUM_LANDMARKS, anchored_keypoints
 from faceanim_cli.data.pairs import Augmentation, jittered_framing, warp_frame
 from faceanim_cli.image_metrics import l1, psnr, ssim
-from faceanim_cli.motion.landmark_lifting import landmark_box
 from faceanim_cli.pictures import Floats
 from faceanim_cli.weights.load import KeypointModel
 from faceanim_models import AnimationModel
@@ -61,15 +60,6 @@ def framed_clip(clip: Clip, size: int, every: int) -> tuple[torch.Tensor, np.nda
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255, 2 * points / (size - 1) - 1
 
 
-def face_boxes(landmarks: np.ndarray) -> Tensor:
-    """The boxes (N, 4) that Viola-Jones would give for landmarks (N, 68 or more, 2), in their unit.
-
-    In use the detector is always given the box of the face that was found.
-    """
-    faces = [landmark_box(points) for points in landmarks[:, :NUM_LANDMARKS]]
-    return torch.tensor([(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y, side in faces])
-
-
 @torch.inference_mode()
 def validate(
     model: KeypointModel, clips: Sequence[Clip], size: int, every: int = EVERY, batch: int = 8
@@ -79,14 +69,13 @@ def validate(
     rows = []
     for clip in clips:
         frames, landmarks = framed_clip(clip, size, every)
-        boxes = face_boxes(landmarks).to(device)
         anchors = model.settings.anchors if isinstance(model, AnimationModel) else ()
         truth = torch.from_numpy(anchored_keypoints(landmarks, anchors)).float() if anchors else None
-        code = model.encode_photo(frames[:1].to(device), boxes=boxes[:1])
+        code = model.encode_photo(frames[:1].to(device))
         scores = []
         for start in range(1, len(frames), batch):
             driving = frames[start : start + batch].to(device)
-            keypoints = model.detect(driving, boxes[start : start + batch])
+            keypoints = model.detect(driving)
             generated, _ = model(code.expand(len(driving)), keypoints)
             static = code.photo.expand_as(driving)
             results = [as_pictures(images) for images in (generated.image, static, generated.warped)]
@@ -129,12 +118,11 @@ def sample_grid(
     lines = []
     for clip in clips[:rows]:
         frames, landmarks = framed_clip(clip, size, EVERY)
-        boxes = face_boxes(landmarks).to(device)
         places = landmarks[:, :NUM_LANDMARKS]
         farthest = int(np.abs(places - places[0]).mean((1, 2)).argmax())
         source, driving = frames[:1].to(device), frames[farthest : farthest + 1].to(device)
-        code = model.encode_photo(source, boxes=boxes[:1])
-        generated, motion = model(code, model.detect(driving, boxes[farthest : farthest + 1]))
+        code = model.encode_photo(source)
+        generated, motion = model(code, model.detect(driving))
         mask = generated.mask if isinstance(model, AnimationModel) else _painted(motion, like=source)
         mask = resize(mask.float(), size, size).expand(-1, 3, -1, -1)
         line = (source, driving, generated.warped, mask, generated.image)

@@ -79,6 +79,10 @@ def network_name(network: nn.Module) -> str | None:
     return next((name for name, (kind, _) in NETWORKS.items() if isinstance(network, kind)), None)
 
 
+# How much a face box weighed on each keypoint's heatmap, in checkpoints of version 0.1: next to nothing.
+BOX_PRIOR = "keypoint_detector.prior_strength"
+
+
 def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
     """The network that a checkpoint holds, in float32, in evaluation mode.
 
@@ -104,6 +108,7 @@ def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: a damaged safetensors file ({error}); fetch it again") from error
+    tensors.pop(BOX_PRIOR, None)
     load_tensors(network, tensors, path)
     return network.float().eval()
 

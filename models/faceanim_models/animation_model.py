@@ -86,16 +86,14 @@ class AnimationModel(nn.Module):
         self.generator = Generator(settings.generator)
         self.details = None if settings.details is None else DetailRefiner(settings.details, found)
 
-    def detect(self, images: Tensor, boxes: Tensor | None = None) -> Keypoints:
-        """Keypoints of images (B, 3, H, W); ``boxes`` as in :class:`KeypointDetector`."""
-        return Keypoints(self.keypoint_detector(images, boxes))
+    def detect(self, images: Tensor) -> Keypoints:
+        """Keypoints of images (B, 3, H, W)."""
+        return Keypoints(self.keypoint_detector(images))
 
-    def encode_photo(
-        self, photo: Tensor, keypoints: Tensor | None = None, boxes: Tensor | None = None
-    ) -> PhotoCode:
+    def encode_photo(self, photo: Tensor, keypoints: Tensor | None = None) -> PhotoCode:
         """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""
         if keypoints is None:
-            keypoints = self.keypoint_detector(photo, boxes)
+            keypoints = self.keypoint_detector(photo)
         size = self.settings.motion.size
         return PhotoCode(
             photo,

@@ -71,16 +71,14 @@ class FirstOrderModel(nn.Module):
         self.kp_detector = HourglassKeypointDetector(settings)
         self.generator = OcclusionAwareGenerator(settings)
 
-    def detect(self, images: Tensor, boxes: Tensor | None = None) -> Keypoints:
-        """Keypoints of images (B, 3, H, W) in [0, 1]. These networks know nothing of face boxes."""
+    def detect(self, images: Tensor) -> Keypoints:
+        """Keypoints of images (B, 3, H, W) in [0, 1]."""
         keypoints: Keypoints = self.kp_detector(images)
         return keypoints
 
-    def encode_photo(
-        self, photo: Tensor, keypoints: Keypoints | None = None, boxes: Tensor | None = None
-    ) -> PhotoCode:
+    def encode_photo(self, photo: Tensor, keypoints: Keypoints | None = None) -> PhotoCode:
         """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""
-        points, jacobians = self.detect(photo, boxes) if keypoints is None else keypoints
+        points, jacobians = self.detect(photo) if keypoints is None else keypoints
         thumbnail = self.generator.dense_motion_network.down(photo)
         return PhotoCode(photo, thumbnail, points, [self.generator.encode(photo)], jacobians)
 

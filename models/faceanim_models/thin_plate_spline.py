@@ -71,15 +71,13 @@ class ThinPlateSplineModel(nn.Module):
         self.dense_motion_network = SplineDenseMotion(settings)
         self.inpainting_network = InpaintingNetwork(settings)
 
-    def detect(self, images: Tensor, boxes: Tensor | None = None) -> Keypoints:
-        """Keypoints of images (B, 3, H, W) in [0, 1]. These networks know nothing of face boxes."""
+    def detect(self, images: Tensor) -> Keypoints:
+        """Keypoints of images (B, 3, H, W) in [0, 1]."""
         return Keypoints(self.kp_detector(images))
 
-    def encode_photo(
-        self, photo: Tensor, keypoints: Keypoints | None = None, boxes: Tensor | None = None
-    ) -> PhotoCode:
+    def encode_photo(self, photo: Tensor, keypoints: Keypoints | None = None) -> PhotoCode:
         """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""
-        points = (self.detect(photo, boxes) if keypoints is None else keypoints).points
+        points = (self.detect(photo) if keypoints is None else keypoints).points
         thumbnail = self.dense_motion_network.down(photo)
         return PhotoCode(photo, thumbnail, points, self.inpainting_network.encode(photo))
 

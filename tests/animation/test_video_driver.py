@@ -11,14 +11,14 @@ import torch
 from faceanim_cli.animation.networks import Detected
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.video_driver import VideoDriver
-from faceanim_cli.faces import Box, Framing, crop_image
+from faceanim_cli.faces import Framing, crop_image
 from faceanim_cli.media import VideoReader, VideoWriter, open_video
 from faceanim_models import Keypoints
 
 SIDE = 64
 
 
-def detect(frames: Iterable[np.ndarray], crop: None, faces: Iterator[Box] | None) -> Iterator[Detected]:
+def detect(frames: Iterable[np.ndarray], crop: None) -> Iterator[Detected]:
     """Keypoints that tell how bright a frame is, three frames at a time; black frames are not sharp."""
     batch = []
     for frame in [*frames, None]:
@@ -98,7 +98,7 @@ def test_each_shot_is_framed_by_itself_and_the_cut_is_said(
     source = driver([left] * 12 + [right] * 12)
     seen: list[np.ndarray] = []
 
-    def looked_at(frames: Iterable[np.ndarray], crop: None, faces: Iterator[Box]) -> Iterator[Detected]:
+    def looked_at(frames: Iterable[np.ndarray], crop: None) -> Iterator[Detected]:
         for frame in frames:
             seen.append(frame)
             yield Detected(Keypoints(torch.zeros(1, 1, 2)))

@@ -139,7 +139,7 @@ def test_from_a_first_order_checkpoint_to_an_animation_and_a_score(
     [
         (("--keypoints", "dense"), "--keypoints dense: means nothing to first-order-model's networks"),
         (("--no-similarity",), "--no-similarity: means nothing to first-order-model's networks"),
-        (("--no-box-prior",), "--no-box-prior: means nothing to first-order-model's networks"),
+        (("--no-segmenter",), "--no-segmenter: means nothing to first-order-model's networks"),
         (("--preset", "paper"), "--preset paper: means nothing to first-order-model's networks"),
         (("--loss", "still=1"), "--loss still=1: write NAME=WEIGHT"),
         (("--perceptual", "none"), "without the perceptual loss nothing teaches"),

@@ -79,7 +79,6 @@ def test_points_lie_where_the_face_is_shown(clips):
     shown = item["points"].numpy()
     scale = np.linalg.norm(shown[0] - shown[9]) / np.linalg.norm(truth[0] - truth[9])
     np.testing.assert_allclose(shown - shown.mean(0), scale * (truth - truth.mean(0)), atol=1e-4)
-    assert np.isfinite(item["box"]).all()
 
 
 def test_landmarks_that_are_not_known_stay_unknown(clips):

@@ -11,7 +11,7 @@ from faceanim_cli.errors import NoFaceError, UsageError
 from faceanim_cli.faces import detector as detector_module
 from faceanim_cli.faces.choice import find_faces
 from faceanim_cli.faces.detector import FaceDetector, _Candidate, merged, trusted_faces
-from faceanim_cli.faces.framing import Box, crop_image, face_in_crop, frame_crop
+from faceanim_cli.faces.framing import Box
 
 
 def assert_near(found, expected, shift=0.2, growth=1.35):
@@ -81,14 +81,6 @@ class TestAstronaut:
         before = astronaut.copy()
         detector.detect(astronaut, thorough=True)
         assert np.array_equal(astronaut, before)
-
-    def test_box_to_network_input(self, detector, astronaut):
-        face = detector.detect(astronaut, thorough=True)[0]
-        crop = frame_crop(face, (512, 512))
-        again = detector.detect(crop_image(astronaut, crop, 256))[0]
-        expected = np.array(face_in_crop(face, crop, 256))
-        found = np.array(face_in_crop(again, Box(0, 0, 256, 256), 256))
-        assert found == pytest.approx(expected, abs=0.12)
 
 
 class TestNothingThere:

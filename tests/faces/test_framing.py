@@ -16,7 +16,6 @@ from faceanim_cli.faces.framing import (
     clip_crop,
     crop_image,
     crop_transform,
-    face_in_crop,
     frame_crop,
     inverse_crop_transform,
     square_crop,
@@ -190,20 +189,6 @@ class TestCropGeometry:
                 crop_image(image, crop, 16)
         with pytest.raises(UsageError):
             crop_image(image, Box(60, 0, 20, 20), 16)
-
-
-class TestFaceInCrop:
-    def test_agrees_with_the_points(self):
-        crop, face, size = Box(30, 60, 200, 200), Box(80, 90, 100, 120), 256
-        corners = np.array([[face.x, face.y], [face.x + face.w, face.y + face.h]]) - 0.5  # edges -> points
-        pixels = transform_points(crop_transform(crop, size), corners)
-        expected = 2 * pixels / (size - 1) - 1  # align_corners=True
-        assert face_in_crop(face, crop, size) == pytest.approx(tuple(expected.ravel()))
-
-    def test_a_centred_face_is_centred(self):
-        x0, y0, x1, y1 = face_in_crop(Box(100, 100, 90, 90), frame_crop(Box(100, 100, 90, 90), (400, 400)))
-        assert (x0 + x1, y0 + y1) == pytest.approx((0, 0))
-        assert x1 == pytest.approx(1 / FRAME_SCALE, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,9 @@ def test_a_photo_encoded_once_serves_a_batch(model, photo):
         torch.testing.assert_close(batched.image, repeated.image, rtol=0, atol=1e-5)
 
 
-def test_keypoints_are_detected_with_the_box_unless_given(model, photo):
-    box = torch.tensor([[-0.9, -0.9, -0.3, -0.3]])
+def test_keypoints_are_detected_unless_given(model, photo):
     with torch.inference_mode():
         torch.testing.assert_close(model.encode_photo(photo).keypoints, model.keypoint_detector(photo))
-        torch.testing.assert_close(
-            model.encode_photo(photo, boxes=box).keypoints, model.keypoint_detector(photo, box)
-        )
         given = torch.zeros(1, 4, 2)
         assert torch.equal(model.encode_photo(photo, given).keypoints, given)
 

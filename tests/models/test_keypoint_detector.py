@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from faceanim_models import KeypointDetector, KeypointDetectorSettings
-from faceanim_models.keypoint_detector import ENCODERS, box_distance, soft_argmax
+from faceanim_models.keypoint_detector import ENCODERS, soft_argmax
 
 TINY = KeypointDetectorSettings(4, input_size=32, stages=1, widths=(8,))
 
@@ -54,52 +54,6 @@ class TestSoftArgmax:
         monkeypatch.setattr(detector, "logits", lambda images: logits)
         # weights 4 : 1 of x = -1 and x = 1
         torch.testing.assert_close(detector(torch.rand(1, 3, 32, 32)), torch.tensor([[[-0.6, -1.0]]]))
-
-
-class TestBoxPrior:
-    BOX = torch.tensor([[0.3, -0.9, 0.9, -0.5]])  # upper right
-
-    def test_pulls_keypoints_into_the_box(self):
-        points = detector_without_opinion()(torch.rand(1, 3, 48, 48), self.BOX)[0]
-        assert ((points[:, 0] > 0.3) & (points[:, 0] < 0.9)).all()
-        assert ((points[:, 1] > -0.9) & (points[:, 1] < -0.5)).all()
-
-    def test_no_box_and_a_box_of_nan_change_nothing(self):
-        detector = KeypointDetector(TINY).eval()
-        images = torch.rand(2, 3, 48, 48)
-        nowhere = torch.full((2, 4), math.nan)
-        free = detector(images)
-        torch.testing.assert_close(detector(images, nowhere), free)
-        # in one batch with a box, only the row with the box moves
-        mixed = detector(images, torch.cat((nowhere[:1], self.BOX)))
-        torch.testing.assert_close(mixed[0], free[0])
-        assert (mixed[1] - free[1]).abs().max() > 0.05
-
-    def test_nothing_changes_inside_the_box_widened_by_a_quarter(self):
-        detector = KeypointDetector(TINY).eval()
-        images = torch.rand(1, 3, 48, 48)
-        whole = torch.tensor([[-0.8, -0.8, 0.8, 0.8]])  # widened: all of [-1, 1]
-        torch.testing.assert_close(detector(images, whole), detector(images))
-
-    def test_distance_is_squared_and_in_half_box_sizes(self):
-        # half sizes 0.2 and 0.4, centre (0.2, 0); 21 pixels: x = -1, -0.9, ..., 1
-        boxes = torch.tensor([[0.0, -0.4, 0.4, 0.4]])
-        distance = box_distance(boxes, torch.zeros(1, 1, 21, 21))[0, 0]
-        assert distance[10, 12] == 0
-        assert distance[10, 20] == pytest.approx((0.8 / 0.2 - 1.25) ** 2, rel=1e-4)
-        assert distance[20, 12] == pytest.approx((1 / 0.4 - 1.25) ** 2, rel=1e-4)
-        assert distance[0, 0] == pytest.approx((1.2 / 0.2 - 1.25) ** 2 + (1 / 0.4 - 1.25) ** 2, rel=1e-4)
-
-    def test_an_empty_box_stays_finite(self):
-        points = detector_without_opinion()(torch.rand(1, 3, 32, 32), torch.tensor([[0.5, 0.5, 0.5, 0.5]]))
-        assert points.isfinite().all()
-
-    def test_its_strength_is_learned(self):
-        detector = detector_without_opinion()
-        detector(torch.rand(1, 3, 48, 48), self.BOX).sum().backward()
-        gradient = detector.prior_strength.grad
-        assert gradient.shape == (4,)
-        assert (gradient.abs() > 1e-6).all()
 
 
 class TestNetwork:

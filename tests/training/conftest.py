@@ -104,16 +104,12 @@ def model() -> AnimationModel:
 
 @pytest.fixture
 def pairs() -> dict[str, torch.Tensor]:
-    """Four pairs: two without a box."""
-    boxes = torch.tensor([[-0.6, -0.6, 0.6, 0.6]]).repeat(4, 1)
-    boxes[::2] = torch.nan
+    """Four pairs."""
     return {
         "source": torch.rand(4, 3, SIZE, SIZE),
         "driving": torch.rand(4, 3, SIZE, SIZE),
         "source_points": torch.rand(4, K, 2) - 0.5,
         "driving_points": torch.rand(4, K, 2) - 0.5,
-        "source_box": boxes,
-        "driving_box": boxes.flip(0),
     }
 
 

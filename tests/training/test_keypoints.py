@@ -29,7 +29,7 @@ class Found(nn.Module):
         super().__init__()
         self.found = nn.ParameterList(nn.Parameter(step) for step in steps)
 
-    def steps(self, images, boxes):
+    def steps(self, images):
         return [step.expand(len(images), -1, -1) for step in self.found]
 
 
@@ -37,7 +37,6 @@ def batch_of(points, count=2):
     return {
         "frame": torch.zeros(count, 3, 8, 8),
         "points": points.expand(count, -1, -1).clone(),
-        "box": torch.full((count, 4), torch.nan),
     }
 
 
@@ -136,7 +135,7 @@ class TestScores:
         _, shown = framed_clip(clip, SIZE, every=1)
         truth = anchored_keypoints(shown, DENSE_ANCHORS).astype(np.float32)
         seen = iter(torch.from_numpy(share * truth + (1 - share) * truth.mean(0)).split(16))
-        model.keypoint_detector.forward = lambda images, boxes: next(seen)
+        model.keypoint_detector.forward = lambda images: next(seen)
         scores = validate_keypoints(model, [clip], SIZE, every=1)
         slopes = (scores.lids, scores.mouth, scores.width, scores.brows)
         assert slopes == pytest.approx((share,) * 4, abs=0.02)

@@ -34,7 +34,7 @@ def show_the_warp(model):
 @pytest.fixture
 def still_pairs(pairs):
     """Driving frame and source frame are the same."""
-    same = {key.replace("source", "driving"): pairs[key] for key in ("source", "source_points", "source_box")}
+    same = {key.replace("source", "driving"): pairs[key] for key in ("source", "source_points")}
     return {**pairs, **same}
 
 
@@ -60,7 +60,6 @@ class TestTerms:
 
     def test_motion_where_nothing_changed_is_charged(self, model, still_pairs):
         still_pairs["driving_points"] = still_pairs["source_points"] + torch.tensor([0.3, 0.0])
-        still_pairs["driving_box"] = still_pairs["source_box"]
         nn.init.zeros_(model.dense_motion.mixture.weight)
         nn.init.zeros_(model.dense_motion.mixture.bias)
         with torch.no_grad():
@@ -81,7 +80,6 @@ class TestTerms:
     def test_keypoints_is_the_mean_distance_of_each_coordinate(self, model, pairs):
         show_the_warp(model)
         for role in ("source", "driving"):
-            pairs[f"{role}_box"] = torch.full((4, 4), math.nan)
             pairs[f"{role}_points"] = torch.tensor([0.3, -0.1]).expand(4, K, 2)
         _, terms, _ = objective_of(model)(pairs)
         assert terms["keypoints"].item() == pytest.approx(0.2, abs=1e-5)  # |0.3| and |-0.1|
@@ -117,7 +115,6 @@ class TestTerms:
         mouth = torch.full((4, K, 2), 0.9)
         mouth[:, list(objective_of(model).expressive)] = torch.tensor([0.0, 0.5])
         still_pairs["source_points"] = still_pairs["driving_points"] = mouth
-        still_pairs["source_box"] = still_pairs["driving_box"] = torch.full((4, 4), math.nan)
         frame = torch.full((4, 3, SIZE, SIZE), 0.5)
 
         def error_at(row, column):

@@ -52,7 +52,7 @@ class TestMotion:
         on = {name: weight for name, weight in vars(settings.losses).items() if weight}
         assert on == {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
         assert (settings.similarity, settings.segmenter) == (False, False)  # ours, not the paper's
-        assert (settings.encoder_weights, settings.box_prior) == ("imagenet", True)
+        assert settings.encoder_weights == "imagenet"
         assert dict(settings.pretrained) == {"vgg19": "--perceptual", "resnet18": "--encoder-weights"}
 
     def test_what_is_given_overrides_and_none_does_not(self):
@@ -92,7 +92,7 @@ class TestFirstOrder:
             ("paper", {}, "--preset paper"),
             ("shipped", {"keypoints": "free"}, "--keypoints free"),
             ("shipped", {"similarity": False}, "--no-similarity"),
-            ("shipped", {"box_prior": False}, "--no-box-prior"),
+            ("shipped", {"segmenter": False}, "--no-segmenter"),
         ],
     )
     def test_what_means_nothing_to_these_networks_is_refused(self, preset, option, said):
@@ -148,7 +148,7 @@ def test_other_stages_refuse_what_means_nothing_to_them(settings, trained, optio
     [
         (super_resolution_settings, {"losses": ["pixels=1"]}, "--loss pixels=1"),
         (super_resolution_settings, {"cache": Path("c")}, "--cache c"),
-        (super_resolution_settings, {"box_prior": False}, "--no-box-prior"),
+        (super_resolution_settings, {"segmenter": False}, "--no-segmenter"),
         (keypoint_settings, {"perceptual": "vgg19"}, "--perceptual vgg19"),
         (keypoint_settings, {"preset": "paper"}, "--preset paper"),
     ],
@@ -184,9 +184,9 @@ class TestTrained:
         said = json.loads((tmp_path / "run" / "settings.json").read_text())
         assert (said["keypoints"], said["losses"]["adversarial"], said["max_minutes"]) == ("paper", 1.0, None)
 
-    def test_free_keypoints_without_similarity_and_box(self, run, tmp_path):
+    def test_free_keypoints_without_similarity(self, run, tmp_path):
         losses = motion_settings("shipped", **PLACES, keypoints="free").losses
-        run(losses=losses, keypoints="free", similarity=False, box_prior=False, max_steps=2)
+        run(losses=losses, keypoints="free", similarity=False, max_steps=2)
         model = load_checkpoint(tmp_path / "run" / "last.safetensors")
         assert model.settings.anchors == ()
         assert model.settings.keypoints.num_keypoints == K
@@ -194,16 +194,6 @@ class TestTrained:
         torch.testing.assert_close(model.dense_motion.rigidity, torch.zeros(K))  # nothing to learn there
         run(init=tmp_path / "run" / "last.safetensors", losses=losses, out=tmp_path / "tuned", max_steps=1)
         assert state_of(tmp_path / "tuned")["step"] == 1  # keypoints are the weights' own unless one asks
-
-    @pytest.mark.parametrize(
-        ("changes", "trained"), [({"box_prior": False}, False), ({}, True)], ids=["without", "with"]
-    )
-    def test_without_the_prior_a_box_means_nothing_in_use_either(self, run, tmp_path, changes, trained):
-        run(max_steps=1, **changes)
-        detector = load_checkpoint(tmp_path / "run" / "last.safetensors").keypoint_detector
-        images, box = torch.rand(1, 3, 32, 32), torch.tensor([[-0.9, -0.9, -0.6, -0.6]])
-        moved = (detector(images, box) - detector(images)).abs().max().item()
-        assert (moved > 0.1) == trained
 
     def test_the_paper_s_encoder_starts_from_a_file_of_imagenet_weights(self, run, tmp_path):
         torch.manual_seed(3)

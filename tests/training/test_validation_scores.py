@@ -150,22 +150,3 @@ def test_a_clip_too_short_to_score_does_not_spoil_the_others(model, clips):
     both, alone = (validate(model.eval(), c, SIZE, every=4) for c in ([clips[0], short], clips[:1]))
     assert both == alone
     assert math.isfinite(both.psnr)
-
-
-def test_the_detector_is_given_the_boxes_that_it_is_given_in_use(model, clips):
-    given = []
-
-    def detector(images, boxes=None):
-        given.append(boxes)
-        return torch.zeros(len(images), len(DENSE_ANCHORS), 2)
-
-    model.keypoint_detector.forward = detector
-    validate(model.eval(), clips[:1], SIZE, every=4)
-    _, landmarks = framed_clip(clips[0], SIZE, every=4)
-    # Viola-Jones's square: 1.223 of the landmarks' height a side, its centre 0.1785 of that above theirs.
-    left, top = landmarks.min(1).T
-    right, bottom = landmarks.max(1).T
-    half, x, y = 0.6115 * (bottom - top), (left + right) / 2, (top + bottom) / 2 - 0.1785 * (bottom - top)
-    expected = np.stack((x - half, y - half, x + half, y + half), axis=-1)
-    assert len(given) == 2  # the photo, then the driving frames
-    np.testing.assert_allclose(np.concatenate(given), expected, atol=1e-5)

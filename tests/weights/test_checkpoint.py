@@ -164,6 +164,13 @@ class TestKeys:
         with pytest.raises(WeightsError, match=r"unexpected blocks\.9\.bias$"):
             load_checkpoint(saved)
 
+    def test_those_that_hold_what_a_face_box_weighed_still_load(self, tmp_path):
+        path, network = tmp_path / "old.safetensors", AnimationModel(SETTINGS)
+        save_checkpoint(path, network)
+        rewrite(path, lambda tensors: tensors.update({"keypoint_detector.prior_strength": torch.zeros(3)}))
+        again = load_checkpoint(path).state_dict()
+        assert again.keys() == network.state_dict().keys()
+
     def test_misshapen(self, saved):
         rewrite(saved, lambda tensors: tensors.update({"blocks.0.bias": torch.zeros(4)}))
         with pytest.raises(WeightsError, match=r"misshapen blocks\.0\.bias \(4,\) instead of \(3,\)$"):
