@@ -7,8 +7,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-import numpy as np
-
 from faceanim_cli.animation.animated_photo import AnimatedPhoto
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver import crop_driver
@@ -17,8 +15,7 @@ from faceanim_cli.animation.result import provenance_tags
 from faceanim_cli.errors import NoFaceError
 from faceanim_cli.faces import Box, FaceDetector
 from faceanim_cli.motion.motion_batch import MotionBatch, all_finite
-from faceanim_cli.pictures import Image, Points
-from faceanim_models import Keypoints
+from faceanim_cli.pictures import Image
 
 LOOK_EVERY_S = 1.0  # for where the face is; between, the box follows the keypoints
 GONE_AFTER = 2  # looks in a row that see no face
@@ -102,7 +99,6 @@ class LivePhoto:
         """Pictures until the face must be searched for again, or motion is to begin anew."""
         taken: list[LiveFrame] = []  # frames under way, the first first
         held: list[bool] = []
-        tracked = _TrackedBox(face, crop)
         last: MotionBatch | None = None
         usual = 0.0
         lookout.begin()
@@ -114,7 +110,7 @@ class LivePhoto:
 
         def motions() -> Iterator[MotionBatch]:
             nonlocal last, usual
-            for found in self._animator.detections(images(), crop, iter(tracked.box, None)):
+            for found in self._animator.detections(images(), crop):
                 sharpness = 1.0 if found.sharpness is None else float(found.sharpness[0])
                 usual = usual or sharpness
                 shows = sharpness >= NO_FACE * usual and bool(all_finite(found.motion)[0])
@@ -122,7 +118,6 @@ class LivePhoto:
                     usual += ADAPTING * (sharpness - usual)
                 if shows or last is None:
                     last = found.motion
-                    tracked.follow(found.motion)
                 if self._reference is None:
                     self._reference = last
                 held.append(not shows)
@@ -137,35 +132,6 @@ class LivePhoto:
             mark = self._animator.watermark
             self._picture = picture if mark is None else mark.embed(picture)
             yield LivePicture(self._picture, taken.pop(0), crop, held.pop(0))
-
-
-class _TrackedBox:
-    """A face's box, in pixels of the frames, that moves and grows as its keypoints do.
-
-    Args:
-        face: its box in the first frame.
-        crop: of the frames, which keypoints are told in.
-    """
-
-    def __init__(self, face: Box, crop: Box) -> None:
-        self._face, self._box, self._half = face, face, crop.w / 2
-        self._begin: tuple[Points, float] | None = None
-
-    def box(self) -> Box:
-        """In the next frame: where it was in the last."""
-        return self._box
-
-    def follow(self, motion: MotionBatch) -> None:
-        """Keypoints of the newest frame; networks that tell no keypoints do not look at the box either."""
-        if not isinstance(motion, Keypoints):
-            return
-        points = motion.points[0].float().cpu().numpy()
-        centre = points.mean(0)
-        spread = max(float(np.linalg.norm(points - centre)), 1e-3)
-        self._begin = self._begin or (centre, spread)
-        moved = (centre - self._begin[0]) * self._half
-        grown = self._face.scaled(spread / self._begin[1])
-        self._box = replace(grown, x=grown.x + float(moved[0]), y=grown.y + float(moved[1]))
 
 
 class _Lookout:
