@@ -17,7 +17,7 @@ from faceanim_cli.faces import Box, FaceDetector
 from faceanim_cli.motion.motion_batch import MotionBatch, all_finite
 from faceanim_cli.pictures import Image
 
-LOOK_EVERY_S = 1.0  # for where the face is; between, the box follows the keypoints
+LOOK_EVERY_S = 1.0  # for where the face is; a look takes as long as a frame
 GONE_AFTER = 2  # looks in a row that see no face
 FARTHEST = 0.25  # sides of the crop that the face may be off the crop's middle
 MOST_GROWN = 1.4  # times that the face may be as large, or as small, as when it was framed
@@ -50,9 +50,9 @@ class LivePicture:
 class LivePhoto:
     """Animates a photo with a camera's frames.
 
-    The face is searched for once and framed. From then on its box is moved as its keypoints move, and a look
-    every second, beside the work, tells whether it has left the frame: then it is framed anew. Motion counts
-    from the first frame in which the face was found, until somebody asks to begin anew.
+    The face is searched for once and framed. From then on a look every second, beside the work, tells whether
+    it has left its frame: then it is framed anew. Motion counts from the first frame in which the face was
+    found, until somebody asks to begin anew.
 
     Args:
         animator: with batches of one.
