@@ -171,7 +171,8 @@ class AnimatedPhoto:
             self._patches.append(Patch(self._photo, place, distance))
             reach = motion_reach(distance)
         crop = None if place is None else (place.x, place.y, place.w, place.h)
-        return self._animator.encode(self._photo, crop, name, face=face, reach=reach)
+        whole = self._render.whole_photo
+        return self._animator.encode(self._photo, crop, name, face=face, reach=reach, whole_photo=whole)
 
 
 def prepared_photo(animator: Animator, path: Path, crop: Crop, render: RenderSettings) -> AnimatedPhoto:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from faceanim_cli.animation.driver import Crop, crop_driver
 from faceanim_cli.animation.face import Face, anchors_of
-from faceanim_cli.animation.image_batches import check_image, to_batch
+from faceanim_cli.animation.image_batches import check_image, detail_side, to_batch
 from faceanim_cli.animation.inference import Inference
 from faceanim_cli.animation.landmark_framer import LandmarkFramer
 from faceanim_cli.animation.networks import Detected, Networks
@@ -56,8 +56,8 @@ class Animator:
         relative: move the photo's keypoints as the driver's move from its reference frame on, which keeps the
             photo's face shape; False takes the driver's keypoints as they are, which suits the same person.
         adapt_scale: measure relative motion in face sizes rather than in frame sizes.
-        sr: double the size with the super-resolution network; None does so for 256, and leaves the 512 of
-            LivePortrait's networks.
+        sr: double the size with the super-resolution network; None does so for 256 where the photo's own
+            detail does not reach, and leaves the 512 of LivePortrait's networks.
         size: side of the result in pixels; None for what the networks give.
         batch: driving frames worked on at a time; None for what suits the device. Halved when its memory
             runs out.
@@ -106,6 +106,7 @@ class Animator:
         if isinstance(model, LivePortraitModel):
             self.framer = LandmarkFramer(self.device)
             scale = LivePortraitModel.SCALE
+        self._shows_detail = scale == 1 and not sr
         sr = scale == 1 if sr is None else sr
         resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
         self.size = size or self.model_size * scale * (FaceSuperResolver.SCALE if sr else 1)
@@ -155,8 +156,14 @@ class Animator:
         *,
         face: Box | None = None,
         reach: Mask | None = None,
+        whole_photo: bool = False,
     ) -> Face:
-        """A face of a photo, to be animated by itself; arguments as ``set_photo``, which is left as it is."""
+        """A face of a photo, to be animated by itself; the photo that was set stays.
+
+        Args:
+            image, crop, name, face, reach: as ``set_photo``.
+            whole_photo: its frames are laid back into the photo, and are to be as large there.
+        """
         check_image(image)
         found = crop == "auto" or isinstance(crop, Framing)
         if found and face is None:
@@ -173,11 +180,16 @@ class Animator:
         with inference.networks.inference():
             seen = crop_image(image, place, self.model_size)
             picture = self._to_batch([seen], None)
+            shown = min(height, width) if place is None else int(place.w)
+            side = detail_side(shown, None if whole_photo else self.size, self.model_size)
+            detail = None
+            if self._shows_detail and side is not None:
+                detail = to_batch([crop_image(image, place, side)], inference.copies)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         lips = None
         if self.motion.close_lips and self.framer is not None:
             lips = self.framer.open_lips(image, place, face, name)
-        return Face(inference, self.motion, place, picture, shares, tone_curve(seen), lips)
+        return Face(inference, self.motion, place, picture, shares, tone_curve(seen), lips, detail)
 
     def frame(self, image: Image, face: Box, framing: Framing) -> Box:
         """The square of a photo, whole pixels, in which these networks want to see a face.

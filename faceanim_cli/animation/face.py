@@ -33,6 +33,8 @@ class Face:
         reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
         tones: the only colours that it may have; None for any.
         lip_opening: of LivePortrait's photos whose lips are to be closed first; None for others.
+        detail: the crop as large as its frames are to be, (1, 3, S, S) in [0, 1], for the detail that it
+            shows; None leaves the size to ``Inference`` and the detail to super-resolution.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Face:
         reach: Tensor | None,
         tones: ToneCurve | None = None,
         lip_opening: float | None = None,
+        detail: Tensor | None = None,
     ) -> None:
         self.crop, self._tones, self._lip_opening = crop, tones, lip_opening
         self._inference, self._motion = inference, motion
-        self._picture, self._reach = picture, reach
+        self._picture, self._reach, self._detail = picture, reach, detail
         self._networks, self._code = inference.networks, self._encoded(inference.networks)
 
     def animate(
@@ -88,17 +91,18 @@ class Face:
             if retargeting is None:
                 retargeting = self._retargeting(networks, reference, first_frame)
             keypoints = _moved(retargeting, driving)
-            results = inference.paint(networks, code, keypoints)
+            results = inference.paint(networks, code, keypoints, self._detail)
             if inference.must_compare("pictures"):
                 exact = networks.exact()
                 anew = self._retargeting(exact, reference, first_frame)
                 keypoints = _moved(anew, driving)
-                (wanted,) = inference.paint(exact, self._code_of(exact), part_of(keypoints, slice(-1, None)))
+                last = part_of(keypoints, slice(-1, None))
+                (wanted,) = inference.paint(exact, self._code_of(exact), last, self._detail)
                 if not inference.keeps(
                     "pictures", mean_difference(results[-1].array()[-1], wanted.array()[-1])
                 ):
                     inference.networks, retargeting = exact, anew
-                    results = inference.paint(exact, self._code_of(exact), keypoints)
+                    results = inference.paint(exact, self._code_of(exact), keypoints, self._detail)
             yield results
         if retargeting is not None and (beyond := str(retargeting.beyond)):
             logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)

@@ -12,6 +12,11 @@ from torch.nn import functional as F
 
 from faceanim_cli.pictures import Image
 
+# The side of a photo's crop, in sides of what the networks see of it, from which on its own detail is shown:
+# below, super-resolution makes more of it.
+DETAIL_FROM = 1.5
+LARGEST_DETAIL = 1024  # pixels a side of a face that is laid back into its photo
+
 
 class DeviceCopies:
     """Copies between this process and a device.
@@ -118,3 +123,16 @@ def to_frames(pictures: Tensor, side: int, copies: DeviceCopies) -> Download:
         pictures = F.interpolate(pictures, (side, side), mode="bicubic", antialias=shrinks)
     levels = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
     return copies.download(levels.permute(0, 2, 3, 1).contiguous())
+
+
+def detail_side(shown: int, size: int | None, model_size: int) -> int | None:
+    """How large frames are that show the photo's own detail; None where it has none that the networks miss.
+
+    Args:
+        shown: the photo's crop, pixels a side.
+        size: the side of the result, pixels; None for frames that are laid back into the photo.
+        model_size: what the networks see.
+    """
+    side = min(shown, LARGEST_DETAIL) if size is None else size
+    enough = shown >= min(side, round(DETAIL_FROM * model_size))
+    return side if side > model_size and enough else None

@@ -13,7 +13,8 @@ from faceanim_cli.animation.networks import Code, Detected, Networks
 from faceanim_cli.device import in_parts
 from faceanim_cli.motion.motion_batch import part_of
 from faceanim_cli.pictures import Image
-from faceanim_models import Keypoints, LivePortraitModel
+from faceanim_models import Keypoints, LivePortraitModel, PhotoCode
+from faceanim_models.photo_detail import with_photo_detail
 
 Compared: TypeAlias = Literal["keypoints", "pictures"]
 
@@ -78,13 +79,27 @@ class Inference:
         self.networks = exact
         return in_parts(detect, everything, self.device, self._use_batch)
 
-    def paint(self, networks: Networks, code: Code, keypoints: Keypoints) -> list[Download]:
-        """Frames, uint8 (B, size, size, 3), of a photo with its keypoints; in pieces as ``detect``."""
+    def paint(
+        self, networks: Networks, code: Code, keypoints: Keypoints, photo: Tensor | None = None
+    ) -> list[Download]:
+        """Frames, uint8 (B, size, size, 3), of a photo with its keypoints; in pieces as ``detect``.
+
+        Args:
+            networks, code, keypoints: see ``Networks.paint``.
+            photo: the photo's crop, (1, 3, S, S) in [0, 1]: the frames show its detail and are as large.
+        """
 
         def paint(part: slice) -> list[Download]:
             with networks.inference():
-                pictures = networks.paint(code, part_of(keypoints, part))
-                return [to_frames(pictures, self.size, self.copies)]
+                if photo is None or not isinstance(code, PhotoCode):
+                    pictures = networks.paint(code, part_of(keypoints, part))
+                    return [to_frames(pictures, self.size, self.copies)]
+                painted = networks.paint_parts(code, part_of(keypoints, part))
+                # Frame by frame: a large one's grid and bands fill a processor's caches by themselves.
+                return [
+                    to_frames(with_photo_detail(*frame, photo), photo.shape[-1], self.copies)
+                    for frame in painted.frames()
+                ]
 
         return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
 

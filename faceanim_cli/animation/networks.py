@@ -28,6 +28,7 @@ from faceanim_models import (
     PhotoCode,
 )
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms, lay_channels_last
+from faceanim_models.first_order import scaled
 from faceanim_models.fused_convolutions import can_fuse, fuse_convolutions
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel
 
@@ -41,8 +42,24 @@ class Detected(NamedTuple):
     sharpness: Tensor | None = None  # (B,): how far heatmaps rise; where there is no face, half as far
 
 
+class Painted(NamedTuple):
+    """A batch of frames and what they are made of, as ``photo_detail.with_photo_detail`` takes it."""
+
+    image: Tensor  # (B, 3, H, W)
+    warped: Tensor  # the same
+    mask: Tensor | None  # (B, 1, H, W)
+    grid: Tensor  # (B, h, w, 2)
+
+    def frames(self) -> Iterator["Painted"]:
+        """Each by itself, a batch of one."""
+        for number in range(len(self.image)):
+            one = slice(number, number + 1)
+            mask = None if self.mask is None else self.mask[one]
+            yield Painted(self.image[one], self.warped[one], mask, self.grid[one])
+
+
 Code: TypeAlias = PhotoCode | LivePortraitCode
-R = TypeVar("R", Tensor, Detected)
+R = TypeVar("R", Tensor, Detected, Painted)
 
 
 class Networks:
@@ -73,7 +90,11 @@ class Networks:
         if isinstance(self.model, AnimationModel):
             self.model.keypoint_detector.heatmaps.register_forward_hook(self._keep_heatmaps)
         self._graphs = (
-            (CudaGraphed(self._detect, self.inference), CudaGraphed(self._paint, self.inference))
+            (
+                CudaGraphed(self._detect, self.inference),
+                CudaGraphed(self._paint, self.inference),
+                CudaGraphed(self._paint_parts, self.inference),
+            )
             if graphed
             else None
         )
@@ -136,6 +157,12 @@ class Networks:
             return self._graphs[1](code, keypoints)
         return self._paint(code, keypoints)
 
+    def paint_parts(self, code: PhotoCode, keypoints: Keypoints) -> Painted:
+        """Frames without super-resolution, and what they are made of; not of LivePortrait's networks."""
+        if self._graphs is not None and len(keypoints.points) == self.graphed:
+            return self._graphs[2](code, keypoints)
+        return self._paint_parts(code, keypoints)
+
     def _detect(self, frames: Tensor) -> Detected:
         if isinstance(self.model, LivePortraitModel):
             return Detected(self.model.detect(frames))
@@ -157,6 +184,13 @@ class Networks:
         else:
             pictures = self.model(codes, keypoints)[0].image
         return pictures if self.resolver is None else self.resolver(pictures)
+
+    def _paint_parts(self, code: PhotoCode, keypoints: Keypoints) -> Painted:
+        generated, motion = self.model(code.expand(len(keypoints.points)), keypoints)
+        grid = motion.grid
+        if isinstance(self.model, FirstOrderModel):  # which enlarges grids in a way of its own
+            grid = scaled(grid.permute(0, 3, 1, 2), *generated.image.shape[-2:]).permute(0, 2, 3, 1)
+        return Painted(generated.image, generated.warped, getattr(generated, "mask", None), grid)
 
     def _ready(self, network: Network) -> Network:
         ready: Network = fold_batch_norms(network)

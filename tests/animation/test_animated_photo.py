@@ -246,3 +246,13 @@ class TestFiles:
         assert np.array_equal(picture[:, :SIZE], crop_image(astronaut, Box(100, 20, 200, 200), SIZE))
         driver = crop_image(np.ascontiguousarray(astronaut[:256, 102:358]), Box(0, 0, 256, 256), SIZE)
         assert np.abs(picture[:, SIZE:].astype(int) - driver).mean() < 4  # encoded in between
+
+
+def test_a_face_in_its_photo_is_as_sharp_as_the_photo(rigid_weights_file: Path, astronaut: np.ndarray) -> None:
+    """The networks see 64 pixels of a crop that has 170."""
+    animator = Animator(rigid_weights_file, device="cpu", precision="fp32", mark=None)
+    animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings(paste_back=True))
+    frame = crop_image(astronaut, animated.faces[0].crop, SIZE)
+    (result,) = play(animator, animated, [frame])
+    assert np.abs(result.astype(int) - astronaut).mean() < 0.5
+    assert np.abs(result.astype(int) - astronaut).max() < 60

@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from faceanim_cli import Animator
+from faceanim_cli.animation.image_batches import detail_side
 from faceanim_cli.errors import NoFaceError, UsageError, WeightsError
 from faceanim_cli.faces import Box, crop_image
-from faceanim_models import KeypointDetector
+from faceanim_models import FaceSuperResolver, KeypointDetector
 
 SIZE = 64  # of the tiny network
 
@@ -167,3 +169,59 @@ def test_misuse_is_named(rigid_weights_file: Path, tmp_path: Path) -> None:
         Animator(rigid_weights_file, precision="fp8")
     with pytest.raises(WeightsError, match="none"):
         Animator(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("size", [128, 200])
+def test_a_large_photo_keeps_its_own_detail(
+    rigid_weights_file: Path, astronaut: np.ndarray, size: int
+) -> None:
+    """The networks see 64 pixels of its face, and the driver stands still."""
+    box = (96.0, 0.0, 256.0, 256.0)
+    animate = animator(rigid_weights_file, sr=None, size=size)
+    animate.set_photo(astronaut, crop=box)
+    driver = crop_image(astronaut, Box(*box), SIZE)
+    (result,) = animate.animate([driver], crop=None)
+    wanted = crop_image(astronaut, Box(*box), size).astype(int)
+    assert result.shape == (size, size, 3)
+    inner = slice(8, -8)
+    assert np.abs(result[inner, inner] - wanted[inner, inner]).mean() < 3
+    enlarged = cv2.resize(driver, (size, size), interpolation=cv2.INTER_CUBIC).astype(int)
+    assert np.abs(enlarged[inner, inner] - wanted[inner, inner]).mean() > 5
+
+
+def test_super_resolution_is_for_small_photos_or_for_who_asks(
+    rigid_weights_file: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    forward = FaceSuperResolver.forward
+
+    def counted(self: FaceSuperResolver, frames: torch.Tensor) -> torch.Tensor:
+        asked.append(len(frames))
+        return forward(self, frames)
+
+    monkeypatch.setattr(FaceSuperResolver, "forward", counted)
+    for sr, side, times in ((None, 256, 0), (None, 80, 1), (True, 256, 1), (False, 80, 0)):
+        asked.clear()
+        animate = animator(rigid_weights_file, sr=sr)
+        animate.set_photo(astronaut, crop=(96.0, 0.0, side, side))
+        (result,) = animate.animate([astronaut[:SIZE, :SIZE]], crop=None)
+        assert (len(asked), result.shape[0]) == (times, SIZE if sr is False else 2 * SIZE)
+
+
+@pytest.mark.parametrize(
+    ("shown", "size", "side"),
+    [
+        (512, 512, 512),
+        (384, 512, 512),
+        (383, 512, None),  # super-resolution makes more of it
+        (300, 300, 300),
+        (299, 300, None),
+        (2000, 256, None),  # the networks see all of it
+        (700, 1024, 1024),
+        (700, None, 700),
+        (3000, None, 1024),
+        (256, None, None),
+    ],
+)
+def test_how_large_the_photo_s_detail_is_shown(shown: int, size: int | None, side: int | None) -> None:
+    assert detail_side(shown, size, 256) == side

@@ -282,5 +282,5 @@ def test_a_search_for_the_face_can_be_ended(
     with pytest.raises(EnoughError):
         animate_file(animator, photo, driver, tmp_path / "out.mp4", looking=looking)
     assert len(looked) == 3
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # earlier tests' may have ended meanwhile
     assert sorted(path.name for path in tmp_path.iterdir()) == ["driver.mp4", "photo.png"]
