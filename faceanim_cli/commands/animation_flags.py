@@ -32,7 +32,9 @@ class AnimationFlags:
         bool | None,
         option(
             BASICS,
-            "No super-resolution: 256 x 256, twice as fast\nLivePortrait's weights make 512 by themselves.",
+            "Only, or no, super-resolution [where the photo is small]\n"
+            "A large photo shows its own detail, which is faster. --no-sr: 256 x 256.\n"
+            "LivePortrait's weights make 512 by themselves.",
             "--sr/--no-sr",
         ),
     ] = None
