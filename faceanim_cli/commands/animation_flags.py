@@ -32,7 +32,7 @@ class AnimationFlags:
         bool | None,
         option(
             BASICS,
-            "Only, or no, super-resolution [where the photo is small]\n"
+            "Only or no super-resolution [for small photos]\n"
             "A large photo shows its own detail, which is faster. --no-sr: 256 x 256.\n"
             "LivePortrait's weights make 512 by themselves.",
             "--sr/--no-sr",
