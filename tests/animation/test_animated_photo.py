@@ -248,9 +248,7 @@ class TestFiles:
         assert np.abs(picture[:, SIZE:].astype(int) - driver).mean() < 4  # encoded in between
 
 
-def test_a_face_in_its_photo_is_as_sharp_as_the_photo(
-    rigid_weights_file: Path, astronaut: np.ndarray
-) -> None:
+def test_a_face_in_its_photo_is_as_sharp_as_it(rigid_weights_file: Path, astronaut: np.ndarray) -> None:
     """The networks see 64 pixels of a crop that has 170."""
     animator = Animator(rigid_weights_file, device="cpu", precision="fp32", mark=None)
     animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings(paste_back=True))

@@ -1,4 +1,4 @@
-"""Frames at the photo's size: the photo's own detail where it is shown, moved as far as the small frame is."""
+"""Frames at the photo's size: the photo's own detail where it is shown, moved as far as the small frame."""
 
 import pytest
 import torch
