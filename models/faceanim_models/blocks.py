@@ -58,6 +58,14 @@ class EnlargingBlock(ConvBlock):
         self.add_module("conv", merged)
 
 
+class Mergeable(nn.Module):
+    """What can compute the same with less, where nothing is left to train."""
+
+    def merge(self) -> None:
+        """Make it so, in place."""
+        raise NotImplementedError
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around which the input is carried: ``relu(x + f(x))``. Shape unchanged."""
 
@@ -153,17 +161,16 @@ def fold_batch_norms(network: M) -> M:
             if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
-        if isinstance(module, EnlargingBlock):
+        if isinstance(module, EnlargingBlock | Mergeable):
             module.merge()
     return network
 
 
 def lay_channels_last(network: nn.Module) -> None:
     """Put the weights of convolutions, in place, into the order in which their channels lie side by side."""
-    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
     for weights in network.parameters():
-        if weights.ndim in orders:
-            weights.data = weights.data.contiguous(memory_format=orders[weights.ndim])
+        if weights.ndim == 4:  # volumes are no faster for it
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
 
 
 def cast_convolutions(network: nn.Module, dtype: torch.dtype) -> None:

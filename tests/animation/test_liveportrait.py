@@ -38,7 +38,7 @@ def weights(model: LivePortraitModel, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def animator(weights: Path) -> Animator:
-    return Animator(weights, "cpu", "fp32")
+    return Animator(weights, "cpu", "fp32", mark=None)
 
 
 def tensors(frames: list[np.ndarray]) -> torch.Tensor:
@@ -52,7 +52,7 @@ def test_frames_are_what_the_formulas_say(
 ) -> None:
     photo, *frames = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     settings = MotionSettings(stitching=stitching, clamp=False)
-    animator = Animator(weights, "cpu", "fp32", relative=relative, motion=settings, batch=2)
+    animator = Animator(weights, "cpu", "fp32", relative=relative, motion=settings, batch=2, mark=None)
     animator.set_photo(photo, crop=None)
     results = list(animator.animate(frames))
     with torch.inference_mode():
@@ -140,7 +140,8 @@ def test_a_smile_is_closed_before_it_moves(
 ) -> None:
     """The astronaut's inner lips are 6 to 7 pixels apart, her mouth is 41 wide: seen by eye."""
     animators = [
-        Animator(weights, "cpu", "fp32", motion=MotionSettings(close_lips=closed)) for closed in (False, True)
+        Animator(weights, "cpu", "fp32", motion=MotionSettings(close_lips=closed), mark=None)
+        for closed in (False, True)
     ]
     for crop, name in (("auto", "found"), ((120, 0, 210, 210), "by hand")):
         results = []

@@ -1,5 +1,6 @@
 """LivePortrait's networks against what the authors' code gives for small checkpoints of the same layout."""
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,10 @@ import pytest
 import torch
 
 from faceanim_cli.weights.liveportrait import import_liveportrait
+from faceanim_models.blocks import fold_batch_norms
 from faceanim_models.liveportrait.motion_extractor import rotation_matrix
+from faceanim_models.liveportrait.spade_generator import SPADE
+from tests.liveportrait import tiny_liveportrait
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "liveportrait" / "reference"
 DRIVES = ("relative_stitched_1", "absolute_2", "relative_3")  # keypoints in motion.npz, and the frame
@@ -53,6 +57,35 @@ def test_angles_turn_heads_the_right_way():
         ((right, zero, zero), y, z), ((zero, right, zero), z, x), ((zero, zero, right), x, y)
     ):  # fmt: skip
         torch.testing.assert_close(rotation_matrix(*angles)[0].T @ what, where, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("enlarged", [1, 2, 4])
+@torch.inference_mode()
+def test_what_is_merged_for_speed_modulates_alike_up_to_the_border(enlarged):
+    torch.manual_seed(enlarged)
+    plain = SPADE(5, 4, 6, enlarged)
+    merged = copy.deepcopy(plain)
+    merged.merge()
+    x, label = 3 * torch.randn(2, 5, 7 * enlarged, 6 * enlarged) + 1, torch.randn(2, 4, 7, 6)
+    torch.testing.assert_close(merged(x, label), plain(x, label), rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_folded_networks_paint_alike():
+    model = tiny_liveportrait()
+    for norm in (module for module in model.modules() if hasattr(module, "running_mean")):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    folded = fold_batch_norms(model)
+    assert not any(isinstance(m, torch.nn.BatchNorm3d) for m in folded.warping.modules())
+    photo = torch.rand(1, 3, 64, 64)
+    images = []
+    for network in (model, folded):
+        code = network.encode_photo(photo)
+        images.append(network(code, code.keypoints + 0.1)[0])
+    torch.testing.assert_close(*images, rtol=0, atol=1e-5)
 
 
 @needs_reference
