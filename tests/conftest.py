@@ -133,17 +133,29 @@ def rigid_weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def drivers() -> dict[tuple[object, ...], bytes]:
+    """Driving videos that were written before, by what is in them: encoding each once is enough."""
+    return {}
+
+
 @pytest.fixture
-def make_driver(tmp_path: Path, astronaut: np.ndarray) -> Callable[..., Path]:
+def make_driver(
+    tmp_path: Path, astronaut: np.ndarray, drivers: dict[tuple[object, ...], bytes]
+) -> Callable[..., Path]:
     """Writes a short driving video of the astronaut's face that drifts to the right."""
 
     def make(
         name: str = "driver.mp4", frames: int = 12, fps: Fraction = Fraction(25), audio: Path | None = None
     ) -> Path:
         path = tmp_path / name
-        with VideoWriter(path, fps, (320, 256), audio_from=audio) as writer:
-            for i in range(frames):
-                writer.write(np.ascontiguousarray(astronaut[:256, 70 - i : 390 - i]))
+        kind = (path.suffix, frames, fps, audio and audio.read_bytes())
+        if kind not in drivers:
+            with VideoWriter(path, fps, (320, 256), audio_from=audio) as writer:
+                for i in range(frames):
+                    writer.write(np.ascontiguousarray(astronaut[:256, 70 - i : 390 - i]))
+            drivers[kind] = path.read_bytes()
+        path.write_bytes(drivers[kind])
         return path
 
     return make
