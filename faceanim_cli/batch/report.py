@@ -115,9 +115,7 @@ def input_stamps(item: BatchItem) -> InputStamps:
 
 
 def split_done(
-    items: Sequence[BatchItem],
-    earlier: Sequence[ItemReport] = (),
-    settings: Mapping[str, Any] | None = None,
+    items: Sequence[BatchItem], earlier: Sequence[ItemReport] = (), settings: Mapping[str, Any] | None = None
 ) -> tuple[list[BatchItem], list[ItemReport]]:
     """What is left to do, and the reports on what is done. What is to be done again, the log says, and why.
 

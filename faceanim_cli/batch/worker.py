@@ -53,12 +53,7 @@ class BatchJob(Protocol):
         """What results depend on besides photo and driver: JSON values, lists and no tuples among them."""
 
     def animate(
-        self,
-        animator: "Animator",
-        photo: Path,
-        driver: Path,
-        output: Path,
-        progress: Progress | None = None,
+        self, animator: "Animator", photo: Path, driver: Path, output: Path, progress: Progress | None = None
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file, which appears when it is whole."""
 

@@ -20,13 +20,7 @@ from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.journal import Journal, key_of, update_manifest
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
-from faceanim_cli.data.manifest import (
-    MANIFEST,
-    has_manifest,
-    on_both_sides,
-    read_manifest,
-    write_table,
-)
+from faceanim_cli.data.manifest import MANIFEST, has_manifest, on_both_sides, read_manifest, write_table
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart

@@ -78,9 +78,7 @@ class Result:
 
 
 def run_evaluation(
-    options: EvaluationOptions,
-    progress: Progress | None = None,
-    warn: Callable[[str], None] = lambda _: None,
+    options: EvaluationOptions, progress: Progress | None = None, warn: Callable[[str], None] = lambda _: None
 ) -> Result:
     """Score, and write the report if ``options.output`` says where.
 

@@ -39,10 +39,7 @@ def test_tables_as_people_write_them(touch: Touch, content: bytes) -> None:
     touch("t/a.jpg", "t/b, c.jpg", "t/x.mp4")
     Path("t/pairs.csv").write_bytes(content)
     plan = plan_pairs(Path("t/pairs.csv"), Path("out"))
-    assert triples(plan) == [
-        ("t/a.jpg", "t/x.mp4", "out/a-x.mp4"),
-        ("t/b, c.jpg", "nod", "out/b.mp4"),
-    ]
+    assert triples(plan) == [("t/a.jpg", "t/x.mp4", "out/a-x.mp4"), ("t/b, c.jpg", "nod", "out/b.mp4")]
     assert plan.notes == ()
 
 

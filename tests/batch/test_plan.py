@@ -203,11 +203,7 @@ def test_a_result_never_replaces_an_input(touch: Touch) -> None:
     ("photos", "drivers", "said"),
     [
         ("none", "x.mp4", "none: there is no such file"),
-        (
-            "a.jpg",
-            "https://a.b/c.mp4?d=1",
-            r"https://a\.b/c\.mp4\?d=1: it is an address",
-        ),
+        ("a.jpg", "https://a.b/c.mp4?d=1", r"https://a\.b/c\.mp4\?d=1: it is an address"),
         ("https://a.b/c.jpg", "x.mp4", r"https://a\.b/c\.jpg: it is an address on the net; download"),
         ("a.jpg", "-", "-: standard input is not read"),
         ("a.jpg", "none/*.mp4", r"no videos in none/\*\.mp4"),

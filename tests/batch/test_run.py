@@ -216,10 +216,7 @@ def test_without_resume_everything_is_made_anew() -> None:
     assert len(lines) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "driver"),
-    [("done", "another.mp4"), ("failed", "x.mp4")],
-)
+@pytest.mark.parametrize(("status", "driver"), [("done", "another.mp4"), ("failed", "x.mp4")])
 def test_what_the_report_contradicts_is_made_anew(status: str, driver: str) -> None:
     Path("out").mkdir()
     Path("out/a-x.mp4").write_text("older")

@@ -59,12 +59,7 @@ class TextJob:
         return SimpleNamespace(device=SimpleNamespace(type="cpu"))
 
     def animate(
-        self,
-        animator: Any,
-        photo: Path,
-        driver: Path,
-        output: Path,
-        progress: Progress | None = None,
+        self, animator: Any, photo: Path, driver: Path, output: Path, progress: Progress | None = None
     ) -> Any:
         frames = 20 if photo.stem == "slow" else 2
         with whole_file(output) as partial:

@@ -25,7 +25,7 @@ class TestWhatIsWritten:
         result = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
         one, two = table(tmp_path / "out" / "manifest.csv")
         assert [(row["identity"], row["frames"], row["fps"]) for row in (one, two)] == [
-            *(("anna", "8", "25"), ("ben", "7", "25")),
+            *(("anna", "8", "25"), ("ben", "7", "25"))
         ]
         assert {one["split"], two["split"]} == {"train", "val"}
         assert (one["width"], one["height"], one["landmarks"], one["start"]) == ("64", "64", "given", "0")
@@ -81,7 +81,7 @@ class TestWhatIsWritten:
             write_photo(tmp_path / "in" / split / f"{split}er.png", picture)
         result = prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
         assert {(clip.identity, clip.split, clip.box) for clip in result.clips} == {
-            *(("trainer", "train", (0, 0, 128, 128)), ("tester", "val", (0, 0, 128, 128))),
+            *(("trainer", "train", (0, 0, 128, 128)), ("tester", "val", (0, 0, 128, 128)))
         }
 
     def test_a_list_says_what_to_cut(self, tmp_path, make_video):
@@ -102,7 +102,7 @@ class TestWhatIsWritten:
         ]
         assert {clip.split for clip in result.clips} == {"train"}
         assert {(name, dropped.reason) for name, dropped in result.dropped} == {
-            *(("gone", "missing"), (str(tmp_path / "in" / "vid.mp4"), "beyond the end of the video")),
+            *(("gone", "missing"), (str(tmp_path / "in" / "vid.mp4"), "beyond the end of the video"))
         }
 
 

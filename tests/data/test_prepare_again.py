@@ -8,14 +8,7 @@ import pytest
 from faceanim_cli.data.one_video import VideoPreparer
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.errors import UnreadableInputError, UsageError
-from tests.data.conftest import (
-    HEIGHT,
-    SETTINGS,
-    WIDTH,
-    contents,
-    prepare_table,
-    table,
-)
+from tests.data.conftest import HEIGHT, SETTINGS, WIDTH, contents, prepare_table, table
 
 
 class TestGoingOn:

@@ -254,10 +254,7 @@ def test_no_way_to_the_weights_is_one_line(monkeypatch: pytest.MonkeyPatch, what
 
 @pytest.mark.parametrize(
     ("what", "file"),
-    [
-        ("lpips", "alexnet-owt-7be5be79.pth"),
-        ("fid", "weights-inception-2015-12-05-6726825d.pth"),
-    ],
+    [("lpips", "alexnet-owt-7be5be79.pth"), ("fid", "weights-inception-2015-12-05-6726825d.pth")],
 )
 def test_offline_nothing_is_fetched(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, file: str

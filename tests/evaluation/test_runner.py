@@ -193,11 +193,7 @@ def test_no_face_in_any_result_is_a_problem(data: Path) -> None:
 def test_progress_ends_where_it_expected(data: Path) -> None:
     told: list[tuple[int, int | None]] = []
     evaluate(
-        jobs(data)[:3],
-        [STATIC],
-        METRICS,
-        MetricNetworks(),
-        progress=lambda done, of: told.append((done, of)),
+        jobs(data)[:3], [STATIC], METRICS, MetricNetworks(), progress=lambda done, of: told.append((done, of))
     )
     assert told[0] == (1, 9)
     assert told[-1] == (9, 9)

@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from faceanim_cli.media import (
-    Encoding,
-)
-from tests.media.conftest import (
-    RATE,
-    TAGS,
-    colourful,
-    count_up,
-    number_of,
-    write,
-)
+from faceanim_cli.media import Encoding
+from tests.media.conftest import RATE, TAGS, colourful, count_up, number_of, write
 
 
 @pytest.mark.parametrize("name", ["o.gif", "o.webp"])

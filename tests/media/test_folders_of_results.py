@@ -8,18 +8,8 @@ import pytest
 from PIL import Image
 
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media import (
-    check_output,
-    is_ours,
-    open_output,
-    open_video,
-    remove_leftovers,
-)
-from tests.media.conftest import (
-    RATE,
-    grey_ramp,
-    write,
-)
+from faceanim_cli.media import check_output, is_ours, open_output, open_video, remove_leftovers
+from tests.media.conftest import RATE, grey_ramp, write
 
 
 class TestFolder:

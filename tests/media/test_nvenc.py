@@ -58,10 +58,7 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     real = find_ffmpeg()
 
     def install(
-        works: bool = True,
-        listed: bool = True,
-        cuda: bool = True,
-        dies: tuple[int, float] | None = None,
+        works: bool = True, listed: bool = True, cuda: bool = True, dies: tuple[int, float] | None = None
     ) -> Callable[[], list[list[str]]]:
         log, script = tmp_path / "log", tmp_path / "ffmpeg"
         script.write_text(
@@ -153,12 +150,7 @@ def test_else_software_encodes(
 @pytest.mark.parametrize(
     ("machine", "name", "encoding", "line"),
     [
-        (
-            {"works": False},
-            "a.mp4",
-            Encoding(encoder="nvenc"),
-            r"h264_nvenc .*\(Cannot load libcuda",
-        ),
+        ({"works": False}, "a.mp4", Encoding(encoder="nvenc"), r"h264_nvenc .*\(Cannot load libcuda"),
         ({"listed": False}, "a.mp4", Encoding("hevc", encoder="nvenc"), "this ffmpeg has no hevc_nvenc"),
         ({}, "a.webm", Encoding(encoder="nvenc"), "writes h264 and hevc, not vp9"),
         ({}, "a.gif", Encoding(encoder="nvenc"), "a .gif file is no video"),

@@ -25,16 +25,7 @@ from faceanim_cli.media import (
 from faceanim_cli.media import codecs as our_codecs
 from faceanim_cli.media.ffmpeg import run
 from faceanim_cli.motion.motion_file import Motion, write_motion
-from tests.media.conftest import (
-    RATE,
-    TAGS,
-    colourful,
-    ffmpeg,
-    file_size_limit,
-    grey_ramp,
-    tone,
-    write,
-)
+from tests.media.conftest import RATE, TAGS, colourful, ffmpeg, file_size_limit, grey_ramp, tone, write
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
