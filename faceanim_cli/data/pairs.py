@@ -1,7 +1,9 @@
 """Random pairs of frames of one clip, source and driving, augmented alike (paper §3.3, Algorithm 1)."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -43,20 +45,14 @@ class Augmentation:
         return cls(0, 0, 0, 0, 0, 0, 0, 0)
 
 
-class PairDataset(Dataset[dict[str, torch.Tensor]]):
-    """Pair ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
-
-    Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
-    (K, 2) in [-1, 1], NaN where a landmark is unknown.
-
-    People are drawn evenly, then one of their clips, then two frames of it: see :func:`draw_frames`. Where
-    pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
+class ClipDataset(Dataset[dict[str, torch.Tensor]]):
+    """Item ``index`` is drawn by a generator seeded with (seed, index): the same on every run and machine.
 
     Args:
-        clips: whom to draw.
+        clips: whom to draw, at least one.
         anchors: which landmarks make which keypoint.
         size: S, pixels.
-        length: how many pairs there are.
+        length: how many items there are.
         seed: of the draw.
         augmentation: see :class:`Augmentation`.
     """
@@ -70,7 +66,7 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
         seed: int = 0,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.people = [[c for c in clips if c.identity == who] for who in sorted({c.identity for c in clips})]
+        self.clips = list(clips)
         self.anchors, self.size, self.length, self.seed = anchors, size, length, seed
         self.augmentation = augmentation or Augmentation()
         self.pupils = any(set(PUPILS) & set(group) for group in anchors)
@@ -80,8 +76,34 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if not 0 <= index < self.length:
-            raise IndexError(f"pair {index} of {self.length}")  # ends ``for item in pairs``
-        rng = np.random.default_rng((self.seed, index))
+            raise IndexError(f"item {index} of {self.length}")  # ends ``for item in items``
+        return self.draw(index, np.random.default_rng((self.seed, index)))
+
+    @abstractmethod
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """The item, of random numbers that are its own."""
+
+    def points(self, landmarks: Points) -> torch.Tensor:
+        """The keypoints (K, 2) of landmarks."""
+        return torch.from_numpy(anchored_keypoints(landmarks, self.anchors).astype(np.float32))
+
+
+class PairDataset(ClipDataset):
+    """Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
+    (K, 2) in [-1, 1], NaN where a landmark is unknown.
+
+    People are drawn evenly, then one of their clips, then two frames of it: see :func:`draw_frames`. Where
+    pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
+    """
+
+    @cached_property
+    def people(self) -> list[list[Clip]]:
+        """The clips of each person."""
+        people = sorted({clip.identity for clip in self.clips})
+        return [[clip for clip in self.clips if clip.identity == who] for who in people]
+
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """As ``ClipDataset.draw``."""
         clip, source, driving = self._draw(rng)
         matrix = jittered_framing(
             clip.landmarks[source], clip.frames.shape[1:3], self.size, self.augmentation, rng
@@ -95,9 +117,7 @@ class PairDataset(Dataset[dict[str, torch.Tensor]]):
                 clip, frame, matrix, colours, flipped, self.size, gaze.get(role)
             )
             item[role] = torch.from_numpy(image)
-            item[f"{role}_points"] = torch.from_numpy(
-                anchored_keypoints(landmarks, self.anchors).astype(np.float32)
-            )
+            item[f"{role}_points"] = self.points(landmarks)
         return item
 
     def _draw(self, rng: np.random.Generator) -> tuple[Clip, int, int]:
