@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 def folders(tmp: Path) -> list[Path]:
     """What servers of this process have on the disk."""
-    return [path for path in tmp.glob("faceanim-web-*/*")]
+    return list(tmp.glob(f"faceanim-web-{os.getpid()}-*/*"))
 
 
 @pytest.fixture
