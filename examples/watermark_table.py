@@ -47,6 +47,7 @@ WAYS: dict[str, tuple[str, list[str]]] = {
     "stretched to 16:9, CRF 28": ("mp4", ["-vf", "scale=854:480", *CRF_28]),
     "turned by 3 degrees, CRF 28": ("mp4", ["-vf", "rotate=3*PI/180", *CRF_28]),
 }
+PATTERNS = 150  # stripes, and as many pictures of noise
 SCREENSHOT = "CRF 28, a screenshot of one frame, as JPEG"
 
 
@@ -107,7 +108,7 @@ def unmarked(folders: Sequence[Path]) -> Iterator[list[Image]]:
                 yield from _versions([read_photo(photo)])
     rng = np.random.default_rng(0)
     rows, columns = np.indices((512, 512)).astype(np.float32)
-    for _ in range(150):
+    for _ in range(PATTERNS):
         turn, wave = rng.uniform(0, np.pi), rng.uniform(4, 64)
         stripes = np.sin((rows * np.cos(turn) + columns * np.sin(turn)) * 2 * np.pi / wave)
         yield [(127 + 100 * stripes).astype(np.uint8)]
