@@ -102,15 +102,18 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, question, bool)() for question in questions)
 
 
-def fitting_batch(device: torch.device) -> int:
+def fitting_batch(device: torch.device, frame_bytes: int = 128 << 20) -> int:
     """Driving frames to work on at a time: more make a GPU no faster from some number on, and a CPU from 8.
 
-    On CUDA no more than free memory holds, at 128 MB a frame of 256 x 256 with super-resolution.
+    Args:
+        device: on CUDA no more than its free memory holds.
+        frame_bytes: that a frame takes; by default of 256 x 256 with super-resolution. A CPU takes frames
+            that are far larger one by one.
     """
     if device.type != "cuda":
-        return 8
+        return 8 if frame_bytes <= 128 << 20 else 1
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(32, free // (128 << 20)))
+    return max(1, min(32, free // frame_bytes))
 
 
 def in_parts(

@@ -44,6 +44,8 @@ from faceanim_models import FaceSuperResolver, LivePortraitModel
 
 logger = logging.getLogger(__name__)
 
+LIVEPORTRAIT_FRAME = 600 << 20  # bytes that a frame in work takes
+
 
 class Animator:
     """Animates a face photo with the frames of a driver.
@@ -102,10 +104,11 @@ class Animator:
         check_steering(self.network, getattr(model.settings, "anchors", ()), self.motion)
         self.model_size = model.settings.image_size
         self.framer: LandmarkFramer | None = None
-        scale, batch = 1, batch or fitting_batch(self.device)
+        scale = 1
         if isinstance(model, LivePortraitModel):
             self.framer = LandmarkFramer(self.device)
-            scale = LivePortraitModel.SCALE
+            scale, batch = LivePortraitModel.SCALE, batch or fitting_batch(self.device, LIVEPORTRAIT_FRAME)
+        batch = batch or fitting_batch(self.device)
         self._shows_detail = scale == 1 and not sr
         sr = scale == 1 if sr is None else sr
         resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None

@@ -1,6 +1,7 @@
 """One face of a photo, encoded once and animated as often as you like."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -69,6 +70,15 @@ class Face:
         frames = self._inference.copies.arrived(self._batches(motion, reference, first_frame))
         tones = self._tones
         return frames if tones is None else (toned(frame, tones) for frame in frames)
+
+    def seconds_per_frame(self) -> float:
+        """How long LivePortrait's take for a frame, by one that shows the photo as it is."""
+        networks = self._inference.networks
+        code = self._code_of(networks)
+        start = time.perf_counter()
+        self._inference.detect(self._picture)
+        self._inference.paint(networks, code, Keypoints(code.keypoints))
+        return time.perf_counter() - start
 
     def closest_frame(self, candidates: MotionBatch) -> int:
         """Best-frame search: which driving frame's pose and expression are closest to this face's.

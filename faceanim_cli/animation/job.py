@@ -46,6 +46,8 @@ References: TypeAlias = list[list[MotionBatch | None]]
 
 logger = logging.getLogger(__name__)
 
+WORTH_TELLING = 60.0  # seconds of work on a CPU
+
 
 def animate_file(
     animator: Animator,
@@ -199,6 +201,7 @@ def _write(
     progress: Progress | None,
 ) -> AnimationResult:
     """Animate and write all frames of a driver."""
+    _tell_time(animator, animated, driver)
     relative = animator.motion.relative
     candidates = driver.candidates(start_frame, MOST_CANDIDATES if relative else FEW_CANDIDATES)
     references: References = [[None for _ in animated.faces] for _ in candidates]
@@ -258,6 +261,23 @@ def _choose_references(
         )
     logger.info("%s: motion counts from frames %s", driver.path, numbers)
     return numbers[0], references
+
+
+def _tell_time(animator: Animator, animated: AnimatedPhoto, driver: Driver) -> None:
+    """Say how long it will take, where that is long: LivePortrait's networks on a CPU."""
+    frames = driver.frame_count_estimate
+    if animator.network != "liveportrait" or animator.device.type != "cpu" or frames is None:
+        return
+    seconds = frames * sum(face.seconds_per_frame() for face in animated.faces)
+    logger.info("%s: about %.0f seconds for %d frames", driver.path, seconds, frames)
+    if seconds >= WORTH_TELLING:
+        logger.warning(
+            "%s: about %.0f minutes for %d frames on this CPU; --duration takes less of it, and a GPU is far "
+            "faster",
+            driver.path,
+            seconds / 60,
+            frames,
+        )
 
 
 def _tell_faceless(driver: Driver) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from faceanim_cli import Animator
+from faceanim_cli.animation.face import Face
 from faceanim_cli.animation.job import animate_file, save_motion
 from faceanim_cli.animation.landmark_framer import LandmarkFramer
 from faceanim_cli.animation.result import RenderSettings
@@ -157,6 +158,31 @@ def test_a_smile_is_closed_before_it_moves(
     )
     assert animators[1].framer.open_lips(np.full_like(astronaut, 99), None, None, "wall.png") is None
     assert "wall.png: --close-lips finds no lips" in caplog.text
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(5.0, ""), (30.0, "about 3 minutes for 6 frames on this CPU")])
+def test_a_long_run_is_told_before_it_begins(
+    animator: Animator,
+    photo: Path,
+    make_driver: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    told: str,
+) -> None:
+    real = Face.seconds_per_frame
+    monkeypatch.setattr(Face, "seconds_per_frame", lambda self: seconds if 0 < real(self) < 60 else -1)
+    begun: list[str] = []
+    animate_file(
+        animator,
+        photo,
+        make_driver(frames=6),
+        tmp_path / "a.mp4",
+        progress=lambda *_: begun.append(caplog.text),
+    )
+    assert told in begun[0]
+    assert bool(told) == ("minutes" in begun[0])
 
 
 @pytest.mark.parametrize(
