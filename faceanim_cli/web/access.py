@@ -8,10 +8,10 @@ can try to show ours inside its own (so nobody may frame it). What others' pages
 import ipaddress
 import secrets
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -92,11 +92,8 @@ class Access:
             await JSONResponse({"error": refusal}, 403)(scope, receive, send_safely)
 
     def _session(self, headers: Headers) -> str | None:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return None
-        return cookie.value if cookie is not None and cookie.value in self._sessions else None
+        given = cookie_parser(headers.get("cookie", "")).get(self._cookie)
+        return given if given in self._sessions else None
 
     def _knows(self, host: str) -> bool:
         """Whether a Host header may be ours. A number cannot be rebound by whoever owns a name."""

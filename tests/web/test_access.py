@@ -37,6 +37,14 @@ def test_nothing_without_the_pages_cookie(person: Person, cookie: str | None) ->
     assert person.error("GET", "/api/choices", Cookie=cookie)[0] == 403
 
 
+def test_cookies_of_other_servers_do_no_harm(person: Person) -> None:
+    """A browser sends those of all ports of a name, whatever is in them."""
+    assert (
+        person.ask("GET", "/api/choices", headers={"Cookie": f'a={{"b": "c"}}; d; {person.cookie}; é=1'})[0]
+        == 200
+    )
+
+
 def test_one_person_does_not_see_anothers(person: Person) -> None:
     job, other = person.create(), Person(person.address)
     for method, path in (("POST", "cancel"), ("POST", "start"), ("PUT", "photo"), ("GET", "result.mp4")):

@@ -15,12 +15,17 @@ let driver = null;  // a file
 
 // ---- Photo
 
-async function usePhoto(file) {
-  if (!file) {
-    return;
+// Whether there is a file that may be sent; says so if it is too large.
+function fits(file, mostMb, status) {
+  const large = file && file.size > mostMb * MB;
+  if (large) {
+    tell(status, `${file.name} is too large: at most ${mostMb} MB are taken`, true);
   }
-  if (file.size > choices.photo_mb * MB) {
-    tell(at("photo-status"), `${file.name} is too large: at most ${choices.photo_mb} MB are taken`, true);
+  return file && !large;
+}
+
+async function usePhoto(file) {
+  if (!fits(file, choices.photo_mb, at("photo-status"))) {
     return;
   }
   photo = null;
@@ -90,11 +95,7 @@ async function drawCrop([x, y, w, h]) {
 // ---- Motion
 
 function useDriver(file) {
-  if (!file) {
-    return;
-  }
-  if (file.size > choices.driver_mb * MB) {
-    tell(at("driver-status"), `${file.name} is too large: at most ${choices.driver_mb} MB are taken`, true);
+  if (!fits(file, choices.driver_mb, at("driver-status"))) {
     return;
   }
   driver = file;
