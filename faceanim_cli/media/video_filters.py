@@ -66,7 +66,8 @@ def crop_filters(crop: Crop | None, size: tuple[int, int]) -> tuple[list[str], l
     right, bottom = (
         min(end + _MARGIN, most) for end, most in zip((x + width, y + height), size, strict=True)
     )
-    rough = f"crop={right - left}:{bottom - top}:{left}:{top}"
+    # Exact: else ffmpeg rounds to whole chroma pixels, and a frame of odd size loses its last row or column.
+    rough = f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"
     return [rough], [f"crop={width}:{height}:{x - left}:{y - top}"]
 
 

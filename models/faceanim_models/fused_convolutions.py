@@ -28,6 +28,7 @@ OPERATORS = (
     "_convolution_pointwise_",
     "_convolution_transpose_pointwise",
 )
+SOUND = 1e3  # weights of trained networks are far below; with larger ones numbers may overflow in any frame
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}  # of the largest number
 
 
@@ -59,6 +60,7 @@ def can_fuse(dtype: torch.dtype) -> bool:
     try:
         with torch.inference_mode(), autocast:
             wanted = plain(x).float()
+            fused(x)  # packs the weights
             found = fused(x).float()
     except RuntimeError as error:  # other arguments, or a type that this CPU does not have
         logger.info("convolutions in %s are not fused: %s", dtype, error)
@@ -80,32 +82,48 @@ class FusedConvolution(nn.Module):
         super().__init__()
         assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
         self.conv, self.act = conv, "relu" if relu else "none"
-        self._packed: Tensor | None = None  # the weights as oneDNN wants them, once it has seen an input
+        self._packed: Tensor | None = None  # the weights as oneDNN wants them, once they gave finite numbers
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """(B, in, H, W) -> (B, out, h, w), channels last; ``added`` is as large, and overwritten."""
         conv, operators = self.conv, torch.ops.mkldnn
         x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
-        shape: tuple[object, ...] = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        if self._packed is None:
+            return self._first(x, added)
         out: Tensor
         if isinstance(conv, nn.ConvTranspose2d):
-            shape = (conv.padding, conv.output_padding, *shape[1:])
-            if self._packed is None:
-                self._packed = operators._reorder_convolution_transpose_weight(conv.weight, *shape, x.shape)
             out = operators._convolution_transpose_pointwise(
-                x, self._packed, conv.bias, *shape, self.act, [], ""
+                x, self._packed, conv.bias, *self._shape, self.act, [], ""
             )
-            return out
-        if self._packed is None:
-            self._packed = operators._reorder_convolution_weight(conv.weight, *shape, x.shape)
-        if added is None:
-            out = operators._convolution_pointwise(x, self._packed, conv.bias, *shape, self.act, [], "")
+        elif added is None:
+            out = operators._convolution_pointwise(x, self._packed, conv.bias, *self._shape, self.act, [], "")
         else:
             relu = "relu" if self.act == "relu" else None
             out = operators._convolution_pointwise_.binary(
-                added, x, self._packed, conv.bias, *shape, "add", None, relu, [], None
+                added, x, self._packed, conv.bias, *self._shape, "add", None, relu, [], None
             )
         return out
+
+    def _first(self, x: Tensor, added: Tensor | None) -> Tensor:
+        """As torch does it, which keeps NaN: out of oneDNN's ReLU it comes as 0, and nobody sees it."""
+        out: Tensor = self.conv(x)
+        if added is not None:
+            out = added.add_(out)
+        weight = self.conv.weight
+        if bool(out.isfinite().all()) and float(weight.abs().amax()) < SOUND:
+            operators = torch.ops.mkldnn
+            if isinstance(self.conv, nn.ConvTranspose2d):
+                self._packed = operators._reorder_convolution_transpose_weight(weight, *self._shape, x.shape)
+            else:
+                self._packed = operators._reorder_convolution_weight(weight, *self._shape, x.shape)
+        return out.relu_() if self.act == "relu" else out
+
+    @property
+    def _shape(self) -> tuple[object, ...]:
+        conv = self.conv
+        if isinstance(conv, nn.ConvTranspose2d):
+            return conv.padding, conv.output_padding, conv.stride, conv.dilation, conv.groups
+        return conv.padding, conv.stride, conv.dilation, conv.groups
 
 
 class FusedResidual(nn.Module):

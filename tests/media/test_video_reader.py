@@ -13,7 +13,7 @@ from PIL import Image
 from faceanim_cli.errors import UsageError
 from faceanim_cli.media import VideoReader, ffmpeg, open_video, video_reader
 from faceanim_cli.media import probe as probe_module
-from tests.media.conftest import H264, LOSSLESS, grey_ramp, tone
+from tests.media.conftest import H264, LOSSLESS, colourful, grey_ramp, tone
 from tests.media.conftest import ffmpeg as call
 
 MakeClip = Callable[..., Path]
@@ -261,3 +261,15 @@ def test_a_missing_ffmpeg_says_how_to_get_one(make_clip: MakeClip, monkeypatch: 
     monkeypatch.setattr(ffmpeg.imageio_ffmpeg, "get_ffmpeg_exe", lambda: "/nowhere/ffmpeg")  # it caches
     with pytest.raises(UsageError, match="pip install imageio-ffmpeg"):
         VideoReader(path)
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 77), (51, 76), (51, 77), (50, 76)])
+def test_crops_at_the_edges_of_frames_of_odd_size(make_clip: MakeClip, height: int, width: int) -> None:
+    """Of yuv420p, which has chroma for pairs of pixels."""
+    path = make_clip(colourful(2, height, width), codec=("-c:v", "ffv1", "-pix_fmt", "yuv420p"))
+    whole = next(iter(VideoReader(path))).astype(int)
+    for x, y, w, h in ((0, 5, width, 20), (5, 0, 20, height), (width - 21, height - 21, 21, 21)):
+        with open_video(path) as video:
+            cut = next(video.frames((x, y, w, h))).astype(int)
+        assert cut.shape == (h, w, 3)
+        assert np.abs(cut - whole[y : y + h, x : x + w]).mean() < 2

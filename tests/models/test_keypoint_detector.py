@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -100,3 +101,17 @@ class TestNetwork:
     def test_impossible_settings_are_named(self, change, message):
         with pytest.raises(ValueError, match=message):
             KeypointDetector(dataclasses.replace(TINY, **change))
+
+
+def test_the_encoder_starts_as_torchvision_s_does():
+    found = KeypointDetector(KeypointDetectorSettings(stages=2, widths=(12, 8))).encoder
+    wanted = torchvision.models.resnet18(weights=None)
+    assert not hasattr(found, "layer3")
+    for name, tensor in found.state_dict().items():
+        like = wanted.state_dict()[name]
+        assert tensor.dtype == like.dtype
+        if tensor.ndim == 4:
+            assert abs(float(tensor.std() / like.std()) - 1) < 0.05
+            assert abs(float(tensor.mean())) < 0.1 * float(like.std())
+        else:
+            torch.testing.assert_close(tensor, like)
