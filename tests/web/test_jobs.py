@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from faceanim_cli.motion.motion_file import write_motion
 from faceanim_cli.web import uploads
 from faceanim_cli.web.queue import MOST_WAITING
 
-from .conftest import Person
+from .conftest import WAIT_S, Person
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -268,17 +268,36 @@ def test_too_large_without_saying_so(person: Person, monkeypatch: pytest.MonkeyP
     assert (status, sentence) == (413, "photo.png is too large: at most 1 MB are taken")
 
 
-def test_an_upload_that_ends_early_leaves_nothing(person: Person) -> None:
+@pytest.fixture
+def upload(person: Person) -> Iterator[tuple[str, socket.socket]]:
+    """A job, and a connection that has sent a part of its photo."""
     job = person.create()
     head = (
         f"PUT /api/jobs/{job}/photo HTTP/1.1\r\nHost: {person.host}\r\nOrigin: http://{person.host}\r\n"
-        f"Cookie: {person.cookie}\r\nContent-Length: 1000\r\n\r\nbegin"
+        f"Cookie: {person.cookie}\r\nContent-Length: 10\r\n\r\nbegin"
     )
+    with socket.create_connection(("127.0.0.1", person.address.port), timeout=WAIT_S) as connection:
+        connection.sendall(head.encode())
+        yield job, connection
+
+
+def test_an_upload_that_ends_early_leaves_nothing(person: Person, upload: tuple[str, socket.socket]) -> None:
+    job, connection = upload
     with person.news() as news:
         assert next(news)["ids"] == [job]
-        with socket.create_connection(("127.0.0.1", person.address.port)) as connection:
-            connection.sendall(head.encode())
+        connection.close()
         assert next(news)["ids"] == []
+
+
+def test_an_upload_that_is_cancelled_leaves_nothing(
+    person: Person, upload: tuple[str, socket.socket]
+) -> None:
+    job, connection = upload
+    person.json("POST", f"/api/jobs/{job}/cancel")
+    connection.sendall(b"ended")
+    assert b"200 OK" in connection.recv(1000)
+    (folder,) = folders(Path(tempfile.gettempdir()))
+    assert list(folder.iterdir()) == []
 
 
 def test_names_of_files_are_only_names() -> None:
