@@ -10,6 +10,7 @@ The Python API is one class::
         ...
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # Torch takes seconds to import; ``faceanim --version`` must not pay for it.
     if name == "Animator":
+        # As the command line does, see ``app``; without effect where torch is loaded already.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from faceanim_cli.animation.animator import Animator  # noqa: PLC0415
 
         return Animator

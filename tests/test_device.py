@@ -1,5 +1,9 @@
 """Where networks run, and how precisely."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -46,3 +50,23 @@ def test_without_triton_there_are_no_graphs(
     monkeypatch.setattr(devices, "find_spec", lambda _: None)
     assert not can_graph(cuda)
     assert "needs triton" in caplog.text
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(given: str | None) -> None:
+    """The Python API, in a process of its own, without the seconds that torch takes to load."""
+    code = (
+        "import os, sys, types\n"
+        "module = types.ModuleType('faceanim_cli.animation.animator')\n"
+        "module.Animator = None\n"
+        "sys.modules[module.__name__] = module\n"
+        "from faceanim_cli import Animator\n"
+        "print(os.environ['OMP_WAIT_POLICY'])\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    if given:
+        environment["OMP_WAIT_POLICY"] = given
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert ran.stdout.strip() == (given or "PASSIVE")
