@@ -166,7 +166,7 @@ def test_a_network_that_gives_nan_is_named(
     tmp_path: Path, data: Path, rigid_weights_file: Path, part: str, said: str
 ) -> None:
     weights = nan_weights(rigid_weights_file, tmp_path / "nan.safetensors", part)
-    animator = Animator(weights, "cpu", "fp32", relative=False, sr=False, size=48)
+    animator = Animator(weights, "cpu", "fp32", relative=False, sr=False, size=48, mark=None)
     result = evaluate(jobs(data)[:2], [weights_subject("nan", animator)], METRICS, MetricNetworks())
     assert [row.clip for row in result.problems] == ["a", "b"]
     assert all(said in row.problem for row in result.problems)
