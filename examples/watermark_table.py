@@ -74,8 +74,8 @@ def screenshot(video: Path, folder: Path) -> Path:
 
 def survival(videos: Sequence[Path], mark: int) -> Iterator[str]:
     """The table of what the watermark survives, line by line."""
-    yield "| what was done | found | 95 % | number right | lowest score |"
-    yield "|---|---:|---:|---:|---:|"
+    yield "| what was done | found | 95 % | number right | wrong | lowest score |"
+    yield "|---|---:|---:|---:|---:|---:|"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for way in ("as written", *WAYS, SCREENSHOT):
@@ -87,11 +87,12 @@ def survival(videos: Sequence[Path], mark: int) -> Iterator[str]:
                 )
                 seen.append(verify(file).watermark)
             found = sum(one.found for one in seen)
-            right = sum(one.found and one.mark == mark for one in seen)
+            right = sum(one.number == mark for one in seen)
+            wrong = sum(one.number not in (mark, None) for one in seen)
             low, high = wilson(found, len(seen))
             lowest = min(one.score for one in seen)
             yield (
-                f"| {way} | {found} of {len(seen)} | {low:.0%} to {high:.0%} | {right} of {found} "
+                f"| {way} | {found} of {len(seen)} | {low:.0%} to {high:.0%} | {right} of {found} | {wrong} "
                 f"| {lowest:.1f} |"
             )
 

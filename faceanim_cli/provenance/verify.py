@@ -67,7 +67,7 @@ class Verdict:
             f"content credentials: {self.credentials.line}",
             f"metadata: {stated.source_type or 'no DigitalSourceType'}",
             f"comment: {stated.comment or 'none of faceanim'}",
-            f"watermark: {f'{seen.mark}, format {VERSION}' if seen.found else 'none found'} ({numbers})",
+            f"watermark: {f'{_number(seen)}, format {VERSION}' if seen.found else 'none found'} ({numbers})",
         ]
 
     def facts(self) -> dict[str, object]:
@@ -82,7 +82,7 @@ class Verdict:
             "watermark": {
                 "found": seen.found,
                 "version": VERSION if seen.found else None,
-                "mark": seen.mark if seen.found else None,
+                "mark": seen.number,
                 "score": round(seen.score, 2),
                 "z": round(seen.z, 2),
                 "error_rate": round(seen.error_rate, 3),
@@ -142,3 +142,7 @@ def _moves(path: Path) -> bool:
     if kind_of(head) != PHOTO or head.startswith(b"GIF8"):
         return True
     return head.startswith((b"RIFF", b"\x89PNG")) and is_animated(path)
+
+
+def _number(seen: Detection) -> str:
+    return "its number too faint to read" if seen.number is None else f"number {seen.number}"

@@ -16,6 +16,8 @@ from faceanim_cli.provenance.watermark_code import decode
 
 THRESHOLD = 8.5
 """Of ``Detection.score``; see README.md for how often pictures without a watermark come near."""
+READABLE = 5.2
+"""Of ``Detection.fit``, from which the number is told: by chance one of 65536 comes there in 150 files."""
 KNOWN_PLACE = 1.7
 """What a score gains where tiles are looked for at one place and size only. By chance the sum of two normal
 variables, over the root of 2, exceeds 7.0 once in 10 million for the best of 65536 numbers, and 8.7 for the
@@ -47,7 +49,7 @@ class Detection:
     fit: float
     """How far the number's pattern does, in the same unit; the best of 65536: about 4 by chance."""
     mark: int
-    """The number."""
+    """The most probable number."""
     error_rate: float
     """Share of the 63 coded bits that were received wrong; chance alone gives about 0.25."""
     aligned: bool
@@ -57,6 +59,11 @@ class Detection:
     def score(self) -> float:
         """Both halves of the watermark together, as improbable by chance as such a score of all places."""
         return float((self.z + self.fit) / 2**0.5) + (KNOWN_PLACE if self.aligned else 0.0)
+
+    @property
+    def number(self) -> int | None:
+        """The number, where there is a watermark and it can be read."""
+        return self.mark if self.found and self.fit >= READABLE else None
 
     @property
     def found(self) -> bool:

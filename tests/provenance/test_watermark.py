@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -157,6 +158,12 @@ class TestDetection:
     def test_another_number_is_another_pattern(self, astronaut: np.ndarray, marked: np.ndarray) -> None:
         assert found(Watermark(MARK ^ 1).embed(astronaut)).mark == MARK ^ 1
         assert not np.array_equal(Watermark(MARK ^ 1).embed(astronaut), marked)
+
+    def test_a_number_too_faint_is_not_told(self) -> None:
+        told = Detection(z=7.0, fit=6.0, mark=MARK, error_rate=0.1, aligned=False)
+        assert (told.found, told.number) == (True, MARK)
+        assert (replace(told, z=8.0, fit=5.0).found, replace(told, z=8.0, fit=5.0).number) == (True, None)
+        assert (replace(told, z=5.0).found, replace(told, z=5.0).number) == (False, None)
 
     def test_no_frame_is_no_picture(self) -> None:
         with pytest.raises(ValueError, match="no frame"):
