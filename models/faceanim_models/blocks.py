@@ -154,7 +154,9 @@ def fold_batch_norms(network: M) -> M:
 
     The outputs are the same up to rounding. The copy cannot be trained.
     """
-    network = copy.deepcopy(network).eval()
+    # What is not folded is shared: large networks need not be in memory twice.
+    own: dict[int, object] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in network.parameters()}
+    network = copy.deepcopy(network, own).eval()
     for module in network.modules():
         for conv_name, norm_name in FOLDED:
             conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.training.stages import stage_settings
 from faceanim_cli.weights.checkpoint import load_checkpoint
 from faceanim_cli.weights.liveportrait import (
     convert_liveportrait,
@@ -118,3 +119,11 @@ def test_published_sizes():
             short = key.removeprefix(f"{name}.")
             if short != key:
                 assert listed.get(short, listed.get(f"{short}_orig")) == shape, key
+
+
+def test_training_does_not_go_on_from_it(model, files, tmp_path):
+    convert_liveportrait(files, tmp_path / "slim.safetensors")
+    for init in (tmp_path / "slim.safetensors", files[0]):
+        with pytest.raises(WeightsError, match=r"liveportrait network|one of five files") as error:
+            stage_settings("motion", "auto", init=init, data=Path("data"), out=Path("out"))
+        assert "\n" not in str(error.value)
