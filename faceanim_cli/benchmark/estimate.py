@@ -7,8 +7,8 @@ from faceanim_cli.device import choose_device, choose_precision
 
 # Of the shipped networks; other weights are of the same order.
 GMAC = {
-    False: 5.2,
-    True: 9.7,
+    False: 4.7,
+    True: 9.0,
 }  # billions of multiply-accumulates for a frame, without and with super-resolution
 PEAK_SHARE = 0.65  # of one large convolution's rate that they reach on a CPU
 FILE_SECONDS = 0.02  # a frame's decoding, detection, pasting and encoding
