@@ -37,6 +37,10 @@ FLATTEST = 0.5  # foreshortening of a turned face that expressions are made up f
 INNER_LIPS = ({61: 67, 62: 66, 63: 65}, 0.0)  # upper to lower, and how near they come, in eye distances
 LIDS = ({37: 41, 38: 40, 43: 47, 44: 46}, 0.045)  # what the landmarks of closed eyes have between them
 EYE_CORNERS = {68: (36, 39), 69: (42, 45)}  # of each pupil, from the picture's left to its right
+# What the shipped weights are asked for so that another person's photo moves as much as the driver does: one
+# over the share of what was asked for that a face mesh sees in their results (``models/README.md``); for lids
+# less, as closed ones are held together anyway.
+AMPLIFIED = MotionSettings(mouth=1.12, eyes=1.3, gaze=1.3)
 NEAREST_CORNER = 0.18  # share of the eye's width that a pupil keeps from its corners
 
 
@@ -50,6 +54,7 @@ class HeadTransfer:
         anchors: which landmarks (0-67) each keypoint is the mean of.
         settings: multipliers, in what sizes motion is measured, and whether to hold back what is beyond the
             trained range.
+        amplified: what the networks take on too little of, mouth, lids and pupils, is asked for more.
 
     Raises:
         UsageError: steering that these keypoints do not allow.
@@ -61,6 +66,7 @@ class HeadTransfer:
         reference: Points,
         anchors: Anchors,
         settings: MotionSettings | None = None,
+        amplified: bool = False,
     ) -> None:
         self.settings = settings or MotionSettings()
         check_steering("animation", anchors, self.settings)
@@ -74,7 +80,9 @@ class HeadTransfer:
         self.ratio = sizes if self.settings.adapt_scale else 1.0
         # Expressions count in head sizes; in frame sizes a small head moves its mouth as far as a large one.
         self.expression_size = self.ratio * float(self.reference_pose.scale[0] / self.pose.scale[0])
-        self.multipliers = np.array([multiplier(group, self.settings) for group in anchors])[:, None]
+        more = AMPLIFIED if amplified else MotionSettings()
+        shares = [multiplier(group, self.settings) * multiplier(group, more) for group in anchors]
+        self.multipliers = np.array(shares)[:, None]
         self.lips = gaps(anchors, *INNER_LIPS, self.shape)
         self.lids = gaps(anchors, *LIDS, self.shape)
         self.pupils = [

@@ -98,7 +98,10 @@ class Retargeting:
         return follow
 
     def _head_transfer(self, source: Tensor, reference: Keypoints) -> Callable[[Keypoints], Keypoints]:
-        transfer = HeadTransfer(_array(source[0]), _array(reference.points[0]), self._anchors, self._settings)
+        settings = self._settings
+        transfer = HeadTransfer(
+            _array(source[0]), _array(reference.points[0]), self._anchors, settings, settings.relative
+        )
 
         def follow(driving: Keypoints) -> Keypoints:
             points = transfer.follow(_array(driving.points), self._frame, self.beyond)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, PAPER_ANCHORS, anchored_keypoints
 from faceanim_cli.errors import UsageError
@@ -9,7 +10,9 @@ from faceanim_cli.evaluation.landmark_metrics import head_angles
 from faceanim_cli.motion.head_model import HEAD
 from faceanim_cli.motion.head_transfer import HeadTransfer
 from faceanim_cli.motion.limits import OutOfRange
+from faceanim_cli.motion.retargeting import Retargeting
 from faceanim_cli.motion.settings import FAITHFUL, MotionSettings
+from faceanim_models import Keypoints
 
 MOUTH = [k for k, group in enumerate(DENSE_ANCHORS) if min(group) >= 48 or group == (8,)]
 LIDS = [k for k, group in enumerate(DENSE_ANCHORS) if group in ((37, 38), (40, 41), (43, 44), (46, 47))]
@@ -119,6 +122,18 @@ def test_multipliers_scale_and_multiply() -> None:
     ):
         moved = follow(REST, REST, driving, settings)[lip, 1] - REST[lip, 1]
         assert moved == pytest.approx(factor * plain, rel=1e-6)
+
+
+@pytest.mark.parametrize(("relative", "factor"), [(True, 1.12), (False, 1.0)])
+def test_relative_motion_asks_the_networks_for_more_of_the_mouth(relative: bool, factor: float) -> None:
+    lip = DENSE_ANCHORS.index((66,))
+    photo, driving = (
+        Keypoints(torch.from_numpy(points)[None]) for points in (REST, seen(speaking(0.05), rotation()))
+    )
+    retargeting = Retargeting(photo, DENSE_ANCHORS, MotionSettings(relative=relative), reference=photo)
+    moved = retargeting(driving).points[0, lip, 1] - photo.points[0, lip, 1]
+    asked = driving.points[0, lip, 1] - photo.points[0, lip, 1]
+    assert float(moved / asked) == pytest.approx(factor, rel=0.02)
 
 
 def test_half_the_pose_is_half_the_turn() -> None:
