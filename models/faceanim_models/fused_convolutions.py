@@ -88,9 +88,13 @@ class FusedConvolution(nn.Module):
         """(B, in, H, W) -> (B, out, h, w), channels last; ``added`` is as large, and overwritten."""
         conv, operators = self.conv, torch.ops.mkldnn
         x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
-        if self._packed is None:
-            return self._first(x, added)
         out: Tensor
+        if self._packed is None:
+            # As torch does it, which keeps NaN: out of oneDNN's ReLU it comes as 0, and nobody sees it.
+            out = conv(x) if added is None else added + conv(x)
+            if not (bool(out.isfinite().all()) and float(conv.weight.abs().amax()) < SOUND):
+                return out.relu_() if self.act == "relu" else out
+            self._pack(x.shape)  # and computed again: the first result is to be rounded as all others
         if isinstance(conv, nn.ConvTranspose2d):
             out = operators._convolution_transpose_pointwise(
                 x, self._packed, conv.bias, *self._shape, self.act, [], ""
@@ -104,19 +108,11 @@ class FusedConvolution(nn.Module):
             )
         return out
 
-    def _first(self, x: Tensor, added: Tensor | None) -> Tensor:
-        """As torch does it, which keeps NaN: out of oneDNN's ReLU it comes as 0, and nobody sees it."""
-        out: Tensor = self.conv(x)
-        if added is not None:
-            out = added.add_(out)
-        weight = self.conv.weight
-        if bool(out.isfinite().all()) and float(weight.abs().amax()) < SOUND:
-            operators = torch.ops.mkldnn
-            if isinstance(self.conv, nn.ConvTranspose2d):
-                self._packed = operators._reorder_convolution_transpose_weight(weight, *self._shape, x.shape)
-            else:
-                self._packed = operators._reorder_convolution_weight(weight, *self._shape, x.shape)
-        return out.relu_() if self.act == "relu" else out
+    def _pack(self, shape: torch.Size) -> None:
+        weight, operators = self.conv.weight, torch.ops.mkldnn
+        transposed = isinstance(self.conv, nn.ConvTranspose2d)
+        name = f"_reorder_convolution{'_transpose' if transposed else ''}_weight"
+        self._packed = getattr(operators, name)(weight, *self._shape, shape)
 
     @property
     def _shape(self) -> tuple[object, ...]:

@@ -175,3 +175,12 @@ def test_asking_leaves_random_numbers_as_they_are() -> None:
     torch.manual_seed(3)
     can_fuse(torch.float32)
     assert torch.equal(torch.rand(4), wanted)
+
+
+def test_the_first_result_is_that_of_every_call() -> None:
+    torch.manual_seed(0)
+    network = fuse_convolutions(fold_batch_norms(UNet(4, (8, 16)).eval()))
+    x = torch.rand(2, 4, 16, 16)
+    with torch.inference_mode():
+        first, second = network(x), network(x)
+    assert torch.equal(first, second)
