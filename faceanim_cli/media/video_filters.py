@@ -64,9 +64,11 @@ def crop_filters(crop: Crop | None, size: tuple[int, int]) -> tuple[list[str], l
     x, y, width, height = crop
     left, top = (max(0, (edge - _MARGIN) // 8 * 8) for edge in (x, y))
     right, bottom = (
-        min(end + _MARGIN, most) for end, most in zip((x + width, y + height), size, strict=True)
+        min((end + _MARGIN + 1) // 2 * 2, most)
+        for end, most in zip((x + width, y + height), size, strict=True)
     )
-    # Exact: else ffmpeg rounds to whole chroma pixels, and a frame of odd size loses its last row or column.
+    # Whole chroma pixels, else swscale stretches them; in a frame of odd size the last is half a one, which
+    # ffmpeg would leave away if it were not told to be exact.
     rough = f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"
     return [rough], [f"crop={width}:{height}:{x - left}:{y - top}"]
 

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -282,5 +283,8 @@ def test_a_search_for_the_face_can_be_ended(
     with pytest.raises(EnoughError):
         animate_file(animator, photo, driver, tmp_path / "out.mp4", looking=looking)
     assert len(looked) == 3
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)  # the thread that listened to ffmpeg ends when ffmpeg has
     assert threading.active_count() <= before  # earlier tests' may have ended meanwhile
     assert sorted(path.name for path in tmp_path.iterdir()) == ["driver.mp4", "photo.png"]

@@ -122,8 +122,7 @@ def test_its_sample_grid_is_white_where_it_paints_anew(clips, occlusion, bias, s
 
 def test_keypoints_are_measured_as_distances_to_the_landmarks(model, clips):
     nn.init.zeros_(model.keypoint_detector.heatmaps.weight)
-    nn.init.zeros_(model.keypoint_detector.heatmaps.bias)
-    nn.init.zeros_(model.keypoint_detector.prior_strength)  # all keypoints are found in the middle
+    nn.init.zeros_(model.keypoint_detector.heatmaps.bias)  # all keypoints are found in the middle
     scores = validate(model.eval(), clips[:1], SIZE, every=4)
     _, landmarks = framed_clip(clips[0], SIZE, every=4)
     truth = anchored_keypoints(landmarks[1:], DENSE_ANCHORS)
