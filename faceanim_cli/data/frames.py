@@ -1,7 +1,5 @@
 """Single frames of clips, augmented as the frames of a pair are: for the keypoint detector alone."""
 
-from functools import cached_property
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -31,23 +29,21 @@ class FrameDataset(ClipDataset):
     """
 
     _order = (-1, np.empty(0, np.int64))  # of the last round that was asked for
+    _ends: npt.NDArray[np.int64]  # of each clip, the place of its end among all frames
+    _expressive: Floats
 
-    @cached_property
-    def ends(self) -> npt.NDArray[np.int64]:
-        """Of each clip, the place of its end among all frames."""
-        return np.cumsum([len(clip.frames) for clip in self.clips])
-
-    @cached_property
-    def _expressive(self) -> Floats:
-        return np.cumsum(np.concatenate([_expressiveness(clip) for clip in self.clips]))
+    def prepare(self) -> None:
+        """As ``ClipDataset.prepare``; reads the landmarks of all clips."""
+        self._ends = np.cumsum([len(clip.frames) for clip in self.clips])
+        self._expressive = np.cumsum(np.concatenate([_expressiveness(clip) for clip in self.clips]))
 
     def draw(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """As ``ClipDataset.draw``."""
         if index % 2:
             place = int(np.searchsorted(self._expressive, rng.random() * self._expressive[-1], side="right"))
-            clip, frame = self._at(min(place, int(self.ends[-1]) - 1))
+            clip, frame = self._at(min(place, int(self._ends[-1]) - 1))
         else:
-            clip, frame = self._in_turn(*divmod(index // 2, int(self.ends[-1])))
+            clip, frame = self._in_turn(*divmod(index // 2, int(self._ends[-1])))
         shape, augmentation = clip.frames.shape[1:3], self.augmentation
         matrix = jittered_framing(clip.landmarks[frame], shape, self.size, augmentation, rng)
         colours = colour_table(augmentation, rng)
@@ -59,14 +55,14 @@ class FrameDataset(ClipDataset):
     def _in_turn(self, number: int, position: int) -> tuple[Clip, int]:
         """The clip, and the frame in it, at a position of a round."""
         if self._order[0] != number:
-            order = np.random.default_rng((self.seed, number, 0)).permutation(int(self.ends[-1]))
+            order = np.random.default_rng((self.seed, number, 0)).permutation(int(self._ends[-1]))
             self._order = number, order
         return self._at(int(self._order[1][position]))
 
     def _at(self, place: int) -> tuple[Clip, int]:
         """The clip, and the frame in it, at a place among all frames."""
-        clip = int(np.searchsorted(self.ends, place, side="right"))
-        start = 0 if clip == 0 else int(self.ends[clip - 1])
+        clip = int(np.searchsorted(self._ends, place, side="right"))
+        start = 0 if clip == 0 else int(self._ends[clip - 1])
         return self.clips[clip], place - start
 
 

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import cv2
@@ -70,6 +69,10 @@ class ClipDataset(Dataset[dict[str, torch.Tensor]]):
         self.anchors, self.size, self.length, self.seed = anchors, size, length, seed
         self.augmentation = augmentation or Augmentation()
         self.pupils = any(set(PUPILS) & set(group) for group in anchors)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """What all draws need, worked out once: loader processes get it with the rest."""
 
     def __len__(self) -> int:
         return self.length
@@ -96,11 +99,12 @@ class PairDataset(ClipDataset):
     pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
     """
 
-    @cached_property
-    def people(self) -> list[list[Clip]]:
-        """The clips of each person."""
+    people: list[list[Clip]]  # the clips of each
+
+    def prepare(self) -> None:
+        """As ``ClipDataset.prepare``."""
         people = sorted({clip.identity for clip in self.clips})
-        return [[clip for clip in self.clips if clip.identity == who] for who in people]
+        self.people = [[clip for clip in self.clips if clip.identity == who] for who in people]
 
     def draw(self, index: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """As ``ClipDataset.draw``."""
