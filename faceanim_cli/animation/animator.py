@@ -182,7 +182,7 @@ class Animator:
         inference = self._inference
         with inference.networks.inference():
             seen = crop_image(image, place, self.model_size)
-            picture = self._to_batch([seen], None)
+            picture = to_batch([seen], inference.copies)
             shown = min(height, width) if place is None else int(place.w)
             side = detail_side(shown, None if whole_photo else self.size, self.model_size)
             detail = None

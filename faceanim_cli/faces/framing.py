@@ -67,11 +67,6 @@ class Box:
         w, h = self.w * factor, self.h * factor
         return Box(self.cx - w / 2, self.cy - h / 2, w, h)
 
-    def within(self, crop: Box, size: int) -> Box:
-        """The same place in pixels of ``crop_image(image, crop, size)``."""
-        x, y = size / crop.w, size / crop.h
-        return Box((self.x - crop.x) * x, (self.y - crop.y) * y, self.w * x, self.h * y)
-
 
 def frame_crop(face: Box, image_size: tuple[int, int]) -> Box:
     """The square crop that frames one face as in training.

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -70,10 +69,6 @@ class FaceTrack:
         """What it says about the frames ``first`` to ``end - 1``; None if it has no box there."""
         kept = [(i, box) for i, box in zip(self.indices, self.boxes, strict=True) if first <= i < end]
         return FaceTrack(tuple(i for i, _ in kept), tuple(box for _, box in kept), 0) if kept else None
-
-    def boxes_of_frames(self) -> Iterator[Box]:
-        """The box in each frame from the first on, without end."""
-        return map(self.box_at, count())
 
     def clip_crop(self, image_size: tuple[int, int]) -> Box:
         """The one square crop of the clip, see ``framing.clip_crop``; ``image_size`` is (width, height)."""

@@ -99,7 +99,7 @@ def landmark_box(landmarks: Points) -> tuple[Any, Any, Any]:
     """The face box that Viola-Jones would give: centre x, centre y and side, in the landmarks' unit.
 
     The cascade's square relates to the 68 landmarks by constants, which are medians over real clips
-    (OpenCV's frontal default cascade): training fakes its boxes with them.
+    (OpenCV's frontal default cascade): training frames faces as Viola-Jones would have them framed.
 
     Args:
         landmarks: (..., 68 or more, 2).

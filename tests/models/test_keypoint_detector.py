@@ -9,20 +9,11 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from faceanim_models import KeypointDetector, KeypointDetectorSettings
 from faceanim_models.keypoint_detector import ENCODERS, soft_argmax
 
 TINY = KeypointDetectorSettings(4, input_size=32, stages=1, widths=(8,))
-
-
-def detector_without_opinion() -> KeypointDetector:
-    """All heatmap logits are zero: every keypoint is expected in the middle."""
-    detector = KeypointDetector(TINY).eval()
-    nn.init.zeros_(detector.heatmaps.weight)
-    nn.init.zeros_(detector.heatmaps.bias)
-    return detector
 
 
 class TestSoftArgmax:
