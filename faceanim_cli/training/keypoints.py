@@ -28,6 +28,7 @@ from faceanim_cli.training.stage import Batch, Stage
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import AnimationModel, KeypointDetector
+from faceanim_models.face_patches import KeypointGroups
 
 BETAS = (0.9, 0.999)
 
@@ -49,7 +50,7 @@ class KeypointObjective(nn.Module):
         self.importance: Tensor
         self.register_buffer("importance", importance[:, None], persistent=False)
         pairs = pairs_of(anchors, (*LIDS, *LIPS, *WIDTH, *BROWS, *PUPILS))
-        self.ends = [[pair[side] for pair in pairs] for side in (0, 1)]
+        self.ends = KeypointGroups([[pair[side] for pair in pairs] for side in (0, 1)])
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The loss, a scalar; its terms by name, unweighted; and the keypoints (B, K, 2).
@@ -58,7 +59,7 @@ class KeypointObjective(nn.Module):
         that finds its keypoints in two steps are those of the second, and ``coarse_...`` those of the first.
         """
         truth, w = batch["points"], self.weights
-        a, b = self.ends
+        a, b = self.ends[0], self.ends[1]
         known = truth.isfinite()
         both_known = known[:, a] & known[:, b]
         steps = self.detector.steps(batch["frame"])

@@ -5,7 +5,7 @@ What is trained, on what and for what, is a :class:`Stage`; the loop knows nothi
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -211,21 +211,28 @@ class _Run:
                 group["lr"] = rate * group.get("rate_factor", 1.0)
         seed_step(settings.seed, self.step, self.fabric.global_rank)
         means: dict[str, Tensor] = {}
+        losses: list[Tensor] = []
         for part in range(settings.accumulate):
             # The processes average their gradients at the last part.
-            terms = self._gradients(next(batches), waiting=part < settings.accumulate - 1)
+            terms = self._gradients(next(batches), losses, waiting=part < settings.accumulate - 1)
             for name, term in terms.items():
                 means[name] = means.get(name, 0) + term / settings.accumulate
+        norms = [self._clip_gradient(trained) for trained in self.trained]
+        self._check_finite(losses, norms, means)
         for trained in self.trained:
-            self._follow_gradient(trained)
+            # The optimizer itself, not Fabric's wrapper: a fused one reads from its own attributes whether
+            # the scaler leaves the step out, and the scaler knows by it that the gradients were unscaled.
+            self.scaler.step(trained.optimizer)
+            trained.optimizer.zero_grad()
         self.scaler.update()
         self.ema.update_parameters(self.stage.network)
         self.step += 1
         self.seen += self.pairs_a_step
         return means
 
-    def _gradients(self, batch: Batch, waiting: bool) -> dict[str, Tensor]:
-        """Gradients of one batch; ``waiting``: of this process alone so far. Returns the loss terms."""
+    def _gradients(self, batch: Batch, losses: list[Tensor], waiting: bool) -> dict[str, Tensor]:
+        """Gradients of one batch; ``waiting``: of this process alone so far. Returns the loss terms, and
+        adds what they came to to ``losses``."""
         fabric, adversarial = self.fabric, self.stage.adversarial
         terms: dict[str, Tensor]
         with fabric.no_backward_sync(self.model.objective, enabled=waiting):
@@ -235,45 +242,49 @@ class _Run:
                     real, fake = adversarial.windows(batch, generated)
                     on_top, more = adversarial.generator_loss(real, fake)
                     loss, terms = loss + on_top, terms | more
-            self._backward(loss, terms)
+            losses.append(self._backward(loss))
         if self.discriminator is not None:
             with fabric.no_backward_sync(self.discriminator.objective, enabled=waiting):
                 with autocast(fabric, self.settings.precision):
                     loss = self.discriminator.objective(real, fake.detach())
+                losses.append(self._backward(loss))
                 terms["discriminator"] = loss.detach()
-                self._backward(loss, terms)
         return terms
 
-    def _backward(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """Gradients of a loss on top of those that are there.
-
-        Raises:
-            WeightsError: the loss is not finite; it names the terms that are not, in the order they came.
-        """
-        if not torch.isfinite(loss):
-            worst = [name for name, term in terms.items() if not torch.isfinite(term)]
-            raise self._not_finite(", ".join(worst) or "their sum")
+    def _backward(self, loss: Tensor) -> Tensor:
+        """Gradients of a loss on top of those that are there; gives the loss back, detached."""
         self.fabric.backward(self.scaler.scale(loss / self.settings.accumulate))
+        return loss.detach()
 
-    def _follow_gradient(self, trained: TrainedNetwork) -> None:
-        """Clip the gradient, follow it, forget it.
-
-        Raises:
-            WeightsError: the gradient is not finite, before it spoils the weights.
-        """
-        limit = self.settings.clip_gradients
+    def _clip_gradient(self, trained: TrainedNetwork) -> Tensor:
+        """Shorten the gradient to what the settings allow; its norm before."""
         self.scaler.unscale_(trained.optimizer)
         norm = self.fabric.clip_gradients(
-            trained.objective, trained.fabric_optimizer, max_norm=limit, error_if_nonfinite=False
+            trained.objective,
+            trained.fabric_optimizer,
+            max_norm=self.settings.clip_gradients,
+            error_if_nonfinite=False,
         )
         assert norm is not None
+        return norm
+
+    def _check_finite(
+        self, losses: Sequence[Tensor], norms: Sequence[Tensor], terms: Mapping[str, Tensor]
+    ) -> None:
+        """Whether a step can be taken. Asked once, when all is computed: a GPU stands idle meanwhile.
+
+        Raises:
+            WeightsError: a loss or a gradient is not finite, before it spoils the weights; it names the
+                terms that are not, in the order they came.
+        """
         # A scaler that is too high leaves the step out and comes down: that is how it works.
-        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+        seen = torch.stack([*losses, *norms]).isfinite().tolist()
+        good, followed = all(seen[: len(losses)]), all(seen[len(losses) :])
+        if not good:
+            worst = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise self._not_finite(", ".join(worst) or "their sum")
+        if not followed and not self.scaler.is_enabled():
             raise self._not_finite("the gradient of losses that are")
-        # The optimizer itself, not Fabric's wrapper: a fused one reads from its own attributes whether the
-        # scaler leaves the step out, and the scaler knows by it that the gradients were unscaled before.
-        self.scaler.step(trained.optimizer)
-        trained.optimizer.zero_grad()
 
     def _not_finite(self, what: str) -> WeightsError:
         files = self.files

@@ -9,7 +9,7 @@ from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_cli.training.settings import LossWeights
 from faceanim_models import AnimationModel
-from faceanim_models.face_patches import FacePatches, PatchSettings, cut_patches
+from faceanim_models.face_patches import FacePatches, KeypointGroups, PatchSettings, cut_patches
 from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
 
 # A head with its hair, as an ellipse about the rigid keypoints: its width and height on the mean face, and
@@ -42,7 +42,7 @@ class MotionObjective(nn.Module):
         super().__init__()
         self.model, self.perceptual, self.weights = model, perceptual, weights
         self.anchored = bool(model.settings.anchors)
-        self.expressive = list(expressive(anchors))
+        self.expressive = KeypointGroups([expressive(anchors)])
         self.frozen_detector = not any(p.requires_grad for p in model.keypoint_detector.parameters())
         self.head = None
         if model.details is not None:
@@ -144,9 +144,10 @@ class MotionObjective(nn.Module):
 
     def _expression_map(self, points: Tensor, like: Tensor) -> Tensor:
         """(B, 1, H, W) in [0, 1]: near 1 at eyes and mouth."""
-        if not self.expressive:
+        index = self.expressive[0]
+        if not len(index):
             return torch.zeros_like(like[:, :1])
-        maps = gaussian_heatmaps(points[:, self.expressive], like.shape[-2], like.shape[-1], sigma=0.06)
+        maps = gaussian_heatmaps(points[:, index], like.shape[-2], like.shape[-1], sigma=0.06)
         return maps.nan_to_num(0).amax(1, keepdim=True)
 
     @staticmethod

@@ -58,12 +58,14 @@ def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], N
 
     @torch.no_grad()
     def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        for mean, value in zip(averaged, current, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, share)
-            else:  # the batch norms' counters
-                mean.copy_(value)
+        # All tensors in a few calls, and the count where it lies: a GPU is neither asked nor waited for.
+        if not averaged[0].is_floating_point():  # the batch norms' counters
+            torch._foreach_copy_(averaged, current)
+            return
+        share = 1 - ((1 + torch.as_tensor(count)) / (10 + torch.as_tensor(count))).clamp(max=decay)
+        steps = torch._foreach_sub(current, averaged)
+        torch._foreach_mul_(steps, share)
+        torch._foreach_add_(averaged, steps)
 
     return update
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from faceanim_models.face_patches import (
     FacePatches,
+    KeypointGroups,
     PatchFrames,
     PatchSettings,
     cut_patches,
@@ -54,6 +55,7 @@ class DetailRefiner(nn.Module):
         super().__init__()
         self.settings = settings
         self.patches = FacePatches(settings.patches, settings.rigid, num_keypoints)
+        self.points = KeypointGroups([sum(kind.points, ()) for kind in settings.patches])
         networks = [
             PatchUNet(2 * (12 + len(kind.points[0])), 4 * 4, settings.widths) for kind in settings.patches
         ]
@@ -65,8 +67,10 @@ class DetailRefiner(nn.Module):
     def encode(self, photo: Tensor, keypoints: Tensor) -> list[PatchCode]:
         """What the photo (B, 3, H, W) with keypoints (B, K, 2) shows in the patches of each kind."""
         return [
-            PatchCode(self._fold(photo, kind, frames), self._heatmaps(keypoints, kind, frames))
-            for kind, frames in zip(self.settings.patches, self.patches(keypoints), strict=True)
+            PatchCode(self._fold(photo, kind, frames), self._heatmaps(keypoints, number, frames))
+            for number, (kind, frames) in enumerate(
+                zip(self.settings.patches, self.patches(keypoints), strict=True)
+            )
         ]
 
     def forward(self, image: Tensor, keypoints: Tensor, codes: list[PatchCode]) -> Tensor:
@@ -75,11 +79,11 @@ class DetailRefiner(nn.Module):
         ``codes``: of :meth:`encode`, of as many photos.
         """
         result = image
-        for kind, network, frames, code in zip(
-            self.settings.patches, self.networks, self.patches(keypoints), codes, strict=True
+        for number, (kind, network, frames, code) in enumerate(
+            zip(self.settings.patches, self.networks, self.patches(keypoints), codes, strict=True)
         ):
             shown = self._fold(image, kind, frames)
-            wanted = self._heatmaps(keypoints, kind, frames)
+            wanted = self._heatmaps(keypoints, number, frames)
             x = torch.cat([t.to(working_type(image)) for t in (shown, wanted, *code)], dim=2).flatten(0, 1)
             painted = network(channels_last(x)).float()  # (B N, 16, h / 2, w / 2)
             change = 2 * torch.sigmoid(2 * F.pixel_shuffle(painted[:, :12], 2)) - 1  # tanh, faster on a CPU
@@ -92,10 +96,11 @@ class DetailRefiner(nn.Module):
     def _fold(images: Tensor, kind: PatchSettings, frames: PatchFrames) -> Tensor:
         return F.pixel_unshuffle(cut_patches(images, frames, kind.pixels), 2)
 
-    def _heatmaps(self, keypoints: Tensor, kind: PatchSettings, frames: PatchFrames) -> Tensor:
+    def _heatmaps(self, keypoints: Tensor, number: int, frames: PatchFrames) -> Tensor:
+        kind = self.settings.patches[number]
         height, width = kind.pixels
         with in_full_precision(keypoints):
-            points = torch.stack([keypoints[:, list(group)].float() for group in kind.points], dim=1)
+            points = keypoints[:, self.points[number]].float().unflatten(1, (len(kind.points), -1))
             places = frames.to_patch(points).flatten(0, 1)  # (B N, P, 2)
             maps = gaussian_heatmaps(places, height // 2, width // 2, self.settings.sigma)
         return maps.view(*frames.centres.shape[:2], *maps.shape[1:])

@@ -4,6 +4,7 @@ A crop of 256 pixels shows an iris with five. Where that counts, networks look a
 is, turned and scaled by the head's similarity, so that an eye lies in its patch as every eye does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +46,21 @@ class PatchFrames(NamedTuple):
         return (places - self.centres[:, :, None]) @ inverse_transposed(self.axes)
 
 
+class KeypointGroups(nn.Module):
+    """Lists of keypoints to index with, each a tensor on the device where the network is.
+
+    An index that is a Python list is copied to a GPU at every use, and the host waits for that.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        for number, group in enumerate(groups):
+            self.register_buffer(str(number), torch.tensor(group, dtype=torch.long), persistent=False)
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self.get_buffer(str(number))
+
+
 class FacePatches(nn.Module):
     """Where the patches lie on a face whose keypoints are known.
 
@@ -56,10 +72,16 @@ class FacePatches(nn.Module):
 
     def __init__(self, kinds: tuple[PatchSettings, ...], rigid: tuple[int, ...], num_keypoints: int) -> None:
         super().__init__()
-        self.kinds, self.rigid = kinds, list(rigid)
+        self.kinds = kinds
         # The keypoints of the mean face as framed, (K, 2) in [-1, 1]: patches are as large as they are on it.
         self.mean_face: Tensor
         self.register_buffer("mean_face", torch.zeros(num_keypoints, 2))
+        self.rigid: Tensor
+        self.register_buffer("rigid", torch.tensor(rigid), persistent=False)
+        self.centres = KeypointGroups([sum(kind.centres, ()) for kind in kinds])
+        for number, kind in enumerate(kinds):
+            sides = [[-kind.width if mirrored else kind.width, kind.height] for mirrored in kind.mirrored]
+            self.register_buffer(f"halves_{number}", torch.tensor(sides) / 2, persistent=False)  # (N, 2)
 
     def forward(self, keypoints: Tensor) -> list[PatchFrames]:
         """The patches of each kind for keypoints (B, K, 2)."""
@@ -67,15 +89,14 @@ class FacePatches(nn.Module):
             points = keypoints.detach().float()
             face = self.mean_face[self.rigid].float().expand(len(points), -1, -1)
             linear, _ = fit_similarity(face, points[:, self.rigid])  # (B, 2, 2)
-            return [self._frames(kind, points, linear) for kind in self.kinds]
+            return [self._frames(number, points, linear) for number in range(len(self.kinds))]
 
-    @staticmethod
-    def _frames(kind: PatchSettings, points: Tensor, linear: Tensor) -> PatchFrames:
-        means = torch.stack([points[:, list(group)].mean(1) for group in kind.centres], dim=1)
-        sides = [[-kind.width if mirrored else kind.width, kind.height] for mirrored in kind.mirrored]
-        halves = points.new_tensor(sides) / 2  # (N, 2)
+    def _frames(self, number: int, points: Tensor, linear: Tensor) -> PatchFrames:
+        kind = self.kinds[number]
+        groups = points[:, self.centres[number]].split([len(group) for group in kind.centres], dim=1)
+        means = torch.stack([group.mean(1) for group in groups], dim=1)
         down = linear[:, None, :, 1] * kind.drop
-        return PatchFrames(means + down, linear[:, None] * halves[:, None])
+        return PatchFrames(means + down, linear[:, None] * self.get_buffer(f"halves_{number}")[:, None])
 
 
 def cut_patches(images: Tensor, frames: PatchFrames, pixels: tuple[int, int]) -> Tensor:

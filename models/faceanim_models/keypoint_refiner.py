@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_models.blocks import ConvBlock, ResidualBlock, UpBlock
-from faceanim_models.face_patches import FacePatches, PatchFrames, PatchSettings, cut_patches
+from faceanim_models.face_patches import FacePatches, KeypointGroups, PatchFrames, PatchSettings, cut_patches
 from faceanim_models.geometry import channels_last, in_full_precision, soft_argmax, working_type
 
 
@@ -36,21 +36,21 @@ class KeypointRefiner(nn.Module):
         super().__init__()
         self.settings = settings
         self.patches = FacePatches(settings.patches, settings.rigid, num_keypoints)
+        self.points = KeypointGroups([points for kind in settings.patches for points in kind.points])
         self.networks = nn.ModuleList(
             PatchUNet(12, len(kind.points[0]), settings.widths) for kind in settings.patches
         )
 
     def forward(self, images: Tensor, keypoints: Tensor) -> Tensor:
         """Keypoints (B, K, 2) of images (B, 3, H, W); those given say where to look, about."""
-        refined = keypoints.detach().clone()
+        refined = keypoints.detach()
         frames = self.patches(keypoints)
-        for kind, frame, places in zip(
-            self.settings.patches, frames, self.places(images, frames), strict=True
-        ):
+        found: list[Tensor] = []
+        for frame, places in zip(frames, self.places(images, frames), strict=True):
             with in_full_precision(images):
-                found = frame.to_image(places)
-            for n, points in enumerate(kind.points):
-                refined[:, list(points)] = found[:, n].to(refined.dtype)
+                found.extend(frame.to_image(places).unbind(1))
+        for number, points in enumerate(found):
+            refined = refined.index_copy(1, self.points[number], points.to(refined.dtype))
         return refined
 
     def places(self, images: Tensor, frames: list[PatchFrames]) -> list[Tensor]:

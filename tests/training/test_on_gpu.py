@@ -12,7 +12,10 @@ from torch import nn
 
 from faceanim_cli.training.devices import launch, synchronise_batch_norms
 from faceanim_cli.training.motion_losses import MotionObjective
+from faceanim_cli.training.perceptual import perceptual_loss
 from faceanim_cli.training.settings import LossWeights, RunSettings
+from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
+from faceanim_cli.weights.load import load_weights
 from tests.training.conftest import state_of
 
 pytestmark = pytest.mark.gpu
@@ -64,3 +67,22 @@ def test_out_of_memory_says_what_to_do(run):
             run(batch=4096, max_steps=1)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_step_does_not_wait_for_the_gpu(frozen):
+    """From the batch to the gradients: while the host waits the GPU is given nothing to do."""
+    model = load_weights(shipped_weights(ANIMATION)).train()
+    model.keypoint_detector.requires_grad_(not frozen)
+    anchors = model.settings.anchors
+    objective = MotionObjective(model, perceptual_loss("squeezenet"), LossWeights(), anchors).to("cuda")
+    points = model.details.patches.mean_face.expand(2, -1, -1)
+    frames = torch.rand(2, 3, 128, 128, device="cuda")
+    batch = {"source": frames, "driving": frames.flip(0)}
+    batch |= {"source_points": points, "driving_points": points + 0.1}
+    objective(batch)[0].backward()  # what is made once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        objective(batch)[0].backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
