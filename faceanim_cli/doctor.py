@@ -75,7 +75,7 @@ def self_test() -> str:
     """
     from faceanim_cli.animation.animator import Animator  # noqa: PLC0415 (imports torch)
     from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
-    from faceanim_cli.data.clip_files import example_clips  # noqa: PLC0415
+    from faceanim_cli.data.data_folder import example_clips  # noqa: PLC0415
     from faceanim_cli.faces import choose_face, crop_image, find_faces, frame_crop  # noqa: PLC0415
     from faceanim_cli.media import VideoReader, VideoWriter, write_photo  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ from faceanim_cli.benchmark.files import (
     measure_files,
     write_driver,
 )
-from faceanim_cli.data.clip_files import example_clips
+from faceanim_cli.data.data_folder import example_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoReader, write_photo

@@ -161,5 +161,5 @@ def _check(data: Path, as_json: bool, quiet: bool) -> None:
     if not as_json:
         typer.echo(
             f"{checked.clips} clips{photos}: {checked.people['train']} people to train on, "
-            f"{checked.people['val']} to judge, no trouble found"
+            f"{checked.people['val']} to validate on, no trouble found"
         )

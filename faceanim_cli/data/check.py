@@ -1,4 +1,4 @@
-"""Trouble in training data, found before hours are spent on it."""
+"""Checks of a data folder before training: unreadable clips, misfitting landmarks, people in both splits."""
 
 import os
 from collections import defaultdict
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceanim_cli.data.data_folder import MANIFEST, ManifestRow, on_both_sides, read_manifest
 from faceanim_cli.data.landmarks import (
     LANDMARKS_FOLDER,
     NUM_LANDMARKS,
@@ -17,7 +18,6 @@ from faceanim_cli.data.landmarks import (
     not_a_face,
     read_landmarks,
 )
-from faceanim_cli.data.manifest import MANIFEST, ManifestRow, on_both_sides, read_manifest
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.files import file_sha256
@@ -32,8 +32,8 @@ SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What is wrong, and with which clip, "" if with all of them."""
+class Problem:
+    """What is wrong, and with which clip; "" where it is no single clip's."""
 
     clip: str
     what: str
@@ -43,21 +43,21 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a check looked at, and what it found."""
+class CheckResult:
+    """What a check looked at, and the problems that it found."""
 
     clips: int
     photos: int
     people: Mapping[str, int]  # by split
-    trouble: list[Trouble]
+    trouble: list[Problem]
 
 
-def check_data(data: Path, progress: Progress | None = None) -> Checked:
-    """Look for trouble in a data folder: one of ``prepare``'s, or any with such a manifest.
+def check_data(data: Path, progress: Progress | None = None) -> CheckResult:
+    """Look for problems in a data folder: one of ``prepare``'s, or any with such a manifest.
 
     Clips that no longer read, or are others than the manifest says; landmarks that are missing, of another
     length, or found in too few frames; tiny faces and still ones; two clips that are the same file or go by
-    one name; people in both splits; nobody to train on or to judge by; photos that do not read. Files with
+    one name; people in both splits; nobody to train or validate on; photos that do not read. Files with
     the SHA-256 that the manifest gives are whole; others are decoded.
 
     Raises:
@@ -69,32 +69,32 @@ def check_data(data: Path, progress: Progress | None = None) -> Checked:
     clips = [row for row in rows if not row.is_photo]
     found = list(_of_all(rows, clips or rows))
 
-    def trouble_of(row: ManifestRow) -> list[Trouble]:
+    def problems_of(row: ManifestRow) -> list[Problem]:
         return list(_of_clip(data, row) if row in clips else _of_photo(row))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, trouble in enumerate(pool.map(trouble_of, rows), start=1):
-            found += trouble
+        for done, problems in enumerate(pool.map(problems_of, rows), start=1):
+            found += problems
             if progress is not None:
                 progress(done, len(rows))
     people = {split: len({row.identity for row in clips or rows if row.split == split}) for split in SPLITS}
-    return Checked(len(clips), len(rows) - len(clips), people, found)
+    return CheckResult(len(clips), len(rows) - len(clips), people, found)
 
 
-def _of_all(rows: list[ManifestRow], clips: list[ManifestRow]) -> Iterator[Trouble]:
-    """Trouble between files; of clips, where there are any, between these."""
+def _of_all(rows: list[ManifestRow], clips: list[ManifestRow]) -> Iterator[Problem]:
+    """Problems between files; of clips, where there are any, between these."""
     for row in rows:
         if row.split not in SPLITS:
-            yield Trouble(row.file, f"split {row.split!r} is neither train nor val: it is not used")
+            yield Problem(row.file, f"split {row.split!r} is neither train nor val: it is not used")
     for identity in on_both_sides((row.identity, row.split) for row in rows):
-        yield Trouble("", f"{identity} is trained on and judges as well: nothing trains on that")
-    for split, use in (("train", "to train on"), ("val", "to judge: no validation people")):
+        yield Problem("", f"{identity} is in train and in val: nothing trains on that")
+    for split, use in (("train", "to train on"), ("val", "to validate on")):
         if not any(row.split == split for row in clips):
-            yield Trouble("", f"nobody {use}")
+            yield Problem("", f"nobody {use}")
     for files in _groups((row.file, row.path.stem.casefold()) for row in clips if not row.is_photo):
-        yield Trouble(files[0], f"has the same name as {', '.join(files[1:])}, and so the same landmarks")
+        yield Problem(files[0], f"has the same name as {', '.join(files[1:])}, and so the same landmarks")
     for files in _groups((row.file, row.cells.get("sha256") or None) for row in rows):
-        yield Trouble(files[0], f"is the same file as {', '.join(files[1:])}")
+        yield Problem(files[0], f"is the same file as {', '.join(files[1:])}")
 
 
 def _groups(keys: Iterable[tuple[str, str | None]]) -> Iterator[list[str]]:
@@ -106,15 +106,15 @@ def _groups(keys: Iterable[tuple[str, str | None]]) -> Iterator[list[str]]:
     return (files for files in groups.values() if len(files) > 1)
 
 
-def _of_photo(row: ManifestRow) -> Iterator[Trouble]:
+def _of_photo(row: ManifestRow) -> Iterator[Problem]:
     try:
         if not (row.path.is_file() and row.cells.get("sha256") == file_sha256(row.path)):
             read_photo(row.path)
     except UnreadableInputError as error:
-        yield Trouble(row.file, str(error))
+        yield Problem(row.file, str(error))
 
 
-def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
+def _of_clip(data: Path, row: ManifestRow) -> Iterator[Problem]:
     file, path = row.file, row.path
     try:
         stated, width, height = (_number(row, column) for column in ("frames", "width", "height"))
@@ -123,26 +123,26 @@ def _of_clip(data: Path, row: ManifestRow) -> Iterator[Trouble]:
             with open_frames(path) as video:
                 frames, size, aspect = sum(1 for _ in video), (video.width, video.height), video.pixel_aspect
             if stated is not None and stated != frames:
-                yield Trouble(file, f"has {frames} frames where the manifest says {stated}")
+                yield Problem(file, f"has {frames} frames where the manifest says {stated}")
     except (UnreadableInputError, ValueError) as error:
-        yield Trouble(file, str(error))
+        yield Problem(file, str(error))
         return
     landmarks = data / LANDMARKS_FOLDER / f"{path.stem}.npy"
     if not landmarks.is_file():
-        yield Trouble(file, f"{LANDMARKS_FOLDER}/{landmarks.name} is missing: it is not trained on")
+        yield Problem(file, f"{LANDMARKS_FOLDER}/{landmarks.name} is missing: it is not trained on")
         return
     try:
         given = load_points(landmarks)
         points = read_landmarks(landmarks, size, aspect)
     except UnreadableInputError as error:
-        yield Trouble(file, str(error))
+        yield Problem(file, str(error))
         return
     if frames is not None and len(points) != frames:
-        yield Trouble(file, f"has {frames} frames, and landmarks for {len(points)}")
+        yield Problem(file, f"has {frames} frames, and landmarks for {len(points)}")
     told = np.isfinite(given[:, :NUM_LANDMARKS]).all((1, 2))
     if wrong := int((not_a_face(given) | (told & np.isnan(points[:, 0, 0]))).sum()):
-        yield Trouble(file, f"{wrong} rows of landmarks are no face: they count as missing")
-    yield from (Trouble(file, what) for what in _of_landmarks(points[:, :NUM_LANDMARKS]))
+        yield Problem(file, f"{wrong} rows of landmarks are no face: they count as missing")
+    yield from (Problem(file, what) for what in _of_landmarks(points[:, :NUM_LANDMARKS]))
 
 
 def _number(row: ManifestRow, column: str) -> int | None:

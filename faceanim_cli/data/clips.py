@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceanim_cli.data.clip_files import ClipFile
+from faceanim_cli.data.data_folder import ClipFile
 from faceanim_cli.data.landmarks import (
     NUM_LANDMARKS,
     NUM_POINTS,

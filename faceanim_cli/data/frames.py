@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from faceanim_cli.data.clips import Clip
-from faceanim_cli.data.landmark_motion import expression_motion, gaze_motion
+from faceanim_cli.data.landmarks import expression_motion, gaze_motion
 from faceanim_cli.data.pairs import (
     ClipDataset,
     augmented_frame,

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from faceanim_cli.data.landmarks import landmark_files
-from faceanim_cli.data.manifest import (
+from faceanim_cli.data.data_folder import (
     MANIFEST,
     ManifestRow,
     has_manifest,
@@ -22,6 +21,7 @@ from faceanim_cli.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from faceanim_cli.data.landmarks import landmark_files
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo
 from faceanim_cli.data.sequences import Dropped
 from faceanim_cli.data.sources import Source
@@ -187,7 +187,7 @@ def update_manifest(
     """Write the manifest of a data folder; the clips that it lists, each with its person and split.
 
     What people have changed since it was written last stays: a person or a split that they gave, rows that
-    they took out or added, columns of their own. Who was trained on never becomes a judge unasked.
+    they took out or added, columns of their own. Who was trained on never gets into val unasked.
 
     Args:
         out: the data folder.
@@ -241,7 +241,7 @@ def split_people(
     """Each person's split, train or val.
 
     The draw depends on names and seed alone, not on order or machine. People in ``known`` keep their split,
-    so that data may grow: nobody who was trained on becomes a judge. From two people on at least one judges,
+    so that data may grow: nobody who was trained on gets into val. From two people on at least one is in val,
     unless ``val_share`` is 0.
 
     Args:
@@ -256,10 +256,10 @@ def split_people(
     wanted = round(val_share * len(names))
     if val_share > 0 and len(names) > 1:
         wanted = min(max(wanted, 1), len(names) - 1)
-    judges = max(0, wanted - sum(split == "val" for split in splits.values()))
+    in_val = max(0, wanted - sum(split == "val" for split in splits.values()))
     if len(new) == len(names):
-        judges = min(judges, max(len(names) - 1, 0))  # somebody must be trained on
-    return splits | {name: "val" if place < judges else "train" for place, name in enumerate(new)}
+        in_val = min(in_val, max(len(names) - 1, 0))  # somebody must be trained on
+    return splits | {name: "val" if place < in_val else "train" for place, name in enumerate(new)}
 
 
 def _draw(seed: int, name: str) -> str:

@@ -12,8 +12,14 @@ from torch.utils.data import Dataset
 
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.gaze import move_pupils
-from faceanim_cli.data.landmark_motion import expression_motion, gaze_motion
-from faceanim_cli.data.landmarks import PUPILS, Anchors, anchored_keypoints, mirrored
+from faceanim_cli.data.landmarks import (
+    PUPILS,
+    Anchors,
+    anchored_keypoints,
+    expression_motion,
+    gaze_motion,
+    mirrored,
+)
 from faceanim_cli.faces.framing import FRAME_SCALE
 from faceanim_cli.motion.landmark_lifting import landmark_box
 from faceanim_cli.pictures import Points

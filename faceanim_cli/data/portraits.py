@@ -16,7 +16,7 @@ import torch
 from PIL import Image as PillowImage
 from torch.utils.data import Dataset
 
-from faceanim_cli.data.manifest import read_manifest
+from faceanim_cli.data.data_folder import read_manifest
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import FRAME_SCALE, Box, frame_crop

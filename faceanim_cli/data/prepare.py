@@ -18,9 +18,9 @@ import torch
 
 from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.clips import cache_bytes
+from faceanim_cli.data.data_folder import MANIFEST, has_manifest, on_both_sides, read_manifest, write_table
 from faceanim_cli.data.journal import Journal, key_of, update_manifest
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
-from faceanim_cli.data.manifest import MANIFEST, has_manifest, on_both_sides, read_manifest, write_table
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
 from faceanim_cli.data.sources import Source, find_sources, told_apart
@@ -84,7 +84,7 @@ class Preparation:
         people = Counter(dict({clip.identity: clip.split for clip in clips}).values())
         text = (
             f"{split['train']} clips of {people['train']} people to train on, "
-            f"{split['val']} of {people['val']} to judge"
+            f"{split['val']} of {people['val']} to validate on"
         )
         if stills := len(self.clips) - len(clips):
             text += f", {stills} photos for super-resolution"
@@ -242,7 +242,7 @@ def _finish(
             twin = seen.setdefault(clip.sha256, clip.file)
             if twin == clip.file:
                 clips.append(clip)
-            else:  # the same footage under two names would teach in one split and judge in the other
+            else:  # the same footage under two names would be trained and validated on
                 detail = f"the same as {twin}"
                 dropped.append((source, Dropped(clip.start, clip.start + clip.frames, "duplicate", detail)))
     clips = update_manifest(out, journal, clips, settings.val_share, settings.seed, report)
@@ -257,10 +257,10 @@ def _rows_of(source: Source, listed: Mapping[str, list[VoxRow]] | None) -> list[
 
 
 def _check_people(sources: Sequence[Source], listed: Mapping[str, list[VoxRow]]) -> None:
-    """Refuse a list, before any work, by which somebody is trained on and judges."""
+    """Refuse a list, before any work, by which somebody is trained and validated on."""
     rows = [(source, row) for source in sources for row in listed[source.path.stem]]
     if both := on_both_sides((row.person or source.identity, row.split or "") for source, row in rows):
-        raise UsageError(f"--metadata: {both[0]} is in train and in test; nobody may judge who is trained on")
+        raise UsageError(f"--metadata: {both[0]} is in train and in test; give each person one split")
 
 
 def _renamed(sources: Sequence[Source], journal: Journal) -> list[Source]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from faceanim_cli.data.manifest import MANIFEST, has_manifest
+from faceanim_cli.data.data_folder import MANIFEST, has_manifest
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sources import find_sources
 from faceanim_cli.pictures import Progress

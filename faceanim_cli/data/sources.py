@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from faceanim_cli.data.clip_files import identity_of
+from faceanim_cli.data.data_folder import identity_of, on_both_sides
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
-from faceanim_cli.data.manifest import on_both_sides
 from faceanim_cli.data.stacked_frames import is_photo, open_frames, picture_size, stacked_count
 from faceanim_cli.errors import UnreadableInputError, UsageError, some_of
 from faceanim_cli.media import FrameSource
 from faceanim_cli.media.find_files import Listing, expand, walk
 from faceanim_cli.media.signatures import read_head
 
-SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model judges on "test"
+SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model validates on "test"
 STILLS_FOLDERS = {"photos", "portraits"}
 FEW_GAPS = 0.8  # of the frames follow on the one before
 LONGEST_NAME = (
@@ -128,8 +127,8 @@ def find_sources(
         both = _on_both_sides(sources)
     if both:
         raise UsageError(
-            f"{some_of(both)}: in train as well as in test, and nobody may judge who is trained "
-            "on; move their videos, or rename the folders of those who are different people"
+            f"{some_of(both)}: in train as well as in test, and nobody who is trained on may be "
+            "validated on; move their videos, or rename the folders of those who are different people"
         )
     return _unique(sources)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.data.clip_files import ClipFile
+from faceanim_cli.data.data_folder import ClipFile
 from faceanim_cli.evaluation.frames import FramedClip, Framing, resized
 from faceanim_cli.image_metrics import Picture, as_bytes, as_unit
 from faceanim_cli.media import read_photo, write_photo

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from faceanim_cli.data.clip_files import CLIP_SUFFIXES, identity_of, named_clips
+from faceanim_cli.data.data_folder import CLIP_SUFFIXES, has_manifest, identity_of, named_clips, read_manifest
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER, read_landmarks
-from faceanim_cli.data.manifest import has_manifest, read_manifest
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, some_of
 from faceanim_cli.evaluation.frames import Frame, open_clip, resized, scaled_landmarks
 from faceanim_cli.evaluation.protocols import Comparison, Job

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from faceanim_cli.data.clip_files import ARRAY_SUFFIX, ClipFile
+from faceanim_cli.data.data_folder import ARRAY_SUFFIX, ClipFile
 from faceanim_cli.data.landmarks import Anchors, anchored_keypoints, read_landmarks
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import UnreadableInputError

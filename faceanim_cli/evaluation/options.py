@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from faceanim_cli import __version__
-from faceanim_cli.data.clip_files import ClipFile, list_hash
-from faceanim_cli.data.manifest import has_manifest
+from faceanim_cli.data.data_folder import ClipFile, has_manifest, list_hash
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing, MetricNetworks
 from faceanim_cli.evaluation.metrics import Metric, Protocol

@@ -16,7 +16,7 @@ import torch
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.csv_tables import read_table
-from faceanim_cli.data.clip_files import CLIP_SUFFIXES, ClipFile
+from faceanim_cli.data.data_folder import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, some_of
 from faceanim_cli.evaluation.frames import Frame, FramedClip, Framing
 from faceanim_cli.image_metrics import Picture

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.data.clip_files import ClipFile, example_clips, find_clips
+from faceanim_cli.data.data_folder import ClipFile, example_clips, find_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.figures import choose_people, write_grid

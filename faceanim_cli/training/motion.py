@@ -15,8 +15,8 @@ import cv2
 from lightning_fabric import Fabric
 from torch import nn
 
-from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import Clip, open_clips
+from faceanim_cli.data.data_folder import clips_with_landmarks
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
 from faceanim_cli.data.pairs import PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError

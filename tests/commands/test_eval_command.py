@@ -15,7 +15,7 @@ import torch
 
 from faceanim_cli.animation.networks import Networks
 from faceanim_cli.commands.eval import eval_
-from faceanim_cli.data.clip_files import example_clips
+from faceanim_cli.data.data_folder import example_clips
 from faceanim_cli.evaluation.metrics import METRICS
 from faceanim_cli.media import read_photo, write_photo
 from faceanim_models import FirstOrderModel, FirstOrderSettings

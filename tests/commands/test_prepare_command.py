@@ -30,7 +30,7 @@ def test_prepare_then_check(faceanim: Run, videos: Path, tmp_path: Path) -> None
     code, out, err = faceanim("prepare", videos, "-o", data, *SMALL)
     assert code == 0
     assert out == f"{data / 'manifest.csv'}\n"
-    assert "1 clips of 1 people to train on, 1 of 1 to judge" in err
+    assert "1 clips of 1 people to train on, 1 of 1 to validate on" in err
 
     code, out, _ = faceanim("prepare", "--check", data)
     assert code == 0
@@ -55,14 +55,14 @@ def test_a_broken_video_among_others(faceanim: Run, videos: Path, tmp_path: Path
     assert err.splitlines()[-1].endswith("broken.mp4")
 
 
-def test_one_single_video_has_nobody_to_judge(faceanim: Run, videos: Path, tmp_path: Path) -> None:
+def test_one_single_video_has_nobody_to_validate_on(faceanim: Run, videos: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     code, _, err = faceanim("prepare", videos / "anna.mp4", "-o", data, *SMALL)
     assert code == 0
-    assert "1 clips of 1 people to train on, 0 of 0 to judge" in err
+    assert "1 clips of 1 people to train on, 0 of 0 to validate on" in err
     code, out, _ = faceanim("prepare", "--check", data)
     assert code == 1
-    assert out == "nobody to judge: no validation people\n"
+    assert out == "nobody to validate on\n"
 
 
 def test_bad_input_is_one_line(faceanim: Run, videos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trouble in training data: each kind is found, and sound data has none."""
+"""Problems of training data: each kind is found, and sound data has none."""
 
 import copy
 import csv
@@ -140,7 +140,7 @@ class TestLandmarks:
 class TestPeople:
     def test_on_both_sides(self, data):
         data[1][2]["identity"] = "A"
-        assert the_one(data).startswith("A is trained on and judges as well")
+        assert the_one(data).startswith("A is in train and in val")
 
     def test_the_same_file_twice(self, data):
         folder, rows = data
@@ -155,7 +155,9 @@ class TestPeople:
         rows[2]["file"] = "more/a.mp4"
         assert the_one(data).startswith("clips/a.mp4: has the same name as more/a.mp4")
 
-    @pytest.mark.parametrize(("split", "says"), [("train", "nobody to judge"), ("val", "nobody to train on")])
+    @pytest.mark.parametrize(
+        ("split", "says"), [("train", "nobody to validate on"), ("val", "nobody to train on")]
+    )
     def test_nobody_on_one_side(self, data, split, says):
         for row in data[1]:
             row["split"] = split

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from faceanim_cli.data.check import check_data
-from faceanim_cli.data.clip_files import ClipFile, clips_with_landmarks, find_clips
 from faceanim_cli.data.clips import CachedArray, open_clips
+from faceanim_cli.data.data_folder import ClipFile, clips_with_landmarks, find_clips
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.data.pairs import PairDataset
 from faceanim_cli.data.portraits import load_portraits

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from faceanim_cli.data.clip_files import clips_with_landmarks
 from faceanim_cli.data.clips import open_clips
+from faceanim_cli.data.data_folder import clips_with_landmarks
 from faceanim_cli.data.portraits import load_portraits
 from faceanim_cli.data.prepare import PreparationSettings, prepare
 from faceanim_cli.data.sequences import SequenceSettings

@@ -107,7 +107,7 @@ def test_photos_that_are_no_frames_are_stills(tree, tmp_path):
     ]
 
 
-def test_nobody_is_trained_on_and_judges(tree):
+def test_nobody_is_in_both_splits(tree):
     folder = tree("train/anna/1.mp4", "test/anna/2.mp4")
     for rule in ("auto", "folder", "an+a"):
         with pytest.raises(UsageError, match="anna: in train as well as in test"):

@@ -1,4 +1,4 @@
-"""Who is trained on and who judges."""
+"""Which people are in train, and which in val."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_nobody_changes_sides_when_people_join():
     assert list(after.values()).count("val") == 4
 
 
-def test_nobody_judges():
+def test_nobody_is_in_val():
     assert set(split_people(PEOPLE, 0, 0).values()) == {"train"}
     assert split_people(["alone"], 0.5, 0) == {"alone": "train"}
 

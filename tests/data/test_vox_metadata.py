@@ -40,8 +40,8 @@ def test_a_table_from_a_spreadsheet(tmp_path):
 
 def test_test_is_for_judging_and_both_may_be_unknown(tmp_path):
     text = HEADER + ROW.replace(",train,id10001", ",test,id1") + ROW.replace(",train,id10001", ",,")
-    judged, unknown = rows(tmp_path, text)["A2Gi7s30yvo"]
-    assert (judged.split, judged.person) == ("val", "id1")
+    validated, unknown = rows(tmp_path, text)["A2Gi7s30yvo"]
+    assert (validated.split, validated.person) == ("val", "id1")
     assert (unknown.split, unknown.person) == (None, None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from faceanim_cli.data.clip_files import ClipFile
+from faceanim_cli.data.data_folder import ClipFile
 from faceanim_cli.errors import NoFaceError, UnreadableInputError
 from faceanim_cli.evaluation.file_pairs import FilePair
 from faceanim_cli.evaluation.frames import ArrayClip, FramedClip, open_clip, resized

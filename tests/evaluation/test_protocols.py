@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.data.clip_files import ClipFile
+from faceanim_cli.data.data_folder import ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
 from faceanim_cli.evaluation.frames import Frame, MetricNetworks
 from faceanim_cli.evaluation.metrics import METRICS, choose_metrics

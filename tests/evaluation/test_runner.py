@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.data.clip_files import ClipFile, find_clips
+from faceanim_cli.data.data_folder import ClipFile, find_clips
 from faceanim_cli.errors import UsageError
 from faceanim_cli.evaluation.figures import Scale, bars, scatter
 from faceanim_cli.evaluation.frames import MetricNetworks

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from faceanim_cli.commands.training_view import duration, status_table
-from faceanim_cli.data.clip_files import example_clips
+from faceanim_cli.data.data_folder import example_clips
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.media import VideoReader

@@ -1,21 +1,111 @@
-"""Which clips a folder holds: our layout with a manifest, a folder of clips, or folders of frames."""
+"""A data folder's clips and photos: ``manifest.csv``, and folders of clips that have none.
 
+``manifest.csv`` has the columns ``file`` (the path inside the data folder), ``split`` (train or val) and
+``identity`` (one person); others are kept. Nothing else reads or writes the file.
+"""
+
+import csv
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from faceanim_cli.csv_tables import read_table
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
-from faceanim_cli.data.manifest import MANIFEST, has_manifest, on_both_sides, read_manifest
-from faceanim_cli.data.stacked_frames import stacked_count
+from faceanim_cli.data.stacked_frames import is_photo, stacked_count
 from faceanim_cli.errors import UnreadableInputError, some_of
+from faceanim_cli.media import whole_file
 from faceanim_cli.media.find_files import VIDEO_SUFFIXES, holds_frames, walk
 
+MANIFEST = "manifest.csv"
+REQUIRED = ("file", "split", "identity")
 ARRAY_SUFFIX = ".npy"  # frames (N, H, W, 3), uint8 or float in [0, 1]: what research code saves
 CLIP_SUFFIXES = VIDEO_SUFFIXES | {ARRAY_SUFFIX}
 ALL_SPLITS = "all"
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """A clip or a photo.
+
+    Attributes:
+        path: where it lies.
+        file: the same, inside the data folder, with forward slashes.
+        split: train or val; whatever else is used for nothing.
+        identity: whose face it is.
+        cells: the whole row by heading, as it is written.
+    """
+
+    path: Path
+    file: str
+    split: str
+    identity: str
+    cells: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The file without ``clips/`` and suffix."""
+        return self.file.removesuffix(Path(self.file).suffix).removeprefix("clips/")
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether this is a photo, for super-resolution, and no clip."""
+        return is_photo(self.path)
+
+
+def has_manifest(data: Path) -> bool:
+    """Whether this is a data folder."""
+    return (data / MANIFEST).is_file()
+
+
+def read_manifest(data: Path) -> list[ManifestRow]:
+    """The rows of a data folder's manifest, in its order; written on Windows as well.
+
+    Raises:
+        UnreadableInputError: no manifest, no table, a column missing, or a row without a file.
+    """
+    path = data / MANIFEST
+    if not path.is_file():
+        raise UnreadableInputError(f"{data}: no {MANIFEST} in this folder; faceanim prepare makes one")
+    table = read_table(path, REQUIRED)
+    rows = []
+    for cells, line in zip(table.rows, table.lines, strict=True):
+        file = cells["file"]
+        if not file:
+            raise UnreadableInputError(f"{path}, line {line}: names no file")
+        if "\\" in file and not (data / file).exists():
+            file = file.replace("\\", "/")
+        identity = cells["identity"] or file.removesuffix(Path(file).suffix)
+        rows.append(ManifestRow(data / file, file, cells["split"].lower(), identity, cells))
+    return rows
+
+
+def write_manifest(data: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write the manifest; it appears whole or not at all."""
+    write_table(data / MANIFEST, columns, rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table with headings: UTF-8, commas; it appears whole or not at all."""
+    # Names that are no text, as old disks have them, are written as the file system spells them.
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def on_both_sides(people: Iterable[tuple[str, str]]) -> list[str]:
+    """Identities that are in both splits, train and val, by name, of pairs (identity, split)."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for identity, split in people:
+        splits[identity].add(split)
+    return sorted(identity for identity, found in splits.items() if {"train", "val"} <= found)
 
 
 @dataclass(frozen=True)
@@ -80,7 +170,7 @@ def clips_with_landmarks(data: Path) -> list[ClipFile]:
 
     Raises:
         UnreadableInputError: no manifest, a column missing, no clip in it that has landmarks, two clips that
-            would share their landmarks, or a person who is trained on and judges.
+            would share their landmarks, or a person in both splits.
     """
     clips = [clip for clip in _listed(data) if clip.landmarks is not None]
     manifest = data / MANIFEST

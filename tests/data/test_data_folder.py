@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from faceanim_cli.data.clip_files import ClipFile, find_clips, identity_of, list_hash
+from faceanim_cli.data.data_folder import ClipFile, find_clips, identity_of, list_hash
 from faceanim_cli.errors import UnreadableInputError
 
 
