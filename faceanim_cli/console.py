@@ -1,4 +1,4 @@
-"""What people see: progress and messages on stderr, results on stdout."""
+"""Progress bars and messages on stderr, tables on stdout."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Is everything there that an animation needs? Each part is tried by itself, and at last all together."""
+"""Checks of the installation: packages, device, ffmpeg, weights, and a short animation."""
 
 import platform
 import sys

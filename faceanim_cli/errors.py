@@ -1,4 +1,4 @@
-"""What can go wrong, by name. Each exception carries the exit code that ``app.py`` ends with.
+"""Exceptions. Each carries the exit code that ``app.py`` ends with.
 
 Library code raises; nothing below ``app.py`` prints or exits. A message is one line that says
 what happened, with which file, and what to do about it.

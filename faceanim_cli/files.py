@@ -1,5 +1,4 @@
-"""What tells a file from others and from what it was, its SHA-256 and a stamp that costs nothing; and names
-that disks take."""
+"""Hashes and change stamps of files, and file names that are cut to length."""
 
 import hashlib
 import os

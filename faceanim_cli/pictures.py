@@ -1,4 +1,4 @@
-"""The types that all layers share: arrays of pixels and points, and the callback that reports progress."""
+"""Types that all layers share: arrays of pixels and points, and the progress callback."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as a command may find them: closed, full, or piped into what reads no more."""
+"""Guards stdin, stdout and stderr that are closed, full, or piped into a program that has ended."""
 
 import errno
 import io

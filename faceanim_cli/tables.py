@@ -1,4 +1,4 @@
-"""Cells of text as a table: for a terminal, for Markdown and for HTML."""
+"""Text tables for terminals, Markdown and HTML."""
 
 import html
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What drives an animation: what videos and motion files have in common; the crop of frames as they come."""
+"""The ``Driver`` protocol of driving videos and motion files, excerpts, and the crop of driving frames."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which frames of a driver show a face, by how sharp the keypoint detector's heatmaps are."""
+"""Tells driver frames without a face by the sharpness of the keypoint detector's heatmaps."""
 
 import math
 from collections.abc import Iterable

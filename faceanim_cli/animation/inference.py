@@ -1,4 +1,4 @@
-"""The networks at work: in batches that fit into memory, in the fastest precision that keeps the picture."""
+"""Inference: batches that fit into memory, in the fastest precision that keeps the picture."""
 
 import logging
 from pathlib import Path

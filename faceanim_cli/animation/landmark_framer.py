@@ -1,4 +1,4 @@
-"""Faces framed by landmarks, as LivePortrait's networks know them."""
+"""Crops faces by facial landmarks, as LivePortrait's networks need them."""
 
 import logging
 from collections.abc import Iterable, Sequence

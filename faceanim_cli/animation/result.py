@@ -1,4 +1,4 @@
-"""What a result shows, how it is written, what it says about its origin, and what is told of it."""
+"""Settings of a rendering, the result of a job, and its provenance tags."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction

@@ -1,1 +1,1 @@
-"""Many photos with many drivers: what is to be done, who does it, and what became of it."""
+"""Batch animation: plan, workers, reports."""

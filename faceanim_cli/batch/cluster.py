@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster. Inputs and outputs lie where all its machines see them under the same path."""
+"""Batch workers on a Ray cluster. All its machines must see inputs and outputs under the same path."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Which photos and drivers a person means: a file, a folder, or a glob such as ``'photos/*.jpg'``."""
+"""Finds a batch's photos and drivers: a file, a folder, or a glob such as ``'photos/*.jpg'``."""
 
 import glob
 import logging

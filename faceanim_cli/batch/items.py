@@ -1,4 +1,4 @@
-"""The items of a batch, and what became of each."""
+"""Batch items and the reports on them."""
 
 from dataclasses import dataclass
 from pathlib import Path

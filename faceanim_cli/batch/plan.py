@@ -1,4 +1,4 @@
-"""Which photo goes with which driver, and what each result is called: a template with their names in it."""
+"""Pairs photos with drivers, and names each result by a template."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Workers that share a batch: who gets which item, and what happens when one of them dies."""
+"""Hands a batch's items to workers, and replaces workers that die."""
 
 import logging
 from collections import Counter, deque

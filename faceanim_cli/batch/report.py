@@ -1,4 +1,4 @@
-"""What became of each item of a batch, a line of JSON each, and what that leaves to do when it is resumed."""
+"""The report of a batch, a line of JSON for each item, and what it leaves to do with ``--resume``."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Many animations: one failure stops nothing but its own item, and an interrupted batch can go on."""
+"""Runs a batch: a failure ends only its own item, and an interrupted batch can be resumed."""
 
 import contextlib
 import logging

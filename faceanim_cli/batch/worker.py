@@ -1,4 +1,4 @@
-"""What every worker of a batch does with an item, in whichever process or on whichever machine it runs."""
+"""What a batch worker does with an item, in whichever process or on whichever machine it runs."""
 
 import contextlib
 import logging

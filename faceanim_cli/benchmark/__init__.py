@@ -1,1 +1,1 @@
-"""How fast animation is, stage by stage, and how far that is from what the machine can do."""
+"""Benchmarks: the time of each stage, and its share of what the machine can do."""

@@ -1,4 +1,4 @@
-"""Time that parts of a network take, and multiply-accumulates, measured from outside by hooks."""
+"""Time and multiply-accumulates of parts of a network, measured by forward hooks."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

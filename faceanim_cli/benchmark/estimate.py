@@ -1,4 +1,4 @@
-"""How long a benchmark will take, said before it begins: what is computed over what the machine can do."""
+"""Estimates how long a benchmark will take."""
 
 from faceanim_cli.benchmark.cases import CaseOptions
 from faceanim_cli.benchmark.files import FPS

@@ -1,4 +1,4 @@
-"""What surrounds the networks: files read and written, faces found and pasted; and the whole command."""
+"""Benchmarks of reading, writing, face detection and pasting, and of the whole command."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the machine can do at best: the rate of one large convolution, as torch reaches it."""
+"""The peak rate of this machine, measured by one large convolution in torch."""
 
 import time
 

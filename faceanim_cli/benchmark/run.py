@@ -1,4 +1,4 @@
-"""A whole benchmark: the machine, the cases, what surrounds them; and its JSON."""
+"""Runs a whole benchmark, and reads and writes its JSON."""
 
 import json
 import platform

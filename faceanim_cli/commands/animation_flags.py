@@ -1,4 +1,4 @@
-"""How an animation's options look on the command line; what they do is in ``animation_options.py``."""
+"""The command line flags of an animation; ``animation_options.py`` applies them."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

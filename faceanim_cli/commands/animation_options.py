@@ -1,4 +1,4 @@
-"""What an animation's options do: declared in ``animation_flags.py``, applied here, once."""
+"""Applies the flags of ``animation_flags.py``: checks inputs and outputs, builds the animator, animates."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""What every command takes: help, -q, -v, --debug, and --config for a file of settings."""
+"""Options of every command: help, -q, -v, --debug, and --config for a settings file."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""``faceanim doctor``: whether everything is there, for people who seek help and for their reports."""
+"""``faceanim doctor``: checks the installation."""
 
 import json
 from dataclasses import asdict

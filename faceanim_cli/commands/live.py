@@ -1,4 +1,4 @@
-"""``faceanim live``: a photo moves as you do."""
+"""``faceanim live``: animates a photo by a camera, live."""
 
 import json
 from dataclasses import asdict, replace

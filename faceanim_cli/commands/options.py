@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once, and what declares them."""
+"""Options that several commands share, and helpers to declare options."""
 
 import inspect
 import sys

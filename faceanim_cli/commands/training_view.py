@@ -1,4 +1,4 @@
-"""The live view of a training run: losses, pairs a second, time left and the best score, on a terminal."""
+"""Live view of a training run on a terminal: losses, pairs a second, time left, best score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of options: as people type them, and what Tab finds for them. Nothing heavy is imported."""
+"""Parsers and shell completions of option values. Nothing heavy is imported."""
 
 import math
 import re

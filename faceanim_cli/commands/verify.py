@@ -1,4 +1,4 @@
-"""``faceanim verify``: whether a file says, in any way that we know of, that it was made by AI."""
+"""``faceanim verify``: whether a file states that it was made by AI."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``faceanim web``: the page."""
+"""``faceanim web``: serves the web page."""
 
 import webbrowser
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""``faceanim weights``: what is in the catalogue and on this machine, and the way there."""
+"""``faceanim weights``: lists, fetches, checks and shares weights."""
 
 import json
 from pathlib import Path

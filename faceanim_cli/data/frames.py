@@ -1,4 +1,4 @@
-"""Single frames of clips, augmented as the frames of a pair are: for the keypoint detector alone."""
+"""Data set of single augmented frames, which the keypoint detector is trained on alone."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""Eyes made to look elsewhere: most people look into the camera, and pupils that never move teach nothing."""
+"""Augmentation of gaze: moves the pupils of a training frame within the lids."""
 
 import cv2
 import numpy as np

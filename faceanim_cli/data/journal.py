@@ -1,4 +1,4 @@
-"""What a preparation has done so far, source by source, which lets it go on; and the manifest of it all.
+"""The journal of a preparation, by which it resumes, and the manifest that is made from it.
 
 ``prepared.jsonl`` in the data folder: a line with the settings, one with the manifest as it was last written,
 then one for each video or photo, appended once all that it became is whole. Of a source that is in there

@@ -1,4 +1,4 @@
-"""What the facial landmarks mean, the files they lie in, and the keypoints anchored to them.
+"""Facial landmarks: their meaning, their files, and keypoints and motion derived from them.
 
 The usual 68 (indices 0-67): 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth; 36 and 48 on the
 picture's left. Data may know 12 more: 68, 69 pupils, 70-74 forehead from the picture's left to its right, 75,

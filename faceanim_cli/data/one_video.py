@@ -1,4 +1,4 @@
-"""One video to its clips and their landmarks."""
+"""Cuts one video into clips, with landmarks."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""Portrait photos cut into pairs for super-resolution: what the picture should be, and what it comes in as.
+"""Pairs of low and high resolution for super-resolution, cut from portrait photos.
 
 A data folder's manifest lists them beside its clips.
 """

@@ -1,4 +1,4 @@
-"""Folders of videos to training data: clips, landmarks and a manifest (paper, section 4)."""
+"""Prepares training data from folders of videos: clips, landmarks and a manifest (paper, section 4)."""
 
 import logging
 import os

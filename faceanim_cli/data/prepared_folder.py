@@ -1,4 +1,4 @@
-"""Folders of videos that are trained on as they are: prepared first, once, beside themselves."""
+"""Prepares folders of videos for training on first use, into ``<folder>-prepared``."""
 
 import logging
 import os

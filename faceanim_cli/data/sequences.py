@@ -1,4 +1,4 @@
-"""Which stretches of a video become clips, by the paper's protocol (section 4, after VoxCeleb's preparation).
+"""Selects the parts of a video that become clips (paper, section 4, after VoxCeleb's preparation).
 
 The face's box in the first frame; the face is followed until it has strayed too far from there; the clip is
 cut with the smallest square that holds all its boxes, and where it ended the next one begins. A hard cut ends

@@ -1,4 +1,4 @@
-"""A clip as one picture with its frames side by side, as first-order-model's datasets keep them."""
+"""Clips stored as one picture with the frames side by side, as in first-order-model's datasets."""
 
 import os
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Photos of faces to portraits for super-resolution: cut around the face, no larger than they teach."""
+"""Prepares photos for super-resolution: cut around the face, and shrunk to what training uses."""
 
 from pathlib import Path
 

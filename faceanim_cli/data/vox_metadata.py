@@ -1,4 +1,4 @@
-"""VoxCeleb's clips as a list: the CSV of AliaksandrSiarohin/video-preprocessing, for videos at hand.
+"""Reads VoxCeleb's list of clips: the CSV of AliaksandrSiarohin/video-preprocessing.
 
 Columns: video_id, start, end (frames at ``fps``), bbox (left-top-right-bottom, pixels of a frame of
 ``width`` x ``height``), fps, width, height; and where they are known partition (train or test) and person_id.

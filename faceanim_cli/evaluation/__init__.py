@@ -1,1 +1,1 @@
-"""Scores: metrics, protocols, baselines, and the report that says how they came about."""
+"""Evaluation: metrics, protocols, baselines and the report."""

@@ -1,4 +1,4 @@
-"""One clip: its frames stream through the subjects, and the results through the metrics, some at a time."""
+"""Scores one clip: renders its frames by every subject, and computes the metrics in batches."""
 
 import math
 import time

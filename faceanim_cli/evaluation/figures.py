@@ -1,4 +1,4 @@
-"""Figures of a report: plots as inline SVG, results beside what they should be, and a grid of people.
+"""Figures of a report: plots as inline SVG, strips of frames, and a grid of people.
 
 Plots need no plotting library, no script, and no file beside the report.
 """

@@ -1,4 +1,4 @@
-"""Any program's results against the truth, aligned by name: the ``files`` protocol."""
+"""The ``files`` protocol: any program's results against the true clips, aligned by name."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Metrics that are networks: landmark detectors, LPIPS, FID, identity. Loaded only when asked for."""
+"""Metrics by networks (landmark detectors, LPIPS, FID, identity), loaded when they are needed."""
 
 import sys
 import warnings

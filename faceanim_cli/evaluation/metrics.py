@@ -1,4 +1,4 @@
-"""All metrics by name: what each is, and its value for each frame of a batch.
+"""The registry of metrics, and their values for a batch of frames.
 
 A value is NaN where it means nothing: change over time in a clip's first frame, landmarks without a face.
 """

@@ -1,4 +1,4 @@
-"""What to score and how: the options, which of them do not go together, and what a report says of them."""
+"""Options of an evaluation, their checks, and the facts about a run that decide its numbers."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What is scored, and which frames are compared with which: reconstruction, and pairs of different people.
+"""Evaluation protocols (reconstruction and cross) and the subjects that they score.
 
 A *job* is one row of ``per_clip.csv`` for each subject. Its frames come one by one as the clip is decoded;
 every stream is read once, and memory does not grow with the clip.

@@ -1,4 +1,4 @@
-"""report.html: one file that says what was measured, how, and how well; scores.md: its tables of text."""
+"""Writes report.html, a single file, and scores.md with its tables."""
 
 import base64
 import html

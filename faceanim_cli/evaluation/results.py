@@ -1,4 +1,4 @@
-"""Scores of clips, and the folder that holds them: per_clip.csv, from which an interrupted run goes on."""
+"""The folder of scores: per_clip.csv and scores.json, from which an interrupted run resumes."""
 
 import csv
 import hashlib

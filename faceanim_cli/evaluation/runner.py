@@ -1,4 +1,4 @@
-"""The loop: clips stream through subjects and metrics, and one that fails does not stop the rest."""
+"""Runs an evaluation over all clips; a clip that fails does not stop the rest."""
 
 import math
 import os

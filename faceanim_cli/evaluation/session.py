@@ -1,4 +1,4 @@
-"""A whole evaluation from options to numbers: what ``faceanim eval`` runs."""
+"""A whole evaluation, from options to the report: what ``faceanim eval`` runs."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Means and slopes over clips, and how far to trust them: bootstrap intervals over people."""
+"""Means and slopes over clips, with bootstrap intervals over people."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Faces by number, left to right as one reads, and a picture that shows the numbers."""
+"""Numbers faces from left to right, and draws the numbers."""
 
 import logging
 from collections.abc import Sequence

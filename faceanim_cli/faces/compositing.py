@@ -1,4 +1,4 @@
-"""An animated crop back in its photo: where it may show, how far its motion may reach, how it is laid in.
+"""Pastes an animated crop back into its photo.
 
 Two nested soft edges make the seam disappear, because they do one thing each. At the crop's border, over
 ``SEAM`` of its side, the pasted picture fades into the photo. Just inside of it, over ``REACH`` of the side,

@@ -1,4 +1,4 @@
-"""Which square of an image the networks see, and the exact way there and back.
+"""The square crop that the networks see, and coordinates from image to crop and back.
 
 Two kinds of coordinates, never mixed:
 

@@ -1,4 +1,4 @@
-"""Which square of an image LivePortrait's networks see: framed by facial landmarks, as its authors do.
+"""The square crop that LivePortrait's networks see, from facial landmarks, as its authors cut it.
 
 Unlike the crop around a Viola-Jones box (``framing``), the square follows the face's own extent along the
 line from eyes to mouth. Kept upright: the networks see tilted heads in training, too.

@@ -1,4 +1,4 @@
-"""The shots of a driving video: where it is cut, and where the face is in each.
+"""Cuts a driving video into shots, and tracks the face in each.
 
 Every frame is seen once, small and grey. Two things are made of it: a thumbnail of a few pixels, whose jumps
 tell cuts, and a few times a second a search for faces. Between two cuts a face is followed by itself: each

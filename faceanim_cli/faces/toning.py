@@ -1,4 +1,4 @@
-"""Photos of one tone: black and white, sepia, blueprint. What the networks invent has colours of its own."""
+"""Keeps the colours of toned photos (black and white, sepia, blueprint) in what the networks paint."""
 
 import cv2
 import numpy as np

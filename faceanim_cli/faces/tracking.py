@@ -1,4 +1,4 @@
-"""One person's face box through a driving video, from detections a few times a second.
+"""Tracks one person's face box through a driving video, from a few detections a second.
 
 Viola-Jones misses turned heads, jitters by a tenth of the box and now and then takes a shirt for a face. So
 boxes are first linked into paths, the path that is large and lasts is the person, boxes that jump are thrown

@@ -1,1 +1,1 @@
-"""A photo that moves as somebody before a camera does, while they do."""
+"""Live animation: a photo moves as the person before a camera does."""

@@ -1,4 +1,4 @@
-"""Where live frames come from: a camera, or a video that is played as if it were one."""
+"""Sources of live frames: a camera, or a video played at its own rate."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A photo animated frame by frame as they come: latency counts, not throughput."""
+"""Animates a photo frame by frame with low latency."""
 
 import math
 import threading

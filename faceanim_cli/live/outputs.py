@@ -1,4 +1,4 @@
-"""Where live pictures go: a window, a virtual camera, a file."""
+"""Outputs of live pictures: a window, a virtual camera, a file."""
 
 import os
 import sys

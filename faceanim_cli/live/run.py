@@ -1,4 +1,4 @@
-"""From a camera to a window, a virtual camera or a file, until somebody has had enough."""
+"""The live loop: from a camera to a window, a virtual camera or a file."""
 
 import contextlib
 import time

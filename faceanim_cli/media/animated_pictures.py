@@ -1,4 +1,4 @@
-"""Frames to a GIF or an animated WebP: they play without a player, silently, and can go back and forth."""
+"""Writers of GIF and animated WebP."""
 
 import contextlib
 import os

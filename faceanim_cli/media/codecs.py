@@ -1,4 +1,4 @@
-"""Video codecs: what each asks of ffmpeg, and which files take it."""
+"""Video codecs: their ffmpeg arguments, and the containers that take them."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Where ffmpeg is, and how it is started, asked and stopped. Arguments are lists, never a shell line."""
+"""Finds, starts and stops ffmpeg. Arguments are lists, never a shell line."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Photos, videos and folders of frames on disk: which suffixes they have, and how folders are searched.
+"""Finds photos, videos and folders of frames: known suffixes, and walks through folders.
 
 Finding goes by suffix, as a person's folder holds much else; whether a file is what it is called, its reader
 says.

@@ -1,4 +1,4 @@
-"""A folder of frames, as a driving video and as a result; and the choice between folder and file."""
+"""Folders of frames: read as a driving video, written as a result."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Raw frames into an ffmpeg that encodes them as they come."""
+"""Pipes raw frames into an ffmpeg that encodes them."""
 
 import contextlib
 import errno

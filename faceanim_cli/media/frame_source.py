@@ -1,4 +1,4 @@
-"""What every driving video offers: a file, a folder of frames, or one picture of frames side by side."""
+"""The base class of driving videos: files, folders of frames, stacked frames."""
 
 import contextlib
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""What all writers of frames share: a context manager that counts, and leaves a whole result or none."""
+"""The base class of frame writers: a context manager that leaves a whole result or none."""
 
 import contextlib
 import os

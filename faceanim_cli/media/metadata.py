@@ -1,4 +1,4 @@
-"""What a result says about itself: tags of videos, GIF comments, WebP's XMP, PNG's text chunks."""
+"""Writes provenance into results: tags of videos, GIF comments, XMP of WebP, text chunks of PNG."""
 
 import re
 import shutil

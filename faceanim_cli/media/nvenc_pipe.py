@@ -1,4 +1,4 @@
-"""Frames into an NVIDIA GPU's encoder, whose work software takes over if it fails: others share the card."""
+"""Pipes frames into NVENC; software takes over where the GPU's encoder fails."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Whether an output may be written at a place: said before hours of work, not after them."""
+"""Checks before the work whether an output can be written."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a result is written as, chosen by its name: a video, a GIF, an animated WebP, a folder of PNGs."""
+"""Chooses the writer of a result by its name: video, GIF, animated WebP, folder of PNGs."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Which files faceanim itself wrote, and may replace without asking."""
+"""Tells files that faceanim wrote, which it may replace without asking."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A decoded photo's colours as people see them: any mode, depth and ICC profile to sRGB; is it grey?"""
+"""Converts photos of any mode, depth and ICC profile to sRGB."""
 
 import io
 import logging

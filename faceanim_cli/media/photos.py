@@ -1,4 +1,4 @@
-"""Photos: whatever a phone or a scanner saved becomes uint8 RGB, upright, in sRGB; and PNG or JPEG out."""
+"""Reads photos as upright uint8 RGB in sRGB, and writes PNG and JPEG."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What a media file holds, asked of ffmpeg: exact frame rate, upright size, colours, duration, sound.
+"""Probes media files with ffmpeg: exact frame rate, upright size, colours, duration, sound.
 
 imageio-ffmpeg ships no ffprobe. ffmpeg's banner rounds the rate to "29.97 fps" and shows the size before
 rotation; the header of its framecrc output, taken after decoding one frame, has both as they are:

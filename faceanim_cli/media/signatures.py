@@ -1,4 +1,4 @@
-"""What an input file is, told by its first bytes before a decoder sees it.
+"""Recognises input files by their first bytes before a decoder sees them.
 
 Some cameras' RAW files (NEF, DNG, ARW ...) are TIFFs inside, told from photos by their first directory:
 Pillow opens them and shows what comes first, a preview of 160 x 120 pixels.

@@ -1,4 +1,4 @@
-"""The driver's sound track under a finished picture, neither longer than it nor shortening it."""
+"""Muxes sound into a finished video, cut or padded to its length."""
 
 import re
 from fractions import Fraction

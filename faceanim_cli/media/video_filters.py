@@ -1,4 +1,4 @@
-"""ffmpeg's filters between the decoder and our frames: steady rate, excerpt, crop, turn, SDR colours."""
+"""ffmpeg filters for decoding: constant rate, excerpt, crop, rotation, SDR colours."""
 
 from fractions import Fraction
 

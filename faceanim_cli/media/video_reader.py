@@ -1,4 +1,4 @@
-"""Driving videos as streams of frames: any container, any rotation, a constant rate, constant memory."""
+"""Reads videos as streams of frames: any container and rotation, a constant rate, constant memory."""
 
 import io
 import logging

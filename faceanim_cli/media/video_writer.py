@@ -1,4 +1,4 @@
-"""Frames to a video file that every player opens, with the driver's sound, whole or not at all."""
+"""Writes frames to a video file, with the driver's sound."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""An average head in three dimensions, and the pose in which keypoints show it.
+"""An average head in three dimensions, and pose estimation of keypoints against it.
 
 Keypoints anchored to facial landmarks have a place on the head. A head that turns in depth moves them in a
 way that no similarity of the plane explains; a turned model does. Weak perspective: a keypoint lies at

@@ -1,4 +1,4 @@
-"""Motion of keypoints anchored to facial landmarks: the head's pose and the face's expression, apart.
+"""Motion transfer of anchored keypoints, with head pose and expression apart.
 
 The driver's keypoints are explained by a head in three dimensions (``head_model``), given the driver's own
 shape: what a turned, shifted or nearer head explains is *pose*, what is left of lips, lids and brows is

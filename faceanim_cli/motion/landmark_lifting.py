@@ -1,4 +1,4 @@
-"""From keypoints that are anchored to landmarks back to all landmarks, and what these tell of a face."""
+"""Lifts anchored keypoints back to all facial landmarks, and measures of these."""
 
 from functools import lru_cache
 from typing import Any

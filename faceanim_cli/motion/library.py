@@ -1,4 +1,4 @@
-"""Motions that come with the package: ``head_model``'s average head, turned and made to smile by formulas.
+"""The motion library: nod, shake and smile-and-blink, made by formulas from the average head.
 
 They are nobody's, start and end at rest, and suit all weights whose keypoints are anchored to landmarks.
 """

@@ -1,4 +1,4 @@
-"""What the weights were trained for, and how motion beyond it is held back.
+"""Limits motion to what the weights were trained for.
 
 The limits are what 99 of 100 pairs of training frames stay within: head poses and openings farther from the
 photo's have hardly been seen, and faces smear or tear there. Within a limit nothing changes; beyond it motion

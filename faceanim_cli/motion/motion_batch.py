@@ -1,4 +1,4 @@
-"""The motion in a batch of frames, as networks tell it: keypoints, or a head's rotation and expression."""
+"""Batches of motion: keypoints, or LivePortrait's head rotation and expression."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar, cast

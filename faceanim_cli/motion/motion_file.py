@@ -1,4 +1,4 @@
-"""Motion files: a driver's motion, a few hundred bytes a frame and nobody's face.
+"""Motion files: a driver's keypoints, a few hundred bytes a frame.
 
 safetensors: the arrays of ``LAYOUTS``, and metadata with the frame rate, the networks and the weights that
 found the motion, and the landmarks that keypoints are anchored to.

@@ -1,4 +1,4 @@
-"""The One Euro filter: steady where a driver is still, quick where it moves (Casiez et al., CHI 2012).
+"""The One Euro filter, which steadies jitter without lag in fast motion (Casiez et al., CHI 2012).
 
 An exponential average whose cutoff grows with the speed. Time is counted in frames and places in half crops,
 as keypoints are; each keypoint has its own speed.

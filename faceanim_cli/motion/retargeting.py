@@ -1,4 +1,4 @@
-"""From the driver's motion to the photo's keypoints, frame after frame, as the weights in use want it."""
+"""Retargets the driver's motion to the photo's keypoints, frame after frame."""
 
 from collections.abc import Callable
 from typing import Any

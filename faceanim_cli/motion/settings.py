@@ -1,4 +1,4 @@
-"""How much of the driver's motion the photo takes on, and how steadily."""
+"""Settings of motion transfer."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Relative motion of free keypoints: move the photo's as the driver's have moved since a reference frame.
+"""Motion transfer of free keypoints: relative to a reference frame, or absolute.
 
 Keypoints anchored to landmarks move with a head in three dimensions (``head_transfer``); these know no head.
 First-order-model adds the driver's displacements to the photo's keypoints, scaled (``--relative

@@ -1,1 +1,1 @@
-"""What a result says about its origin, and how anyone finds it out: watermark, credentials, metadata."""
+"""Provenance: watermark, content credentials and metadata that state that a file is AI-generated."""

@@ -1,4 +1,4 @@
-"""Content credentials (C2PA) of a file: whether there are any, who signed them, whether they still hold."""
+"""Reads content credentials (C2PA): whether a file has any, their signer, and whether they are valid."""
 
 import json
 import mmap

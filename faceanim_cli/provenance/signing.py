@@ -1,4 +1,4 @@
-"""Content credentials (C2PA): signed into a result that nothing changes unnoticed from then on."""
+"""Signs results with content credentials (C2PA)."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The key and certificates that content credentials are signed with: a person's own, or made on first use."""
+"""The key and certificates that sign content credentials: given, or made on first use."""
 
 import datetime
 import os

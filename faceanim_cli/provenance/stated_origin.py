@@ -1,4 +1,4 @@
-"""What a file says in its metadata about being made by AI: IPTC's DigitalSourceType, and our comment."""
+"""Reads from metadata that a file is AI-generated: IPTC's DigitalSourceType, and our comment."""
 
 import mmap
 import re

@@ -1,4 +1,4 @@
-"""Whether a file says, in any way that we know of, that it was made by AI."""
+"""Verifies whether a file states that it is AI-generated: credentials, metadata, watermark."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

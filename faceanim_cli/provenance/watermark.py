@@ -1,4 +1,4 @@
-"""An invisible watermark in the luma of every frame: made by faceanim, and 16 bits of the user's choice.
+"""Embeds an invisible watermark with 16 bits of payload into the luma of every frame.
 
 A spread-spectrum watermark (Cox et al. 1997): a noise pattern of middling frequencies, the same in all
 frames, repeated over the frame as tiles. One half of its energy is a known pattern, by which the tiles' place

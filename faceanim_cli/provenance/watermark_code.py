@@ -1,4 +1,4 @@
-"""The watermark's error-correcting code: 16 bits as 63, of which any two words differ in 23 or more."""
+"""The watermark's error-correcting code, BCH(63,16), with a minimum distance of 23."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Finds the watermark in frames that may have been scaled, cropped, mirrored, and encoded anew."""
+"""Detects the watermark in frames that may be scaled, cropped, mirrored and compressed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the shipped animation networks look like: their keypoints, patches and sizes."""
+"""Architecture of the shipped animation networks: keypoints, patches and sizes."""
 
 import types
 from collections.abc import Mapping

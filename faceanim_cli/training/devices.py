@@ -1,4 +1,4 @@
-"""Where a run computes: one process or many, on CPUs or GPUs, by lightning-fabric."""
+"""Devices and processes of a training run, by lightning-fabric."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""How well a keypoint detector sees: its distance to the landmarks, and its share of their movements."""
+"""Validation of a keypoint detector: distance to the landmarks, and slope of its movements."""
 
 import types
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The loop that every stage of training runs in: one process or many, stopped at any time, gone on exactly.
+"""The training loop of every stage: one process or many, stopped at any time, resumed exactly.
 
 What is trained, on what and for what, is a :class:`Stage`; the loop knows nothing of faces.
 """

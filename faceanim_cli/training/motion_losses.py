@@ -1,4 +1,4 @@
-"""What the animation networks are trained to do, as one module: a batch of pairs in, the loss out."""
+"""The objective of the animation networks: a batch of pairs in, the loss out."""
 
 import torch
 from torch import Tensor, nn

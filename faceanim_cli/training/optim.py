@@ -1,4 +1,4 @@
-"""How weights follow the gradient: the optimizer, the learning rate's schedule, the average that is saved."""
+"""Optimizer, learning rate schedule, and the moving average of weights that is saved."""
 
 import math
 import time

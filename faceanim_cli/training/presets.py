@@ -1,4 +1,4 @@
-"""Sets of settings that belong together: the paper's, and the shipped model's, which is the default."""
+"""Presets of settings: the paper's, and the shipped model's, which is the default."""
 
 import math
 import types

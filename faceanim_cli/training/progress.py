@@ -1,4 +1,4 @@
-"""What a run tells while it goes: lines, numbers for a live view, and curves for TensorBoard."""
+"""Progress of a training run: lines, numbers for the live view, curves for TensorBoard."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What a run keeps on disk: its state to go on from, and weights: last, best and a few before them."""
+"""Files of a training run: its state, and checkpoints (last, best, and a few before them)."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a run is trained with, stage by stage: each a dataclass that is written beside the run's results."""
+"""Settings of each training stage, as dataclasses that are written beside the results."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

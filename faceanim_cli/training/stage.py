@@ -1,4 +1,4 @@
-"""What the training loop is given: a network, its objective, the data and the validation of one stage."""
+"""The parts of a training stage: network, objective, data, validation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

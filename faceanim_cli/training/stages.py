@@ -1,4 +1,4 @@
-"""The stages of training by name, and all that can be settled before hours are spent on one."""
+"""The training stages by name, and checks before a run."""
 
 import os
 from collections.abc import Callable, Sequence

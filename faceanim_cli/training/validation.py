@@ -1,4 +1,4 @@
-"""Scores on people who are never trained on: source = first frame, every n-th frame, absolute keypoints."""
+"""Validation on held-out people: source = first frame, every n-th frame, absolute keypoints."""
 
 import math
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""The page: a small server on this machine, and the HTML, CSS and JavaScript that it serves."""
+"""The web page: a local server, and the HTML, CSS and JavaScript that it serves."""

@@ -1,4 +1,4 @@
-"""Who may talk to the server: people with its page open, and no other page of their browser.
+"""Access control of the web server: session cookies, and checks of Host and Origin.
 
 A server on loopback is within reach of every page that a browser shows. A page of somebody else can send it
 forms (so Origin is looked at), can give its own name this machine's address (DNS rebinding: so is Host), and

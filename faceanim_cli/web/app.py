@@ -1,4 +1,4 @@
-"""What the server answers: the page, and what the page's script asks for."""
+"""Routes of the web server."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""One animation that somebody asked for on the page: its files, its settings, and how far it has come."""
+"""A job of the web page: its files, settings and progress."""
 
 import secrets
 import shutil

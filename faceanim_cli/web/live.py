@@ -1,4 +1,4 @@
-"""The photo that moves live: a camera's frames come over a WebSocket, pictures go back, both as JPEG.
+"""Live animation over a WebSocket: camera frames in, pictures out, both as JPEG.
 
 First comes what is to be moved: a text with settings and the photo's name, then the photo. From then on each
 binary message is a frame, and each answer a picture after a byte that tells whether there was a face. The

@@ -1,4 +1,4 @@
-"""What the page shows of a photo before anything is animated: upright, with its faces and their crops."""
+"""Preview of an uploaded photo: upright, with its faces and their crops."""
 
 import base64
 import threading

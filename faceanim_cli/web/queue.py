@@ -1,4 +1,4 @@
-"""The queue: people's jobs one after the other, by one worker that keeps its networks."""
+"""The web page's job queue, with one worker that keeps its networks loaded."""
 
 import contextlib
 import logging

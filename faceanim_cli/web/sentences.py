@@ -1,4 +1,4 @@
-"""The command line's sentences, told to people who have a page before them and no command line.
+"""Rewords messages of the command line for the web page.
 
 Paths of the server become the names that people know their files by. What only a terminal could do (an
 option, a command to type, a package to install) is left out; what the page has under another name gets that.

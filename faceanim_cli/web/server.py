@@ -1,4 +1,4 @@
-"""The server of the page: its folder, its address, its end."""
+"""Starts and stops the web server: its folder and address."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""Files that people send, written to the disk as they come, and no more of them than is allowed."""
+"""Receives uploads to disk, up to a size limit."""
 
 import asyncio
 import re

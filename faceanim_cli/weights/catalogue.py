@@ -1,4 +1,4 @@
-"""Weights that have a name: what they are, whose they are, where they come from, and their SHA-256.
+"""The catalogue of named weights: contents, licences, sources, SHA-256.
 
 A name is what ``--weights`` takes. Sources are pinned to a commit, so that a name means the same bytes for
 ever; later ones are tried when earlier ones fail.

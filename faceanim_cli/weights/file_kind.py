@@ -1,4 +1,4 @@
-"""What a file offered as weights is, told by its first bytes and never by its name; nothing in it is run.
+"""Recognises weights files by their first bytes, never by name; nothing in them is run.
 
 Downloads of checkpoints go wrong in a few well-known ways, each of which a loader would report as a riddle
 ("invalid load key, '<'"). Here each is named for what it is, with what to do about it.

@@ -1,4 +1,4 @@
-"""How checkpoints of first-order-model are laid out: recognised by their keys, every size read off shapes.
+"""The key layout of first-order-model checkpoints; all sizes are read off tensor shapes.
 
 Works on tensors and on bare shapes alike, and needs no torch: no YAML is asked for, no network built.
 """

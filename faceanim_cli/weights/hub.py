@@ -1,4 +1,4 @@
-"""Files from the Hub, through its own client: its cache, its environment variables, its progress bars.
+"""Downloads from the Hugging Face Hub through its own client: its cache, environment variables, progress.
 
 What this adds: the SHA-256 is checked and remembered, a second source stands in for a first that fails, and
 an error says what to fetch by hand. Environment variables of the client that people set: HF_HOME (where the

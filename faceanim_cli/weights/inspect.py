@@ -1,4 +1,4 @@
-"""What any supported weights file holds: its header or its opcodes tell, without torch."""
+"""Describes any supported weights file by its header or opcodes, without torch."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""LivePortrait's published weights: five files, read once and kept as one slim file of ours."""
+"""Imports LivePortrait's five published files, and converts them to one of ours."""
 
 import os
 from collections.abc import Iterable, Mapping

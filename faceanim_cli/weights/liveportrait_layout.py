@@ -1,4 +1,4 @@
-"""How LivePortrait's five files are laid out: recognised by their keys, every size read off shapes.
+"""The key layout of LivePortrait's five files; all sizes are read off tensor shapes.
 
 Works on tensors and on bare shapes alike, and needs no torch. The five are told apart by what they hold,
 never by their names; the safetensors mirror of them is read too.

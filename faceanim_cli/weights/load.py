@@ -1,4 +1,4 @@
-"""The network that animates, from any supported file: ours, or a checkpoint that another project published.
+"""Loads animation networks from any supported file: ours, or a published checkpoint.
 
 First-order-model's and Thin-Plate-Spline Motion Model's are recognised by their keys, all sizes read off the
 tensors: no YAML is asked for. Read with ``weights_only``, which builds tensors and nothing else. Optimizers,

@@ -1,4 +1,4 @@
-"""What ``faceanim weights`` does with the weights on this machine: list, describe, check, add, remove."""
+"""Manages weights on this machine: list, describe, verify, add, remove."""
 
 import dataclasses
 import re

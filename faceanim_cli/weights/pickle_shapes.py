@@ -1,4 +1,4 @@
-"""What a pickle of torch's would build, told from its opcodes; nothing of it is unpickled, let alone run.
+"""Reads tensor shapes from torch's pickles by their opcodes; nothing is unpickled, let alone run.
 
 A machine of a few opcodes on plain containers, where tensors are their shapes. It knows the calls that make
 tensors and stops at any other. Slower than an unpickler, and safer than one with a list of allowed names:

@@ -1,4 +1,4 @@
-"""Sharing retrained weights: a repository on the Hub with the weights and a card that says what they are."""
+"""Uploads weights to the Hub with a model card."""
 
 import json
 from collections.abc import Mapping

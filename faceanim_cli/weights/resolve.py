@@ -1,4 +1,4 @@
-"""From what ``--weights`` says to a file on this machine: a catalogue name, a local file, or a repository."""
+"""Resolves ``--weights`` to a file on this machine: a catalogue name, a local file, or a repository."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""How checkpoints of Thin-Plate-Spline Motion Model (``vox.pth.tar``) are laid out, and read.
+"""The key layout of Thin-Plate-Spline Motion Model checkpoints (``vox.pth.tar``).
 
 Recognised by their keys, every size read off shapes. The background predictor and the shape network, which
 its animations can do without, are left.

@@ -1,4 +1,4 @@
-"""Files that ``torch.save`` wrote: their tensors, or, quickly and without torch, only their shapes.
+"""Reads files of ``torch.save``: their tensors or, without torch, only their shapes.
 
 Both formats: the zip of today, and the pickles in a row of torch before 1.6, which the published checkpoints
 of first-order-model have. Nothing in them is ever run.
