@@ -1,7 +1,9 @@
 """Where and how precisely networks run, and batches that fit into a device's memory."""
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Literal, TypeAlias, TypeVar
 
@@ -74,6 +76,30 @@ def limit_threads(threads: int) -> None:
     """Let the networks and the detector use no more than so many CPU threads of this process."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+
+
+def sharing_threads(name: str, workers: int) -> ThreadPoolExecutor:
+    """Threads that share the CPU threads which the networks have elsewhere.
+
+    A frame's small maps hardly gain from a second CPU thread; a second frame beside it does.
+
+    Args:
+        name: of the threads, for debuggers.
+        workers: how many.
+    """
+    before = torch.get_num_threads()
+    together = threading.Barrier(workers)  # so that no thread does two tasks, and none begins later
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread's first call takes over what was set last, in any thread
+        torch.set_num_threads(max(1, before // workers))
+        together.wait()
+
+    executor = ThreadPoolExecutor(workers, name, initializer=begin)
+    for begun in [executor.submit(int) for _ in range(workers)]:
+        begun.result()
+    torch.set_num_threads(before)  # in this thread, and in those that begin later
+    return executor
 
 
 def share_machine(device: str, worker: int, workers: int) -> str:

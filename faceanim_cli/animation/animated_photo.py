@@ -112,6 +112,11 @@ class AnimatedPhoto:
         ]
         return zip(*streams, strict=True)
 
+    def warm_up(self) -> None:
+        """Animate each face once, as the photo shows it: what a first frame does besides is done then."""
+        for face in self.faces:
+            list(face.animate(self._animator.detect([self._photo], face.crop)))
+
     def compose(self, results: Sequence[Image], driver_panel: Image | None = None) -> Image:
         """One frame of the result, uint8 RGB, from the animated crops and what is shown of the driver."""
         picture = results[0]

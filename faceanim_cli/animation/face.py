@@ -71,6 +71,20 @@ class Face:
         tones = self._tones
         return frames if tones is None else (toned(frame, tones) for frame in frames)
 
+    def retargeting(self, reference: MotionBatch | None = None, first_frame: int = 0) -> Retargeting:
+        """Turns a driver's motion, in order, into this face's keypoints; arguments as of ``animate``."""
+        return self._retargeting(self._inference.networks, reference, first_frame)
+
+    def paint(self, keypoints: Keypoints) -> Image:
+        """One frame, as ``animate`` gives it, of keypoints of ``retargeting``; in any thread.
+
+        Half precision is not compared with float32 any more: ``animate`` comes first, once.
+        """
+        networks = self._inference.networks
+        (result,) = self._inference.paint(networks, self._code_of(networks), keypoints, self._detail)
+        frame: Image = result.array()[0]
+        return frame if self._tones is None else toned(frame, self._tones)
+
     def seconds_per_frame(self) -> float:
         """How long LivePortrait's take for a frame, by one that shows the photo as it is."""
         networks = self._inference.networks
@@ -100,12 +114,12 @@ class Face:
             code = self._code_of(networks)
             if retargeting is None:
                 retargeting = self._retargeting(networks, reference, first_frame)
-            keypoints = _moved(retargeting, driving)
+            keypoints = moved(retargeting, driving)
             results = inference.paint(networks, code, keypoints, self._detail)
             if inference.must_compare("pictures"):
                 exact = networks.exact()
                 anew = self._retargeting(exact, reference, first_frame)
-                keypoints = _moved(anew, driving)
+                keypoints = moved(anew, driving)
                 last = part_of(keypoints, slice(-1, None))
                 (wanted,) = inference.paint(exact, self._code_of(exact), last, self._detail)
                 if not inference.keeps(
@@ -114,8 +128,8 @@ class Face:
                     inference.networks, retargeting = exact, anew
                     results = inference.paint(exact, self._code_of(exact), keypoints, self._detail)
             yield results
-        if retargeting is not None and (beyond := str(retargeting.beyond)):
-            logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
+        if retargeting is not None:
+            warn_of_beyond(retargeting)
 
     def _retargeting(
         self, networks: Networks, reference: MotionBatch | None, first_frame: int
@@ -151,7 +165,14 @@ def anchors_of(networks: Networks) -> tuple[tuple[int, ...], ...]:
     return getattr(networks.model.settings, "anchors", ())
 
 
-def _moved(retargeting: Retargeting, driving: MotionBatch) -> Keypoints:
+def warn_of_beyond(retargeting: Retargeting) -> None:
+    """Say which frames went beyond what the weights were trained for, if any did."""
+    if beyond := str(retargeting.beyond):
+        logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
+
+
+def moved(retargeting: Retargeting, driving: MotionBatch) -> Keypoints:
+    """The photo's keypoints for the next frames of a driver, outside of autocast."""
     # In half precision a point would be off by a quarter of a pixel, another in each frame.
     with torch.inference_mode():
         return Keypoints(*retargeting(driving))

@@ -4,23 +4,33 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import NamedTuple
+
+import torch
 
 from faceanim_cli.animation.animated_photo import AnimatedPhoto
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver import crop_driver
+from faceanim_cli.animation.face import moved, warn_of_beyond
 from faceanim_cli.animation.face_presence import NO_FACE, SURE_FACE
+from faceanim_cli.animation.networks import Detected
+from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.result import provenance_tags
+from faceanim_cli.device import sharing_threads
 from faceanim_cli.errors import NoFaceError
 from faceanim_cli.faces import Box, FaceDetector
 from faceanim_cli.motion.motion_batch import MotionBatch, all_finite
 from faceanim_cli.pictures import Image
+from faceanim_models import Keypoints
 
 LOOK_EVERY_S = 1.0  # for where the face is; a look takes as long as a frame
 GONE_AFTER = 2  # looks in a row that see no face
 FARTHEST = 0.25  # sides of the crop that the face may be off the crop's middle
 MOST_GROWN = 1.4  # times that the face may be as large, or as small, as when it was framed
+SIDE_BY_SIDE = 2  # frames that a CPU works on; more would each take longer
 ADAPTING = 0.05  # share of a new value in what sharpness is usual
 
 
@@ -47,6 +57,15 @@ class LivePicture:
     """Whether it shows the last motion, for want of a face."""
 
 
+class _Step(NamedTuple):
+    """A frame that has been followed, and is still to be painted."""
+
+    frame: LiveFrame
+    crop: Box | None
+    keypoints: list[Keypoints]  # of each face; none before there is one
+    held: bool
+
+
 class LivePhoto:
     """Animates a photo with a camera's frames.
 
@@ -54,9 +73,12 @@ class LivePhoto:
     it has left its frame: then it is framed anew. Motion counts from the first frame in which the face was
     found, until somebody asks to begin anew.
 
+    On a CPU two frames are worked on side by side, in a thread each, as one alone does not fill two cores.
+    They are followed one after the other, and shown in order.
+
     Args:
         animator: with batches of one.
-        animated: the photo.
+        animated: the photo; everything is warm when this returns.
 
     Attributes:
         size: (width, height) of the pictures.
@@ -71,67 +93,86 @@ class LivePhoto:
         self._picture = animated.photo_panel
         self.size = animated.size((1, 1))
         self.tags = provenance_tags(animator.weights, animator.weights_sha256)
+        on_cpu = animator.device.type == "cpu"
+        self._workers = min(SIDE_BY_SIDE, torch.get_num_threads()) if on_cpu else 1
+        self._threads = sharing_threads("faceanim-live", self._workers)
+        self._threads.submit(animated.warm_up).result()
 
     def recentre(self) -> None:
         """Count motion from the next frame on: its pose and expression stand for the photo's."""
         self._anew.set()
 
     def pictures(self, frames: Iterator[LiveFrame]) -> Generator[LivePicture, None, None]:
-        """One picture for each frame, in order; on a GPU, one frame later."""
-        with _Lookout() as lookout:
-            for frame in frames:
-                if self._anew.is_set():
-                    self._anew.clear()
-                    self._reference = None
-                try:
-                    crop, _ = crop_driver(iter([frame.image]), "auto", self._detector, self._animator.framer)
-                except NoFaceError:
-                    yield LivePicture(self._picture, frame, None, True)
-                    continue
-                assert crop is not None
-                crop = replace(crop, x=round(crop.x), y=round(crop.y), w=round(crop.w), h=round(crop.w))
-                face = self._detector.detect(frame.image)[0]
-                yield from self._follow(chain([frame], frames), crop, face, lookout)
+        """One picture for each frame, in order; a frame is asked for when there is a thread for it."""
+        room = threading.Semaphore(self._workers)
+
+        def begun() -> Iterator[tuple[_Step, Future[Image | None]]]:
+            with _Lookout() as lookout:
+                steps = self._steps(frames, lookout)
+                while room.acquire():  # before the frame is asked for, which is to be the newest then
+                    step = next(steps, None)
+                    if step is None:
+                        return
+                    yield step, self._threads.submit(self._paint, step)
+
+        with Pipeline() as pipeline:
+            for step, painted in pipeline.stage("live", begun()):
+                picture = painted.result()
+                room.release()
+                self._picture = self._picture if picture is None else picture
+                yield LivePicture(self._picture, step.frame, step.crop, step.held)
+
+    def _steps(self, frames: Iterator[LiveFrame], lookout: "_Lookout") -> Iterator[_Step]:
+        for frame in frames:
+            if self._anew.is_set():
+                self._anew.clear()
+                self._reference = None
+            try:
+                crop, _ = crop_driver(iter([frame.image]), "auto", self._detector, self._animator.framer)
+            except NoFaceError:
+                yield _Step(frame, None, [], True)
+                continue
+            assert crop is not None
+            crop = replace(crop, x=round(crop.x), y=round(crop.y), w=round(crop.w), h=round(crop.w))
+            face = self._detector.detect(frame.image)[0]
+            yield from self._follow(chain([frame], frames), crop, face, lookout)
 
     def _follow(
         self, frames: Iterator[LiveFrame], crop: Box, face: Box, lookout: "_Lookout"
-    ) -> Iterator[LivePicture]:
-        """Pictures until the face must be searched for again, or motion is to begin anew."""
-        taken: list[LiveFrame] = []  # frames under way, the first first
-        held: list[bool] = []
+    ) -> Iterator[_Step]:
+        """Until the face must be searched for again, or motion is to begin anew."""
+        faces = [each.retargeting(self._reference) for each in self._animated.faces]
         last: MotionBatch | None = None
         usual = 0.0
         lookout.begin()
+        for frame in frames:
+            found = self._threads.submit(self._detect, frame.image, crop).result()
+            sharpness = 1.0 if found.sharpness is None else float(found.sharpness[0])
+            usual = usual or sharpness
+            shows = sharpness >= NO_FACE * usual and bool(all_finite(found.motion)[0])
+            if sharpness >= SURE_FACE * usual:
+                usual += ADAPTING * (sharpness - usual)
+            if shows or last is None:
+                last = found.motion
+            if self._reference is None:
+                self._reference = last
+            lookout.show(frame.image)
+            yield _Step(frame, crop, [moved(each, last) for each in faces], not shows)
+            if self._anew.is_set() or lookout.lost(crop, face):
+                break
+        for each in faces:
+            warn_of_beyond(each)
 
-        def images() -> Iterator[Image]:
-            for frame in frames:
-                taken.append(frame)
-                yield frame.image
+    def _detect(self, image: Image, crop: Box) -> Detected:
+        return next(self._animator.detections([image], crop))
 
-        def motions() -> Iterator[MotionBatch]:
-            nonlocal last, usual
-            for found in self._animator.detections(images(), crop):
-                sharpness = 1.0 if found.sharpness is None else float(found.sharpness[0])
-                usual = usual or sharpness
-                shows = sharpness >= NO_FACE * usual and bool(all_finite(found.motion)[0])
-                if sharpness >= SURE_FACE * usual:
-                    usual += ADAPTING * (sharpness - usual)
-                if shows or last is None:
-                    last = found.motion
-                if self._reference is None:
-                    self._reference = last
-                held.append(not shows)
-                lookout.show(taken[-1].image)
-                yield last
-                if self._anew.is_set() or lookout.lost(crop, face):
-                    return
-
-        references = [self._reference] * len(self._animated.faces)
-        for results in self._animated.animate(motions(), references):
-            picture = self._animated.compose(results)
-            mark = self._animator.watermark
-            self._picture = picture if mark is None else mark.embed(picture)
-            yield LivePicture(self._picture, taken.pop(0), crop, held.pop(0))
+    def _paint(self, step: _Step) -> Image | None:
+        if not step.keypoints:
+            return None
+        pairs = zip(self._animated.faces, step.keypoints, strict=True)
+        picture = self._animated.compose([face.paint(keypoints) for face, keypoints in pairs])
+        mark = self._animator.watermark
+        return picture if mark is None else mark.embed(picture)
 
 
 class _Lookout:

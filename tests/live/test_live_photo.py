@@ -7,21 +7,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from faceanim_cli.animation.animated_photo import AnimatedPhoto, prepared_photo
+from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.live import live_photo
 from faceanim_cli.live.live_photo import LiveFrame, LivePhoto, LivePicture
 from faceanim_cli.media import VideoReader, write_photo
+from faceanim_models.fused_convolutions import FusedConvolution, can_fuse
 
 DRIVER = Path(__file__).parents[2] / "examples" / "driver.mp4"
 
 
-@pytest.fixture
-def live(tmp_path: Path, astronaut: np.ndarray) -> LivePhoto:
-    write_photo(tmp_path / "photo.png", np.ascontiguousarray(astronaut[:256, 96:352]))
-    return AnimationOptions(device="cpu", precision="fp32", sr=False, size=64).live_photo(
-        tmp_path / "photo.png"
-    )
+@pytest.fixture(scope="module")
+def animated(
+    tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray
+) -> tuple[Animator, AnimatedPhoto]:
+    photo = tmp_path_factory.mktemp("live") / "photo.png"
+    write_photo(photo, np.ascontiguousarray(astronaut[:256, 96:352]))
+    options = AnimationOptions(device="cpu", precision="fp32", sr=False, size=64, batch_size=1)
+    animator = options.animator()
+    return animator, prepared_photo(animator, photo, "auto", options.render_settings())
+
+
+@pytest.fixture(params=[2])
+def live(animated: tuple[Animator, AnimatedPhoto], request: pytest.FixtureRequest) -> LivePhoto:
+    """By default with two CPU threads: on those, frames are worked on side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    photo = LivePhoto(*animated)
+    assert torch.get_num_threads() == request.param  # others keep their CPU threads
+    torch.set_num_threads(before)
+    return photo
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +66,62 @@ def seen(image: np.ndarray, x: int, y: int = 0, side: int = 480) -> np.ndarray:
     return frame
 
 
-@pytest.mark.parametrize("ahead", [0, 1])
 def test_one_picture_for_each_frame_which_moves_as_it_does(
-    live: LivePhoto, head: Callable[[int], np.ndarray], ahead: int
+    live: LivePhoto, head: Callable[[int], np.ndarray]
 ) -> None:
-    """Also where a batch is begun before the last one is waited for, as on a GPU."""
-    live._animator._inference.copies.ahead = ahead
     rest, same, moved = show(live, head(0), head(0), head(40))
     assert [live.frame.number for live in (rest, same, moved)] == [0, 1, 2]
     assert rest.picture.shape == (64, 64, 3) == (*live.size[::-1], 3)
     assert apart(rest, same) < 1
     assert apart(rest, moved) > 3
     assert not (rest.held or same.held or moved.held)
+
+
+@pytest.mark.parametrize("live", [1, 2], indirect=True)
+def test_frames_side_by_side_give_what_frames_one_by_one_do(
+    live: LivePhoto, head: Callable[[int], np.ndarray]
+) -> None:
+    images = [head(number) for number in range(0, 100, 20)]
+    pictures = show(live, *images)
+    api, crop = live._animator, pictures[0].crop
+    wanted = live._animated.animate(api.detect(images, crop), [None])
+    assert api.watermark is not None
+    for result, picture in zip(wanted, pictures, strict=True):
+        assert np.array_equal(api.watermark.embed(live._animated.compose(result)), picture.picture)
+
+
+@pytest.mark.parametrize(("live", "frames"), [(1, 1), (2, 2)], indirect=["live"])
+def test_no_frame_is_taken_before_there_is_a_thread_for_it(
+    live: LivePhoto, head: Callable[[int], np.ndarray], frames: int
+) -> None:
+    """Who shows pictures slowly gets new ones all the same, not a queue of old ones."""
+    asked: list[int] = []
+
+    def camera() -> Iterator[LiveFrame]:
+        for number in range(6):
+            asked.append(number)
+            yield LiveFrame(head(number), number)
+
+    under_way = []
+    pictures = live.pictures(camera())
+    for picture in pictures:
+        live._threads.submit(int).result()  # all the time that is needed to do too much
+        under_way.append(len(asked) - picture.frame.number)
+    assert max(under_way) in (frames, frames + 1)  # the one that is shown is not under way any more
+
+
+def test_everything_is_warm_before_the_first_frame(rigid_weights_file: Path, astronaut: np.ndarray) -> None:
+    """Half precision has been compared, and weights are packed for fused convolutions."""
+    animator = Animator(rigid_weights_file, "cpu", "bf16", sr=False, batch=1)
+    inference = animator._inference
+    animated = AnimatedPhoto(animator, astronaut, "auto", RenderSettings())
+    assert inference.must_compare("keypoints") and inference.must_compare("pictures")
+    live = LivePhoto(animator, animated)
+    assert not inference.must_compare("keypoints") and not inference.must_compare("pictures")
+    fused = [m for m in inference.networks.model.modules() if isinstance(m, FusedConvolution)]
+    assert bool(fused) == can_fuse(inference.networks.dtype)
+    assert all(module._packed is not None for module in fused)
+    assert live._threads.submit(torch.get_num_threads).result() == 1
 
 
 def test_it_waits_for_a_face_and_holds_the_last_motion(

@@ -91,16 +91,17 @@ def still(monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray) -> None:
 
 @pytest.mark.usefixtures("still")
 def test_keys_of_the_window(live: Faceanim, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Screen(monkeypatch, "xs~ms~q")
+    screen = Screen(monkeypatch, "xs~m~s~q")
     code, out, err = live()
     assert (code, out) == (0, "")
-    assert err.startswith("7 pictures, ")
+    assert err.startswith("8 pictures, ")
     assert [picture.shape for picture in screen.shown] == [
         *[(64, 64, 3)] * 2,
-        *[(64, 128, 3)] * 3,
+        *[(64, 128, 3)] * 4,
         *[(64, 64, 3)] * 2,
     ]
-    seen, mirrored = screen.shown[2][:, :64], screen.shown[4][:, :64]
+    # One was under way when m was pressed.
+    seen, mirrored = screen.shown[2][:, :64], screen.shown[5][:, :64]
     middle = seen[12:52, 12:52]
     as_it_was, turned = (
         cv2.matchTemplate(mirrored, np.ascontiguousarray(part), cv2.TM_CCOEFF_NORMED).max()
