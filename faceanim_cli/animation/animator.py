@@ -244,7 +244,9 @@ class Animator:
         """As ``detect``, and how sure keypoints are."""
         if crop == "auto" and self._framed:  # photo and driver are framed alike
             crop = None
-        place, remaining = crop_driver(iter(frames), crop, self._detector, self.framer)
+        place, remaining = None, iter(frames)
+        if crop is not None:
+            place, remaining = crop_driver(remaining, crop, self._detector, self.framer)
         while batch := list(islice(remaining, self.batch)):
             for frame in batch:
                 check_image(frame)

@@ -11,7 +11,7 @@ import torch
 from faceanim_cli import Animator
 from faceanim_cli.animation.image_batches import detail_side
 from faceanim_cli.errors import NoFaceError, UsageError, WeightsError
-from faceanim_cli.faces import Box, crop_image
+from faceanim_cli.faces import Box, crop_image, detector
 from faceanim_models import FaceSuperResolver, KeypointDetector
 
 SIZE = 64  # of the tiny network
@@ -57,6 +57,23 @@ def test_a_still_driver_gives_the_photo_back(rigid_weights_file: Path, astronaut
     (result,) = animate.animate([photo])
     assert result.dtype == np.uint8
     assert np.abs(result.astype(int) - photo).max() <= 1  # same colours in the same order, same pixels
+
+
+def test_whole_frames_need_no_face_detection(
+    rigid_weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV 5 has no Viola-Jones: what is framed already is animated all the same."""
+
+    def absent(file: str) -> None:
+        raise UsageError(f"no {file}")
+
+    monkeypatch.setattr(detector, "_load_cascade", absent)
+    animate = animator(rigid_weights_file)
+    animate.set_photo(dotted(30, 32), crop=None)
+    (result,) = animate.animate([dotted(30, 32)], crop=None)
+    assert dot_of(result) == pytest.approx((30, 32), abs=0.5)
+    with pytest.raises(UsageError, match=r"no haarcascade"):
+        animate.set_photo(dotted(30, 32))
 
 
 @pytest.mark.usefixtures("marked_points")
