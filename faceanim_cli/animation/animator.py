@@ -1,9 +1,9 @@
 """The Python API: ``Animator``. A photo is set once, then any number of driving frames animate it."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -41,6 +41,7 @@ from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_
 from faceanim_cli.weights.checkpoint import load_checkpoint, network_name
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import FaceSuperResolver, LivePortraitModel
+from faceanim_models.photo_detail import high_band
 
 logger = logging.getLogger(__name__)
 
@@ -111,10 +112,11 @@ class Animator:
         batch = batch or fitting_batch(self.device)
         self._shows_detail = scale == 1 and not sr
         sr = scale == 1 if sr is None else sr
-        resolver = load_checkpoint(shipped_weights(SUPER_RESOLUTION), "super-resolution") if sr else None
         self.size = size or self.model_size * scale * (FaceSuperResolver.SCALE if sr else 1)
+        resolver = cache(partial(load_checkpoint, shipped_weights(SUPER_RESOLUTION), "super-resolution"))
+        load_resolver = cast(Callable[[], FaceSuperResolver], resolver) if sr else None
         graphed = batch if compiled and can_graph(self.device) else 0
-        networks = Networks(model, cast(FaceSuperResolver | None, resolver), self.device, dtype, graphed)
+        networks = Networks(model, load_resolver, self.device, dtype, graphed)
         self._inference = Inference(networks, self.weights, batch, self.size)
         self._face: Face | None = None
         self._framed = True
@@ -187,7 +189,8 @@ class Animator:
             side = detail_side(shown, None if whole_photo else self.size, self.model_size)
             detail = None
             if self._shows_detail and side is not None:
-                detail = to_batch([crop_image(image, place, side)], inference.copies)
+                large = to_batch([crop_image(image, place, side)], inference.copies)
+                detail = high_band(large, self.model_size)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         lips = None
         if self.motion.close_lips and self.framer is not None:

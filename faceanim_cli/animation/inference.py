@@ -10,6 +10,7 @@ from torch import Tensor
 
 from faceanim_cli.animation.image_batches import DeviceCopies, Download, to_frames
 from faceanim_cli.animation.networks import Code, Detected, Networks
+from faceanim_cli.animation.photo_detail import detailed_frames
 from faceanim_cli.device import in_parts
 from faceanim_cli.motion.motion_batch import part_of
 from faceanim_cli.pictures import Image
@@ -80,25 +81,26 @@ class Inference:
         return in_parts(detect, everything, self.device, self._use_batch)
 
     def paint(
-        self, networks: Networks, code: Code, keypoints: Keypoints, photo: Tensor | None = None
+        self, networks: Networks, code: Code, keypoints: Keypoints, band: Tensor | None = None
     ) -> list[Download]:
         """Frames, uint8 (B, size, size, 3), of a photo with its keypoints; in pieces as ``detect``.
 
         Args:
             networks, code, keypoints: see ``Networks.paint``.
-            photo: the photo's crop, (1, 3, S, S) in [0, 1]: the frames show its detail and are as large.
+            band: the high band of the photo's crop, (1, 3, S, S): frames show it and are as large.
         """
 
         def paint(part: slice) -> list[Download]:
             with networks.inference():
-                if photo is None or not isinstance(code, PhotoCode):
+                if band is None or not isinstance(code, PhotoCode):
                     pictures = networks.paint(code, part_of(keypoints, part))
                     return [to_frames(pictures, self.size, self.copies)]
                 painted = networks.paint_parts(code, part_of(keypoints, part))
-                # Frame by frame: a large one's grid and bands fill a processor's caches by themselves.
+                if self.device.type == "cpu":
+                    return [Download(torch.from_numpy(detailed_frames(painted, band)), None)]
                 return [
-                    to_frames(with_photo_detail(*frame, photo), photo.shape[-1], self.copies)
-                    for frame in painted.frames()
+                    to_frames(with_photo_detail(*frame, band), band.shape[-1], self.copies)
+                    for frame in painted.frames()  # large ones, one after the other, are less in memory
                 ]
 
         return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -67,7 +68,7 @@ class Networks:
 
     Args:
         model: as loaded: float32, evaluation mode; it is left as it is.
-        resolver: super-resolution, as loaded; or None.
+        resolver: loads super-resolution, when a picture first goes through it; None for pictures as they are.
         device: where they run.
         dtype: float32, bfloat16 or float16.
         graphed: batches of this many frames run as CUDA graphs, which take long to make; those of another
@@ -77,7 +78,7 @@ class Networks:
     def __init__(
         self,
         model: Model,
-        resolver: FaceSuperResolver | None,
+        resolver: Callable[[], FaceSuperResolver] | None,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         graphed: int = 0,
@@ -85,7 +86,8 @@ class Networks:
         self.loaded = (model, resolver)
         self.device, self.dtype, self.graphed = device, dtype, graphed
         self.model = self._ready(model)
-        self.resolver = None if resolver is None else self._ready(resolver)
+        self._resolver: FaceSuperResolver | None = None
+        self._loading = Lock()
         self._heatmaps: list[Tensor] = []
         if isinstance(self.model, AnimationModel):
             self.model.keypoint_detector.heatmaps.register_forward_hook(self._keep_heatmaps)
@@ -119,7 +121,16 @@ class Networks:
         else:
             stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
             stages["generator"] = model.generator
-        return stages if self.resolver is None else {**stages, "sr": self.resolver}
+        resolver = self.load_resolver()
+        return stages if resolver is None else {**stages, "sr": resolver}
+
+    def load_resolver(self) -> FaceSuperResolver | None:
+        """Super-resolution, loaded once; photos that show their own detail never ask for it."""
+        _, load = self.loaded
+        with self._loading:
+            if self._resolver is None and load is not None:
+                self._resolver = self._ready(load())
+        return self._resolver
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -153,6 +164,7 @@ class Networks:
 
     def paint(self, code: Code, keypoints: Keypoints) -> Tensor:
         """Frames (B, 3, H, W), twice as large from LivePortrait's networks and with super-resolution."""
+        self.load_resolver()  # before a graph is made
         if self._graphs is not None and len(keypoints.points) == self.graphed:
             return self._graphs[1](code, keypoints)
         return self._paint(code, keypoints)
@@ -183,7 +195,7 @@ class Networks:
             pictures, _ = self.model(codes, keypoints.points)
         else:
             pictures = self.model(codes, keypoints)[0].image
-        return pictures if self.resolver is None else self.resolver(pictures)
+        return pictures if self._resolver is None else self._resolver(pictures)
 
     def _paint_parts(self, code: PhotoCode, keypoints: Keypoints) -> Painted:
         generated, motion = self.model(code.expand(len(keypoints.points)), keypoints)

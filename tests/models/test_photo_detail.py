@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from faceanim_models.geometry import identity_grid, warp
-from faceanim_models.photo_detail import enlarged_grid, with_photo_detail
+from faceanim_models.photo_detail import enlarged_grid, high_band, with_photo_detail
 
 SMALL = 32
 
@@ -39,7 +39,7 @@ def test_a_grid_that_changes_nothing_changes_nothing_at_any_size() -> None:
 def test_a_photo_that_moves_as_a_whole_is_shown_pixel_by_pixel(photo, columns, rows) -> None:
     grid, scale = shifted(columns, rows), photo.shape[-1] / SMALL
     warped = warp(shrunk(photo), grid)
-    found = with_photo_detail(warped, warped, torch.zeros(1, 1, SMALL, SMALL), grid, photo)
+    found = with_photo_detail(warped, warped, torch.zeros(1, 1, SMALL, SMALL), grid, high_band(photo, SMALL))
     wanted = photo.roll((-round(rows * scale), -round(columns * scale)), (-2, -1))
     margin = photo.shape[-1] // 4
     difference = (middle(found, margin) - middle(wanted, margin)).abs()
@@ -53,7 +53,7 @@ def test_what_is_painted_has_no_detail_of_the_photo(photo) -> None:
     warped = shrunk(photo)
     image = warped.clone()
     image[..., : SMALL // 2] = 0.0  # the left half: painted
-    found = with_photo_detail(image, warped, None, grid, photo)
+    found = with_photo_detail(image, warped, None, grid, high_band(photo, SMALL))
     quarter = size[0] // 4
     assert found[..., :quarter].abs().max() < 0.01
     assert (found[..., -quarter:] - photo[..., -quarter:]).abs().mean() < 0.02
@@ -61,8 +61,8 @@ def test_what_is_painted_has_no_detail_of_the_photo(photo) -> None:
 
 def test_the_mask_alone_keeps_the_detail_away(photo) -> None:
     warped, size = shrunk(photo), photo.shape[-2:]
-    found = with_photo_detail(warped, warped, torch.ones(1, 1, SMALL, SMALL), shifted(0, 0), photo)
-    wanted = F.interpolate(warped, size, mode="bicubic", antialias=True)
+    found = with_photo_detail(warped, warped, torch.ones(1, 1, SMALL, SMALL), shifted(0, 0), high_band(photo, SMALL))
+    wanted = F.interpolate(warped, size, mode="bicubic")
     torch.testing.assert_close(found, wanted)
 
 
@@ -71,5 +71,5 @@ def test_there_is_no_step_where_the_mask_changes(photo) -> None:
     line = torch.linspace(0, 1, photo.shape[-1])
     smooth = (line[:, None] * line).expand(1, 3, -1, -1)
     warped, mask = shrunk(smooth), (torch.rand(1, 1, SMALL, SMALL) > 0.5).float()
-    found = with_photo_detail(warped, warped, mask, shifted(0, 0), smooth)
-    assert (middle(found, 8) - middle(smooth, 8)).abs().max() < 1.5 / 255
+    found = with_photo_detail(warped, warped, mask, shifted(0, 0), high_band(smooth, SMALL))
+    assert (middle(found, 8) - middle(smooth, 8)).abs().max() < 2 / 255  # bicubic bends lines a little
