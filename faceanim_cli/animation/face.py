@@ -34,8 +34,8 @@ class Face:
         reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
         tones: the only colours that it may have; None for any.
         lip_opening: of LivePortrait's photos whose lips are to be closed first; None for others.
-        detail: the crop's high band, (1, 3, S, S), as large as its frames are to be, to be shown in them; None
-            leaves the size to ``Inference`` and the detail to super-resolution.
+        detail: the crop's high band, (1, 3, S, S), to be shown in frames of that size; None leaves
+            its size to ``Inference`` and the detail to super-resolution.
     """
 
     def __init__(

@@ -22,7 +22,9 @@ def high_band(photo: Tensor, small: int) -> Tensor:
         return photo - F.interpolate(shrunk, photo.shape[-2:], mode="bicubic")
 
 
-def with_photo_detail(image: Tensor, warped: Tensor, mask: Tensor | None, grid: Tensor, band: Tensor) -> Tensor:
+def with_photo_detail(
+    image: Tensor, warped: Tensor, mask: Tensor | None, grid: Tensor, band: Tensor
+) -> Tensor:
     """The frames at the photo's size: (B, 3, S, S), up to a little overshoot in [0, 1].
 
     Args:

@@ -61,7 +61,9 @@ def test_what_is_painted_has_no_detail_of_the_photo(photo) -> None:
 
 def test_the_mask_alone_keeps_the_detail_away(photo) -> None:
     warped, size = shrunk(photo), photo.shape[-2:]
-    found = with_photo_detail(warped, warped, torch.ones(1, 1, SMALL, SMALL), shifted(0, 0), high_band(photo, SMALL))
+    found = with_photo_detail(
+        warped, warped, torch.ones(1, 1, SMALL, SMALL), shifted(0, 0), high_band(photo, SMALL)
+    )
     wanted = F.interpolate(warped, size, mode="bicubic")
     torch.testing.assert_close(found, wanted)
 
