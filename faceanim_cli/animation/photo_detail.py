@@ -22,7 +22,8 @@ def detailed_frames(painted: Painted, band: Tensor) -> npt.NDArray[np.uint8]:
     small, large = image.shape[-1], band.shape[-1]
     size = (large, large)
     columns = np.arange(large, dtype=np.float32)
-    still = cv2.merge(np.meshgrid(columns, columns))  # the place of each pixel, (S, S, 2)
+    still = np.stack(np.meshgrid(columns, columns), axis=-1)  # the place of each pixel, (S, S, 2)
+    no_map = np.empty(0, np.float32)  # places hold x and y
     bands = _interleaved(band[0])
     near = torch.from_numpy(np.stack([_blurred(frame) for frame in difference(image, warped)]))
     shares = 255 * share_of_photo(near[:, None], mask)
@@ -30,7 +31,7 @@ def detailed_frames(painted: Painted, band: Tensor) -> npt.NDArray[np.uint8]:
     frames = np.empty((len(image), large, large, 3), np.uint8)
     for frame, picture, share, shift in zip(frames, 255 * image.float(), shares, shifts, strict=True):
         places = cv2.add(still, cv2.resize(_interleaved(shift), size))
-        detail = cv2.remap(bands, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        detail = cv2.remap(bands, places, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shown = cv2.multiply(detail, cv2.resize(_interleaved(share.expand(3, -1, -1)), size))
         base = cv2.resize(_interleaved(picture), size, interpolation=cv2.INTER_CUBIC)
         cv2.add(base, shown, frame, dtype=cv2.CV_8U)  # rounded, and cut off at 0 and 255
