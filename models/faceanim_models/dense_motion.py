@@ -152,7 +152,7 @@ class DenseMotionNetwork(nn.Module):
         """
         identity = identity_grid(self.settings.size, self.settings.size, source)[0]  # (size, size, 2)
         if not self.settings.use_similarity:
-            return identity.expand(len(source), -1, -1, -1), source - driving
+            return identity.expand(source.shape[0], -1, -1, -1), source - driving
         linear, shift = fit_similarity(driving, source, self.rigidity.softmax(0))
         turned = torch.einsum("bij,hwj->bhwi", linear, identity)
         offsets = source - torch.einsum("bij,bkj->bki", linear, driving)  # s_k - A d_k

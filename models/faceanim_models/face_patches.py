@@ -87,7 +87,7 @@ class FacePatches(nn.Module):
         """The patches of each kind for keypoints (B, K, 2)."""
         with in_full_precision(keypoints):
             points = keypoints.detach().float()
-            face = self.mean_face[self.rigid].float().expand(len(points), -1, -1)
+            face = self.mean_face[self.rigid].float().expand(points.shape[0], -1, -1)
             linear, _ = fit_similarity(face, points[:, self.rigid])  # (B, 2, 2)
             return [self._frames(number, points, linear) for number in range(len(self.kinds))]
 

@@ -48,10 +48,10 @@ def sample_at(image: Tensor, grid: Tensor, padding_mode: str) -> Tensor:
 
 def _by_rows(image: Tensor, grid: Tensor) -> bool:
     """Whether :func:`sample_rows` does it: one image for the whole batch, many channels, nothing to train."""
-    one = len(image) == 1 or image.stride(0) == 0
+    one = image.shape[0] == 1 or image.stride(0) == 0
     trained = torch.is_grad_enabled() and (image.requires_grad or grid.requires_grad)
     suits = image.device.type == "cpu" and image.shape[1] >= 16 and min(image.shape[2:]) >= 2
-    return one and suits and not trained
+    return one and suits and not trained and not torch.compiler.is_compiling()
 
 
 def sample_rows(image: Tensor, grid: Tensor, padding_mode: str) -> Tensor:
@@ -107,7 +107,8 @@ def channels_last(maps: Tensor) -> Tensor:
     torch does that number by number; the transposition of a matrix, which it does in blocks, is three times
     as fast on a CPU.
     """
-    if maps.device.type != "cpu" or not maps.is_contiguous() or torch.is_grad_enabled():
+    traced = torch.compiler.is_compiling()  # torch.export: batches of any length
+    if maps.device.type != "cpu" or not maps.is_contiguous() or torch.is_grad_enabled() or traced:
         return maps.contiguous(memory_format=torch.channels_last)
     batch, channels, height, width = maps.shape
     rows = maps.new_empty(batch, height * width, channels)
