@@ -1,6 +1,7 @@
 """``faceanim eval``: scores of weights, baselines, or any program's files."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from faceanim_cli.commands.options import (
     confirm_on_terminal,
     option,
     say_unless,
+    unfold,
 )
 from faceanim_cli.commands.values import metrics as metric_names
 from faceanim_cli.commands.values import parse_metrics, weights_names
@@ -27,7 +29,10 @@ from faceanim_cli.errors import FaceanimError, UsageError, some_of
 WHAT, HOW = "What is scored", "How it is compared"
 
 
-def eval_(
+@dataclass(frozen=True)
+class EvaluationFlags:
+    """What is scored and how: the fields of ``EvaluationOptions``."""
+
     metrics: Annotated[
         str | None,
         option(
@@ -39,7 +44,7 @@ def eval_(
             parser=parse_metrics,
             autocompletion=metric_names,
         ),
-    ] = None,
+    ] = None
     data: Annotated[
         Path | None,
         option(
@@ -48,20 +53,21 @@ def eval_(
             "Of `faceanim prepare` (manifest.csv), of clips, or of folders of frames.",
             metavar="DIR",
         ),
-    ] = None,
+    ] = None
     weights: Annotated[
         list[str] | None,
         option(BASICS, "Weights to score; several are compared [shipped]", autocompletion=weights_names),
-    ] = None,
-    baseline: Annotated[
+    ] = None
+    baselines: Annotated[
         list[str] | None,
         choice(
             BASICS,
             "Score beside them: static, similarity or truth\nstatic is the photo, similarity moves it as a "
             "whole, truth is perfection.",
             ("static", "similarity", "truth"),
+            "--baseline",
         ),
-    ] = None,
+    ] = None
     output: Annotated[
         Path | None,
         option(
@@ -71,28 +77,19 @@ def eval_(
             "-o",
             metavar="DIR",
         ),
-    ] = None,
-    overwrite: Annotated[bool, option(BASICS, "Start the report anew", "--overwrite")] = False,
-    list_metrics: Annotated[
-        bool, option(BASICS, "Say what each metric is, and exit", "--list-metrics")
-    ] = False,
-    predicted: Annotated[Path | None, option(WHAT, "Any program's clips: a folder, or one clip")] = None,
-    truth: Annotated[Path | None, option(WHAT, "The true clips of the same names")] = None,
-    split: Annotated[str, option(WHAT, "Whose clips of the manifest: train, val or all")] = "val",
-    limit: Annotated[int | None, option(WHAT, "Score so many clips, or pairs, at most", min=1)] = None,
+    ] = None
+    overwrite: Annotated[bool, option(BASICS, "Start the report anew", "--overwrite")] = False
+    predicted: Annotated[Path | None, option(WHAT, "Any program's clips: a folder, or one clip")] = None
+    truth: Annotated[Path | None, option(WHAT, "The true clips of the same names")] = None
+    split: Annotated[str, option(WHAT, "Whose clips of the manifest: train, val or all")] = "val"
+    limit: Annotated[int | None, option(WHAT, "Score so many clips, or pairs, at most", min=1)] = None
     pairs: Annotated[
         Path | None,
         option(WHAT, "For cross: columns source and driving", metavar="CSV"),
-    ] = None,
+    ] = None
     num_pairs: Annotated[
         int | None, option(WHAT + MORE, "For cross: pairs to draw where no CSV says [50]", min=1)
-    ] = None,
-    grid: Annotated[
-        Path | None,
-        option(WHAT, "Only draw a figure, .png or .jpg\nPhotos down, driver frames across."),
-    ] = None,
-    photo: Annotated[list[Path] | None, option(WHAT, "A photo for --grid [people of the data]")] = None,
-    driver: Annotated[Path | None, option(WHAT, "The driver for --grid [one of the data]")] = None,
+    ] = None
     protocol: Annotated[
         Literal["reconstruction", "cross", "files"] | None,
         choice(
@@ -102,19 +99,19 @@ def eval_(
             "--predicted against --truth. Default: what the other options ask for.",
             ("reconstruction", "cross", "files"),
         ),
-    ] = None,
-    every: Annotated[int, option(HOW, "Compare every n-th frame; 10 is FSRT's protocol", min=1)] = 1,
+    ] = None
+    every: Annotated[int, option(HOW, "Compare every n-th frame; 10 is FSRT's protocol", min=1)] = 1
     count_source: Annotated[
         bool, option(HOW + MORE, "Compare the first frame too, which is the source", "--count-source")
-    ] = False,
-    size: Annotated[
-        int | None, option(HOW, "Pixels a side [256; files as they are]", min=16, max=4096)
-    ] = None,
+    ] = False
+    size: Annotated[int | None, option(HOW, "Pixels a side [256; files as they are]", min=16, max=4096)] = (
+        None
+    )
     crop: Annotated[
         Literal["auto", "none"],
         choice(HOW, "auto: around the face; none: whole frames", ("auto", "none"), metavar="HOW"),
-    ] = "auto",
-    seed: Annotated[int, option(HOW + MORE, "Of pairs and intervals", min=0)] = 0,
+    ] = "auto"
+    seed: Annotated[int, option(HOW + MORE, "Of pairs and intervals", min=0)] = 0
     landmark_model: Annotated[
         str | None,
         option(
@@ -123,16 +120,30 @@ def eval_(
             "(.pt: frames in [0, 1] to (B, 68, 2) in [-1, 1]; 70 with the irises).",
             metavar="FILE",
         ),
-    ] = None,
+    ] = None
     identity_model: Annotated[
         Path | None,
         option(HOW + MORE, "For csim: TorchScript\n(B, 3, 112, 112) in [-1, 1] to embeddings."),
+    ] = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    offline: Offline = False
+    accept_license: AcceptLicense = False
+
+
+@unfold
+def eval_(
+    flags: EvaluationFlags,
+    list_metrics: Annotated[
+        bool, option(BASICS, "Say what each metric is, and exit", "--list-metrics")
+    ] = False,
+    grid: Annotated[
+        Path | None,
+        option(WHAT, "Only draw a figure, .png or .jpg\nPhotos down, driver frames across."),
     ] = None,
+    photo: Annotated[list[Path] | None, option(WHAT, "A photo for --grid [people of the data]")] = None,
+    driver: Annotated[Path | None, option(WHAT, "The driver for --grid [one of the data]")] = None,
     as_json: Json = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    offline: Offline = False,
-    accept_license: AcceptLicense = False,
     quiet: Quiet = False,
 ) -> None:
     """Score how well weights animate faces.
@@ -156,40 +167,13 @@ def eval_(
     if list_metrics:
         _print_metrics(as_json)
         return
-    by_files = predicted is not None or truth is not None
-    by_pairs = pairs is not None
-    guess: Literal["reconstruction", "cross", "files"] = (
-        "files" if by_files else "cross" if by_pairs else "reconstruction"
-    )
-    options = EvaluationOptions(
-        metrics=metrics,
-        protocol=protocol or guess,
-        data=data,
-        split=split,
-        weights=tuple(weights or ()),
-        baselines=tuple(baseline or ()),
-        predicted=predicted,
-        truth=truth,
-        pairs=pairs,
-        num_pairs=num_pairs,
-        every=every,
-        count_source=count_source,
-        size=size,
-        crop=crop,
-        limit=limit,
-        seed=seed,
-        landmark_model=landmark_model,
-        identity_model=identity_model,
-        output=output,
-        overwrite=overwrite,
-        device=device,
-        precision=precision,
-        offline=offline,
-        accept_license=accept_license,
-    )
+    by_files = flags.predicted is not None or flags.truth is not None
+    guess = "files" if by_files else "cross" if flags.pairs is not None else "reconstruction"
+    lists = {"weights": tuple(flags.weights or ()), "baselines": tuple(flags.baselines or ())}
+    options = EvaluationOptions(**{**vars(flags), **lists, "protocol": flags.protocol or guess})
 
     say = say_unless(quiet)
-    if data is None and options.protocol != "files" and (grid is None or not photo or driver is None):
+    if options.data is None and options.protocol != "files" and (grid is None or not photo or driver is None):
         say(
             "no --data: taking the example clips that ship, synthesised from one portrait: "
             "they show that it works, not how well"
@@ -215,8 +199,8 @@ def eval_(
         for table in (differences, slope_table(evaluation)):
             if table is not None:
                 typer.echo(f"\n{table.plain()}")
-        if output is not None:
-            typer.echo(f"\n{output / 'report.html'}")
+        if options.output is not None:
+            typer.echo(f"\n{options.output / 'report.html'}")
     bad = list(dict.fromkeys(row.clip for row in evaluation.problems))
     if bad:
         total = len({row.clip for row in evaluation.rows})

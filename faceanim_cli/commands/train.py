@@ -1,7 +1,7 @@
 """``faceanim train``: retrain the networks on your own clips."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ from faceanim_cli.commands.options import (
     on_terminal,
     option,
     say_unless,
+    unfold,
 )
 from faceanim_cli.commands.training_view import training_view
 from faceanim_cli.commands.values import weights_names
@@ -27,7 +28,10 @@ WHAT, HOW = "What is trained", "How it is trained"
 OLD_PRECISIONS = {"32": "fp32", "16": "fp16"}
 
 
-def train(
+@dataclass(frozen=True)
+class TrainingFlags:
+    """What a run is trained on and how; None is left to the preset."""
+
     data: Annotated[
         Path,
         option(
@@ -36,7 +40,7 @@ def train(
             "DATA-prepared.",
             metavar="DIR",
         ),
-    ],
+    ]
     stage: Annotated[
         Literal["motion", "keypoints", "sr"],
         choice(
@@ -45,7 +49,7 @@ def train(
             "detector alone, on landmarks; or super-resolution, on photos.",
             ("motion", "keypoints", "sr"),
         ),
-    ] = "motion",
+    ] = "motion"
     out: Annotated[
         Path | None,
         option(
@@ -54,7 +58,7 @@ def train(
             *("--output", "-o", "--out"),
             metavar="DIR",
         ),
-    ] = None,
+    ] = None
     init: Annotated[
         str | None,
         option(
@@ -63,24 +67,22 @@ def train(
             "person's clips. The keypoints' stage goes on from the shipped ones.",
             autocompletion=weights_names,
         ),
-    ] = None,
-    max_steps: Annotated[int, option(BASICS, "Stop after this many steps", min=1)] = 100_000,
+    ] = None
+    max_steps: Annotated[int, option(BASICS, "Stop after this many steps", min=1)] = 100_000
     max_minutes: Annotated[
         float | None,
         option(BASICS, "Stop after this time\nThe same command goes on from there.", min=0),
-    ] = None,
+    ] = None
     validate_minutes: Annotated[
         float | None, option(BASICS, "Save and score this often [10; sr: 5]", min=0)
-    ] = None,
-    keep: Annotated[int, option(BASICS + MORE, "Numbered checkpoints kept beside best and last", min=0)] = 3,
-    cache: Annotated[
-        Path | None, option(BASICS + MORE, "Decoded clips [OUTPUT/cache]", metavar="DIR")
-    ] = None,
+    ] = None
+    keep: Annotated[int, option(BASICS + MORE, "Numbered checkpoints kept beside best and last", min=0)] = 3
+    cache: Annotated[Path | None, option(BASICS + MORE, "Decoded clips [OUTPUT/cache]", metavar="DIR")] = None
     preset: Annotated[
         Literal["shipped", "paper"],
         choice(WHAT, "Where settings start from: shipped or paper", ("shipped", "paper")),
-    ] = "shipped",
-    size: Annotated[int | None, option(WHAT, "Pixels a side, a multiple of 32 [256; sr: 64]")] = None,
+    ] = "shipped"
+    size: Annotated[int | None, option(WHAT, "Pixels a side, a multiple of 32 [256; sr: 64]")] = None
     keypoints: Annotated[
         Literal["dense", "paper", "free"] | None,
         choice(
@@ -88,15 +90,15 @@ def train(
             "dense, paper or free\nAnchored to 29 places of the face, to the paper's ten, or found freely.",
             ("dense", "paper", "free"),
         ),
-    ] = None,
+    ] = None
     similarity: Annotated[
         bool | None,
         option(WHAT + MORE, "The head's is no motion to choose from", "--similarity/--no-similarity"),
-    ] = None,
+    ] = None
     segmenter: Annotated[
         bool | None,
         option(WHAT + MORE, "The photo's head is not told apart", "--segmenter/--no-segmenter"),
-    ] = None,
+    ] = None
     encoder: Annotated[
         Literal["resnet18", "resnet34", "resnet50"] | None,
         choice(
@@ -104,7 +106,7 @@ def train(
             "resnet18, resnet34 or resnet50 [resnet18]\nOf the keypoint detector.",
             ("resnet18", "resnet34", "resnet50"),
         ),
-    ] = None,
+    ] = None
     encoder_weights: Annotated[
         str | None,
         option(
@@ -112,7 +114,7 @@ def train(
             "imagenet, a file, or none, to start from [none]\nimagenet fetches torchvision's (45 to 100 MB) "
             "unless they are here; the paper's preset does.",
         ),
-    ] = None,
+    ] = None
     loss: Annotated[
         list[str] | None,
         option(
@@ -120,7 +122,7 @@ def train(
             "A loss's weight, as adversarial=0.1\nMay be given more than once; a wrong name lists all.",
             metavar="NAME=X",
         ),
-    ] = None,
+    ] = None
     perceptual: Annotated[
         str | None,
         option(
@@ -128,7 +130,7 @@ def train(
             "squeezenet, vgg19, none, or a file, for Eq. 3\nThe network that compares pictures, or a "
             "safetensors file of either's features (default: squeezenet; first-order-model: vgg19).",
         ),
-    ] = None,
+    ] = None
     discriminator_side: Annotated[
         int | None,
         option(
@@ -137,7 +139,7 @@ def train(
             "--loss adversarial=X.",
             min=16,
         ),
-    ] = None,
+    ] = None
     optimizer: Annotated[
         Literal["adam", "swats"] | None,
         choice(
@@ -145,8 +147,8 @@ def train(
             "adam or swats\nSWATS is Adam that turns into SGD when its time has come.",
             ("adam", "swats"),
         ),
-    ] = None,
-    learning_rate: Annotated[float | None, option(HOW, "After the warm-up [2e-4; sr: 1e-3]", min=0)] = None,
+    ] = None
+    learning_rate: Annotated[float | None, option(HOW, "After the warm-up [2e-4; sr: 1e-3]", min=0)] = None
     decay_over: Annotated[
         Literal["steps", "minutes"],
         choice(
@@ -155,7 +157,7 @@ def train(
             ("steps", "minutes"),
             metavar="WHAT",
         ),
-    ] = "steps",
+    ] = "steps"
     swats_tolerance: Annotated[
         float | None,
         option(
@@ -164,7 +166,7 @@ def train(
             "estimate of a step may be off.",
             metavar="X",
         ),
-    ] = None,
+    ] = None
     batch: Annotated[
         int | None,
         option(
@@ -173,21 +175,22 @@ def train(
             *("--batch-size", "--batch"),
             min=1,
         ),
-    ] = None,
-    accumulate: Annotated[int, option(HOW + MORE, "Batches whose gradients make a step", min=1)] = 1,
-    seed: Annotated[int, option(HOW + MORE, "Of weights and pairs", min=0)] = 0,
+    ] = None
+    accumulate: Annotated[int, option(HOW + MORE, "Batches whose gradients make a step", min=1)] = 1
+    seed: Annotated[int, option(HOW + MORE, "Of weights and pairs", min=0)] = 0
     precision: Annotated[
         str,
         choice(MACHINES, "fp32, bf16 or fp16", ("fp32", "bf16", "fp16"), old=OLD_PRECISIONS),
-    ] = "bf16",
-    devices: Annotated[str, option(MACHINES, "How many, or which (0,2), on each node", metavar="N")] = "auto",
-    nodes: Annotated[int, option(MACHINES, "Machines; under torchrun leave it away", min=1)] = 1,
-    workers: Annotated[int, option(MACHINES, "Loader processes of each process", min=0)] = 1,
-    offline: Offline = False,
-    accept_license: AcceptLicense = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+    ] = "bf16"
+    devices: Annotated[str, option(MACHINES, "How many, or which (0,2), on each node", metavar="N")] = "auto"
+    nodes: Annotated[int, option(MACHINES, "Machines; under torchrun leave it away", min=1)] = 1
+    workers: Annotated[int, option(MACHINES, "Loader processes of each process", min=0)] = 1
+    offline: Offline = False
+    accept_license: AcceptLicense = False
+
+
+@unfold
+def train(flags: TrainingFlags, as_json: Json = False, quiet: Quiet = False) -> None:
     """Train the networks on clips of people.
 
     Keypoint detector, dense motion and generator; or super-resolution on photos. Stopped by Ctrl-C, a signal
@@ -203,43 +206,16 @@ def train(
     )
 
     say = say_unless(quiet)
+    given = vars(flags).copy()
+    stage, accept_license = given["stage"], given.pop("accept_license")
     network = "super-resolution" if stage == "sr" else "animation"
-    settings = stage_settings(  # what is None is left to the preset
-        stage,
-        preset,
-        loss or (),
-        init=None if init is None else find_weights(init, offline, accept_license, network),
-        data=data,
-        out=out or Path("runs") / stage,
-        cache=cache,
-        max_steps=max_steps,
-        max_minutes=max_minutes,
-        validate_minutes=validate_minutes,
-        keep=keep,
-        size=size,
-        keypoints=keypoints,
-        similarity=similarity,
-        segmenter=segmenter,
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        perceptual=perceptual,
-        discriminator_side=discriminator_side,
-        optimizer=optimizer,
-        swats_tolerance=swats_tolerance,
-        learning_rate=learning_rate,
-        decay_over=decay_over,
-        batch=batch,
-        accumulate=accumulate,
-        seed=seed,
-        precision=precision.removeprefix("fp"),
-        devices=devices,
-        nodes=nodes,
-        workers=workers,
-        offline=offline,
-    )
+    if flags.init is not None:
+        given["init"] = find_weights(flags.init, flags.offline, accept_license, network)
+    given |= {"out": flags.out or Path("runs") / stage, "precision": flags.precision.removeprefix("fp")}
+    settings = stage_settings(losses=given.pop("loss") or (), **given)
     fetch_pretrained(settings, say, progress=on_terminal() and not quiet)
     with item_progress("videos", quiet) as progress:
-        settings = replace(settings, data=prepared_folder(data, report=say, progress=progress))
+        settings = replace(settings, data=prepared_folder(flags.data, report=say, progress=progress))
     with training_view(quiet) as (report, view):
         result = train_stage(settings, Listener(report, view))
     if result is not None:  # in the first of all processes
