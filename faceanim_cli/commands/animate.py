@@ -30,8 +30,8 @@ def animate(
         Path | None,
         option(
             BASICS,
-            "The result; its name says its kind [PHOTO-DRIVER.mp4]\n"
-            ".mp4, .mov, .mkv, .webm, .gif, .webp, or a folder's name (no dot) for PNGs. The default "
+            "The result, .mp4, .gif, .webp, ... [PHOTO-DRIVER.mp4]\n"
+            "Also .mov, .mkv, .webm, or a folder's name (no dot) for PNGs. The default "
             "appears in the current folder.",
             "--output",
             "-o",

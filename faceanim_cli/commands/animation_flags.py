@@ -32,7 +32,7 @@ class AnimationFlags:
         bool | None,
         option(
             BASICS,
-            "Only or no super-resolution [for small photos]\n"
+            "Super-resolution always, or never [for small photos]\n"
             "A large photo shows its own detail, which is faster. --no-sr: 256 x 256.\n"
             "LivePortrait's weights make 512 by themselves.",
             "--sr/--no-sr",
@@ -61,9 +61,9 @@ class AnimationFlags:
     ] = None
     pose: Annotated[float, how_much("The head's motion: 0 none, 1 all, 2 twice as much")] = 1.0
     expression: Annotated[float, how_much("The motion of mouth, lids and brows, 0 to 2")] = 1.0
-    mouth: Annotated[float, how_much("The mouth's alone, times --expression, 0 to 2")] = 1.0
-    eyes: Annotated[float, how_much("The lids' alone, times --expression, 0 to 2")] = 1.0
-    gaze: Annotated[float, how_much("The pupils' alone, times --expression, 0 to 2")] = 1.0
+    mouth: Annotated[float, how_much("The mouth alone, times --expression, 0 to 2")] = 1.0
+    eyes: Annotated[float, how_much("The lids alone, times --expression, 0 to 2")] = 1.0
+    gaze: Annotated[float, how_much("The pupils alone, times --expression, 0 to 2")] = 1.0
     smooth: Annotated[
         float,
         option(MOTION, "Steady a jittery driver: 0 off, 1 the most\nWithout visible lag.", min=0, max=1),
@@ -72,7 +72,7 @@ class AnimationFlags:
         bool,
         option(
             MOTION,
-            "Photo and driver show the same person\n"
+            "For a driver who is the person in the photo\n"
             "Takes the driver's keypoints as they are; the default moves the photo's own, which keeps its "
             "face shape.",
             "--absolute",
@@ -113,14 +113,14 @@ class AnimationFlags:
         str | None,
         option(
             FACE,
-            "The photo's frame, x,y,w,h in pixels [found]\n"
+            "The photo's square, x,y,w,h in pixels [found]\n"
             "none: the whole photo and the whole driver, for files that are framed alike.",
             metavar="BOX",
         ),
     ] = None
     zoom: Annotated[
         float | None,
-        option(FACE, "Nearer to the face (2: twice as large) or farther", min=0.4, max=4),
+        option(FACE, "Nearer to the face (2: twice as large), or farther", min=0.4, max=4),
     ] = None
     shift: Annotated[
         str | None,
@@ -133,13 +133,15 @@ class AnimationFlags:
     driver_face: Annotated[
         int | None, option(FACE, "Which face of the driver, from the left [largest]", min=1)
     ] = None
-    driver_crop: Annotated[str | None, option(FACE, "The driver's frame [found]", metavar="BOX")] = None
+    driver_crop: Annotated[
+        str | None, option(FACE, "The driver's square, likewise [found]", metavar="BOX")
+    ] = None
     paste_back: Annotated[
         bool, option(OUTPUT, "The whole photo with the animated face in it", "--paste-back")
     ] = False
-    side_by_side: Annotated[bool, option(OUTPUT, "Photo and driver left of the result", "--side-by-side")] = (
-        False
-    )
+    side_by_side: Annotated[
+        bool, option(OUTPUT, "Photo, driver and result beside each other", "--side-by-side")
+    ] = False
     audio: Annotated[str, option(OUTPUT, "Whose sound: driver, none, or a file's", metavar="FILE")] = "driver"
     fps: Annotated[
         str | None,
@@ -154,7 +156,7 @@ class AnimationFlags:
         str | None,
         choice(
             OUTPUT,
-            "h264, hevc, vp9, av1, prores or ffv1\nDefault: h264, in .webm vp9.",
+            "h264, hevc, vp9, av1, prores or ffv1 [h264]\nIn .webm the default is vp9.",
             ("h264", "hevc", "vp9", "av1", "prores", "ffv1"),
         ),
     ] = None

@@ -49,7 +49,7 @@ class EvaluationFlags:
         Path | None,
         option(
             BASICS,
-            "A folder of clips [small examples]\n"
+            "A folder of clips [the examples that ship]\n"
             "Of `faceanim prepare` (manifest.csv), of clips, or of folders of frames.",
             metavar="DIR",
         ),
@@ -62,7 +62,7 @@ class EvaluationFlags:
         list[str] | None,
         choice(
             BASICS,
-            "Score beside them: static, similarity or truth\nstatic is the photo, similarity moves it as a "
+            "Scored beside them: static, similarity or truth\nstatic is the photo, similarity moves it as a "
             "whole, truth is perfection.",
             ("static", "similarity", "truth"),
             "--baseline",
@@ -79,13 +79,13 @@ class EvaluationFlags:
         ),
     ] = None
     overwrite: Annotated[bool, option(BASICS, "Start the report anew", "--overwrite")] = False
-    predicted: Annotated[Path | None, option(WHAT, "Any program's clips: a folder, or one clip")] = None
-    truth: Annotated[Path | None, option(WHAT, "The true clips of the same names")] = None
+    predicted: Annotated[Path | None, option(WHAT, "Clips that any program made: a folder, or one")] = None
+    truth: Annotated[Path | None, option(WHAT, "The true clips, by the same names")] = None
     split: Annotated[str, option(WHAT, "Whose clips of the manifest: train, val or all")] = "val"
     limit: Annotated[int | None, option(WHAT, "Score so many clips, or pairs, at most", min=1)] = None
     pairs: Annotated[
         Path | None,
-        option(WHAT, "For cross: columns source and driving", metavar="CSV"),
+        option(WHAT, "For cross: a table, columns source and driving", metavar="CSV"),
     ] = None
     num_pairs: Annotated[
         int | None, option(WHAT + MORE, "For cross: pairs to draw where no CSV says [50]", min=1)
@@ -100,13 +100,13 @@ class EvaluationFlags:
             ("reconstruction", "cross", "files"),
         ),
     ] = None
-    every: Annotated[int, option(HOW, "Compare every n-th frame; 10 is FSRT's protocol", min=1)] = 1
+    every: Annotated[int, option(HOW, "Compare every N-th frame; 10 is FSRT's protocol", min=1)] = 1
     count_source: Annotated[
         bool, option(HOW + MORE, "Compare the first frame too, which is the source", "--count-source")
     ] = False
-    size: Annotated[int | None, option(HOW, "Pixels a side [256; files as they are]", min=16, max=4096)] = (
-        None
-    )
+    size: Annotated[
+        int | None, option(HOW, "Frames' side in pixels [256; files as they are]", min=16, max=4096)
+    ] = None
     crop: Annotated[
         Literal["auto", "none"],
         choice(HOW, "auto: around the face; none: whole frames", ("auto", "none"), metavar="HOW"),
@@ -139,7 +139,9 @@ def eval_(
     ] = False,
     grid: Annotated[
         Path | None,
-        option(WHAT, "Only draw a figure, .png or .jpg\nPhotos down, driver frames across."),
+        option(
+            WHAT, "Only draw a figure of photos and frames, .png or .jpg\nPhotos down, driver frames across."
+        ),
     ] = None,
     photo: Annotated[list[Path] | None, option(WHAT, "A photo for --grid [people of the data]")] = None,
     driver: Annotated[Path | None, option(WHAT, "The driver for --grid [one of the data]")] = None,

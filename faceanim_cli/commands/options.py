@@ -86,7 +86,7 @@ AcceptLicense = Annotated[
     bool,
     option(DEVICE + MORE, "Agree to the terms of fetched weights\nThey are told once.", "--accept-license"),
 ]
-Overwrite = Annotated[bool, option(OUTPUT, "Replace also what faceanim did not make", "--overwrite")]
+Overwrite = Annotated[bool, option(OUTPUT, "Replace files that faceanim did not make, too", "--overwrite")]
 Json = Annotated[bool, option(HELP, "Print JSON on stdout, and nothing else", "--json")]
 Quiet = Annotated[
     bool, option(HELP, "No progress, no warnings: errors only", "--quiet", "-q", callback=set_quiet)

@@ -82,12 +82,13 @@ class TrainingFlags:
         Literal["shipped", "paper"],
         choice(WHAT, "Where settings start from: shipped or paper", ("shipped", "paper")),
     ] = "shipped"
-    size: Annotated[int | None, option(WHAT, "Pixels a side, a multiple of 32 [256; sr: 64]")] = None
+    size: Annotated[int | None, option(WHAT, "Frames' side, a multiple of 32 [256; sr: 64]")] = None
     keypoints: Annotated[
         Literal["dense", "paper", "free"] | None,
         choice(
             WHAT,
-            "dense, paper or free\nAnchored to 29 places of the face, to the paper's ten, or found freely.",
+            "Keypoints: dense, paper or free\nAnchored to 29 places of the face, to the paper's ten, "
+            "or found freely.",
             ("dense", "paper", "free"),
         ),
     ] = None
@@ -127,8 +128,8 @@ class TrainingFlags:
         str | None,
         option(
             WHAT,
-            "squeezenet, vgg19, none, or a file, for Eq. 3\nThe network that compares pictures, or a "
-            "safetensors file of either's features (default: squeezenet; first-order-model: vgg19).",
+            "Perceptual loss: squeezenet, vgg19, none, or a file\nEq. 3: the network that compares "
+            "pictures, or a safetensors file of either's features (default: squeezenet; first-order-model: vgg19).",
         ),
     ] = None
     discriminator_side: Annotated[
@@ -148,12 +149,14 @@ class TrainingFlags:
             ("adam", "swats"),
         ),
     ] = None
-    learning_rate: Annotated[float | None, option(HOW, "After the warm-up [2e-4; sr: 1e-3]", min=0)] = None
+    learning_rate: Annotated[
+        float | None, option(HOW, "Learning rate after the warm-up [2e-4; sr: 1e-3]", min=0)
+    ] = None
     decay_over: Annotated[
         Literal["steps", "minutes"],
         choice(
             HOW,
-            "The rate falls over steps or minutes\nTowards --max-steps, or --max-minutes.",
+            "The rate falls over steps, or minutes\nTowards --max-steps, or --max-minutes.",
             ("steps", "minutes"),
             metavar="WHAT",
         ),
@@ -171,7 +174,7 @@ class TrainingFlags:
         int | None,
         option(
             HOW,
-            "Pairs that a process sees at once [8; keypoints: 32]",
+            "Pairs of a batch, in each process [8; keypoints: 32]",
             *("--batch-size", "--batch"),
             min=1,
         ),
@@ -182,8 +185,10 @@ class TrainingFlags:
         str,
         choice(MACHINES, "fp32, bf16 or fp16", ("fp32", "bf16", "fp16"), old=OLD_PRECISIONS),
     ] = "bf16"
-    devices: Annotated[str, option(MACHINES, "How many, or which (0,2), on each node", metavar="N")] = "auto"
-    nodes: Annotated[int, option(MACHINES, "Machines; under torchrun leave it away", min=1)] = 1
+    devices: Annotated[str, option(MACHINES, "GPUs of each node: how many, or which (0,2)", metavar="N")] = (
+        "auto"
+    )
+    nodes: Annotated[int, option(MACHINES, "Machines; leave it out under torchrun", min=1)] = 1
     workers: Annotated[int, option(MACHINES, "Loader processes of each process", min=0)] = 1
     offline: Offline = False
     accept_license: AcceptLicense = False
