@@ -129,7 +129,8 @@ class TrainingFlags:
         option(
             WHAT,
             "Perceptual loss: squeezenet, vgg19, none, or a file\nEq. 3: the network that compares "
-            "pictures, or a safetensors file of either's features (default: squeezenet; first-order-model: vgg19).",
+            "pictures, or a safetensors file of either's features (default: squeezenet; "
+            "first-order-model: vgg19).",
         ),
     ] = None
     discriminator_side: Annotated[
