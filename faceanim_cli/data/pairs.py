@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -38,16 +38,17 @@ class Augmentation:
     zoom: float = 0.15  # standard deviation of the log of the crop's side
     shift: float = 0.08  # standard deviation of the crop's centre, in face sides
     turn: float = 8.0  # standard deviation of the rotation, degrees
-    stretch: float = 0.05  # standard deviation of the log of the crop's width over its height: other faces
+    stretch: float = 0.08  # standard deviation of the log of the crop's width over its height: other faces
     flip: float = 0.5  # probability
     gain: float = 0.15  # standard deviation of the log of brightness, and a third of it for each colour
     offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
+    gamma: float = 0.12  # standard deviation of the log of the exponent of all colours: darker, lighter skin
     gaze: float = 0.4  # probability that pupils are moved, where they are among the keypoints
 
     @classmethod
     def none(cls) -> "Augmentation":
         """The plain framing."""
-        return cls(0, 0, 0, 0, 0, 0, 0, 0)
+        return cls(**{field.name: 0.0 for field in fields(cls)})
 
 
 class ClipDataset(Dataset[dict[str, torch.Tensor]]):
@@ -257,6 +258,7 @@ def warp_frame(frame: np.ndarray[Any, Any], matrix: np.ndarray[Any, Any], size: 
 def colour_table(augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """(3, 256) float32: what each level of each colour becomes, in [0, 1]; for both frames of a pair."""
     levels = np.arange(256, dtype=np.float32) / 255
+    levels **= np.exp(augmentation.gamma * rng.standard_normal())
     gain = np.exp(augmentation.gain * (rng.standard_normal() + rng.standard_normal((3, 1)) / 3))
     offset = augmentation.offset * rng.standard_normal()
     return np.clip(levels * gain + offset, 0, 1).astype(np.float32)
