@@ -12,7 +12,7 @@ from faceanim_cli.commands.help import BASICS
 from faceanim_cli.commands.options import Json, Only, Quiet, option, unfold
 
 OF_LIVE = (
-    *("size", "pose", "expression", "mouth", "eyes", "gaze", "smooth", "absolute", "adapt_scale"),
+    *("pose", "expression", "mouth", "eyes", "gaze", "smooth", "absolute", "adapt_scale"),
     *("face", "crop", "zoom", "shift", "paste_back", "overwrite"),
     *("weights", "device", "precision", "threads", "offline", "accept_license"),
 )
@@ -37,7 +37,25 @@ def live(
         ),
     ] = "window",
     record: Annotated[Path | None, option(BASICS, "Also write what is shown, 25 frames a second")] = None,
-    sr: Annotated[bool, option(BASICS, "Super-resolution: 512 x 512, at half the speed", "--sr")] = False,
+    sr: Annotated[
+        bool,
+        option(
+            BASICS,
+            "Super-resolution: 512 x 512, at half the speed\n"
+            "A large photo shows its own detail by --size alone, which is faster.",
+            "--sr",
+        ),
+    ] = False,
+    size: Annotated[
+        int | None,
+        option(
+            BASICS,
+            "Side in pixels, 16 to 4096 [256; 512 with --sr]\n"
+            "Of a whole photo its longer side, up to 8192 (default: the photo's own, up to 2560).",
+            min=16,
+            max=8192,
+        ),
+    ] = None,
     mirror: Annotated[bool, option(BASICS, "Move as a mirror does", "--mirror")] = False,
     options: Annotated[AnimationOptions, Only(*OF_LIVE)],
     as_json: Json = False,
@@ -57,7 +75,7 @@ def live(
         check_not_input(record, photo, Path(camera))
         check_output(record)
         options.check_replacing([record])
-    report = run_live(replace(options, sr=sr).live_photo(photo), camera, output, record, mirror)
+    report = run_live(replace(options, sr=sr, size=size).live_photo(photo), camera, output, record, mirror)
     if as_json:
         facts = {**asdict(report), "record": None if record is None else str(record)}
         typer.echo(json.dumps(facts, indent=2))

@@ -57,6 +57,19 @@ def test_a_recording_says_what_it_is(
     assert "AI-generated" in (stated_origin(record).comment or "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "side"), [((), 64), (("--sr",), 128), (("--size", 96), 96), (("--sr", "--size", 96), 96)]
+)
+@pytest.mark.usefixtures("still")
+def test_as_large_as_the_help_says(
+    live: Faceanim, monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...], side: int
+) -> None:
+    """The networks' own size, twice as large with super-resolution, or what is asked for."""
+    screen = Screen(monkeypatch, "q")
+    assert live(*arguments)[0] == 0
+    assert [picture.shape for picture in screen.shown] == [(side, side, 3)]
+
+
 class Screen:
     """A window system that notes what is shown, and presses keys."""
 
