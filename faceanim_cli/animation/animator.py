@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from faceanim_cli.animation.driver import Crop, crop_driver
 from faceanim_cli.animation.face import Face, anchors_of
+from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.image_batches import check_image, detail_side, to_batch
 from faceanim_cli.animation.inference import Inference
 from faceanim_cli.animation.landmark_framer import LandmarkFramer
@@ -27,7 +28,6 @@ from faceanim_cli.faces import (
     choose_face,
     crop_image,
     find_faces,
-    frame_crop,
     square_crop,
     tone_curve,
 )
@@ -104,7 +104,7 @@ class Animator:
         self.network = network_name(model) or ""
         check_steering(self.network, getattr(model.settings, "anchors", ()), self.motion)
         self.model_size = model.settings.image_size
-        self.framer: LandmarkFramer | None = None
+        self.framer: Framer = Framer()
         scale = 1
         if isinstance(model, LivePortraitModel):
             self.framer = LandmarkFramer(self.device)
@@ -130,7 +130,6 @@ class Animator:
         name: str = "photo",
         *,
         face: Box | None = None,
-        reach: Mask | None = None,
     ) -> None:
         """Encode the photo to animate.
 
@@ -142,15 +141,13 @@ class Animator:
                 frames are then already framed alike.
             name: what error messages call the photo.
             face: the face's box in the photo, where it is known; with "auto", that one is framed.
-            reach: (S, S) in [0, 1], how much of the motion each place of the crop takes part in; None is all
-                of it everywhere. Zeros at the border keep the frame's edge as it is in the photo.
 
         Raises:
             NoFaceError: "auto", and no face in the photo.
             UsageError: a crop that does not touch the photo.
             ValueError: not uint8 (H, W, 3).
         """
-        self._face = self.encode(image, crop, name, face=face, reach=reach)
+        self._face = self.encode(image, crop, name, face=face)
         self._framed = crop is None
 
     def encode(
@@ -166,7 +163,9 @@ class Animator:
         """A face of a photo, to be animated by itself; the photo that was set stays.
 
         Args:
-            image, crop, name, face, reach: as ``set_photo``.
+            image, crop, name, face: as ``set_photo``.
+            reach: (S, S) in [0, 1], how much of the motion each place of the crop takes part in; None is all
+                of it everywhere. Zeros at the border keep the frame's edge as it is in the photo.
             whole_photo: its frames are laid back into the photo, and are to be as large there.
         """
         check_image(image)
@@ -193,7 +192,7 @@ class Animator:
                 detail = high_band(large, self.model_size)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         lips = None
-        if self.motion.close_lips and self.framer is not None:
+        if self.motion.close_lips and isinstance(self.framer, LandmarkFramer):
             lips = self.framer.open_lips(image, place, face, name)
         return Face(inference, self.motion, place, picture, shares, tone_curve(seen), lips, detail)
 
@@ -203,9 +202,7 @@ class Animator:
         Raises:
             UsageError: it lies outside the photo, or is far larger.
         """
-        size = (image.shape[1], image.shape[0])
-        place = frame_crop(face, size) if self.framer is None else self.framer.frame_photo(image, face)
-        return framing.around(place, size)
+        return framing.around(self.framer.frame_photo(image, face), (image.shape[1], image.shape[0]))
 
     def animate(
         self,

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from faceanim_cli.animation.landmark_framer import LandmarkFramer
+from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import Box, FaceDetector, Framing, square_crop, track_face
@@ -129,7 +129,7 @@ class Driver(Protocol):
 
 
 def crop_driver(
-    frames: Iterator[Image], crop: Crop | Box, detector: FaceDetector, framer: LandmarkFramer | None = None
+    frames: Iterator[Image], crop: Crop | Box, detector: FaceDetector, framer: Framer
 ) -> tuple[Box | None, Iterator[Image]]:
     """The crop of a driver, and all of its frames: some of them may have been looked at.
 
@@ -138,7 +138,7 @@ def crop_driver(
         crop: "auto" finds the face in the first second, a ``Framing`` frames it otherwise; (x, y, w, h) in
             pixels is made a square, a ``Box`` is taken as it is; None is the whole frame.
         detector: searches.
-        framer: frames what is found, where networks are not ours.
+        framer: frames what is found.
 
     Returns:
         The crop in pixels, None for whole frames; and the frames.
@@ -156,9 +156,6 @@ def crop_driver(
     samples = ((index, ahead[index]) for index in range(0, len(ahead), LOOK_EVERY))
     size = (ahead[0].shape[1], ahead[0].shape[0])
     track = track_face(samples, detector)
-    if framer is None:
-        found = track.clip_crop(size)
-    else:
-        found = framer.frame_clip(((ahead[i], track.box_at(i)) for i in track.indices), track.boxes)
+    (found,) = framer.frame_clips(((0, i, ahead[i]) for i in track.indices), [track], size)
     framing = crop if isinstance(crop, Framing) else Framing()
     return framing.around(found, size), chain(ahead, frames)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
+from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.faces import Box, FaceDetector, FaceTrack, crop_image
 from faceanim_cli.faces.landmark_framing import DRIVER_FRAMING, PHOTO_FRAMING, LandmarkFraming
@@ -19,7 +20,7 @@ OPEN_LIPS = 0.03  # gap over width, from which on LivePortrait's authors take li
 SEARCHED = 512  # pixels a side of a crop in which a face is looked for
 
 
-class LandmarkFramer:
+class LandmarkFramer(Framer):
     """Frames faces by the landmarks that the shipped keypoints tell; where they tell none, by the face's box.
 
     Args:
@@ -40,20 +41,23 @@ class LandmarkFramer:
         return found if np.isfinite(found).all() else None
 
     def frame_photo(self, image: Image, face: Box) -> Box:
-        """The square around a face of a photo; in pixels, not rounded."""
+        """See ``Framer``; not rounded."""
         return self._frame(PHOTO_FRAMING, image, face)
 
-    def frame_clip(self, samples: Iterable[tuple[Image, Box]], boxes: Sequence[Box]) -> Box:
-        """The one square of a clip: the mean of those around the face in some of its frames.
-
-        Args:
-            samples: frames, and where the face is in them; may be none.
-            boxes: of the face, where it was found.
-        """
-        squares = [self._frame(DRIVER_FRAMING, image, face) for image, face in samples]
-        squares = squares or [DRIVER_FRAMING.around_box(face) for face in boxes]
-        x, y, side = np.mean([(square.cx, square.cy, square.side) for square in squares], axis=0).tolist()
-        return Box(x - side / 2, y - side / 2, side, side)
+    def frame_clips(
+        self,
+        samples: Iterable[tuple[int, int, Image]],
+        tracks: Sequence[FaceTrack],
+        image_size: tuple[int, int],
+    ) -> list[Box]:
+        """See ``Framer``: the mean of the squares around the face in a clip's frames; not rounded."""
+        squares: list[list[Box]] = [[] for _ in tracks]
+        for clip, number, image in samples:
+            squares[clip].append(self._frame(DRIVER_FRAMING, image, tracks[clip].box_at(number)))
+        return [
+            _mean(found or list(map(DRIVER_FRAMING.around_box, track.boxes)))
+            for found, track in zip(squares, tracks, strict=True)
+        ]
 
     def open_lips(self, image: Image, crop: Box | None, face: Box | None, name: str) -> float | None:
         """How far a photo's lips are open, gap over width; None where they are closed, or not found.
@@ -78,3 +82,8 @@ class LandmarkFramer:
     def _frame(self, framing: LandmarkFraming, image: Image, face: Box) -> Box:
         landmarks = self.landmarks(image, face)
         return framing.around_box(face) if landmarks is None else framing.around(landmarks)
+
+
+def _mean(squares: Sequence[Box]) -> Box:
+    x, y, side = np.mean([(square.cx, square.cy, square.side) for square in squares], axis=0).tolist()
+    return Box(x - side / 2, y - side / 2, side, side)

@@ -19,7 +19,7 @@ from faceanim_cli.animation.driver import (
     Panel,
 )
 from faceanim_cli.animation.face_presence import NO_FACE, FacePresence
-from faceanim_cli.animation.landmark_framer import LandmarkFramer
+from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.networks import Detected, join_detected
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UnreadableInputError, UsageError
@@ -59,7 +59,7 @@ class VideoDriver:
         side: of the frames that it is given, pixels.
         face: follow this one, counted from 1, left to right; None is the main one.
         looking: called for each frame in which the face is looked for; what it raises ends the search.
-        framer: frames what is found, where networks are not ours.
+        framer: frames what is found; None is that of our networks.
 
     Raises:
         UnreadableInputError: it cannot be read. UsageError: a crop that does not touch the frames.
@@ -73,9 +73,9 @@ class VideoDriver:
         side: int,
         face: int | None = None,
         looking: Callable[[], None] = lambda: None,
-        framer: LandmarkFramer | None = None,
+        framer: Framer | None = None,
     ) -> None:
-        self._looking, self._framer = looking, framer
+        self._looking, self._framer = looking, framer or Framer()
         self._open_turned, self._detect, self._side, self._face = open_turned, detect, side, face
         self._video = open_turned(0)
         self._crop = crop
@@ -117,9 +117,8 @@ class VideoDriver:
         self.starts = [shot.first for shot in scan.shots]
         self._sharpness = [0.0 for _ in scan.shots]
         framing = self._crop if isinstance(self._crop, Framing) else Framing()
-        found = [shot.track.clip_crop(self.size) for shot in scan.shots]
-        if self._framer is not None:
-            found = self._framed_by_landmarks(self._framer)
+        samples = ((self._shot_of(at), at, frame) for at, frame in self._near_faces(FRAMED_BY))
+        found = self._framer.frame_clips(samples, [shot.track for shot in scan.shots], self.size)
         self.crops = [framing.around(crop, self.size) for crop in found]
         logger.info("%s: %d x %d, %s fps, crops %s", self.path, *self.size, self.fps, self.crops)
         if 2 * scan.missed > scan.samples:
@@ -198,16 +197,6 @@ class VideoDriver:
         for frame in frames:
             self._looking()
             yield frame
-
-    def _framed_by_landmarks(self, framer: LandmarkFramer) -> list[Box]:
-        """The square of each shot."""
-        found: dict[int, Box] = {}
-        for shot, samples in groupby(self._near_faces(FRAMED_BY), key=lambda s: self._shot_of(s[0])):
-            track = self._shots[shot].track
-            found[shot] = framer.frame_clip(
-                ((frame, track.box_at(number)) for number, frame in samples), track.boxes
-            )
-        return [found.get(i) or framer.frame_clip((), s.track.boxes) for i, s in enumerate(self._shots)]
 
     def _shot_of(self, number: int) -> int:
         return max(0, bisect_right(self.starts, number) - 1)

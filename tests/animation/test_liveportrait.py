@@ -14,7 +14,7 @@ from faceanim_cli.animation.job import animate_file, save_motion
 from faceanim_cli.animation.landmark_framer import LandmarkFramer
 from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import UsageError
-from faceanim_cli.faces import Box, Framing, find_faces
+from faceanim_cli.faces import Box, FaceTrack, Framing, find_faces
 from faceanim_cli.faces.landmark_framing import DRIVER_FRAMING, PHOTO_FRAMING
 from faceanim_cli.media import Encoding, VideoReader
 from faceanim_cli.motion.settings import MotionSettings
@@ -152,11 +152,12 @@ def test_a_smile_is_closed_before_it_moves(
         plain, closed = (result.astype(int) for result in results)
         assert np.abs(plain - closed).mean() > 0.1
     assert not caplog.records
-    assert animators[1].framer is not None
-    assert animators[1].framer.open_lips(astronaut, None, find_faces(astronaut, "")[1][0], "") == (
+    framer = animators[1].framer
+    assert isinstance(framer, LandmarkFramer)
+    assert framer.open_lips(astronaut, None, find_faces(astronaut, "")[1][0], "") == (
         pytest.approx(0.16, abs=0.05)
     )
-    assert animators[1].framer.open_lips(np.full_like(astronaut, 99), None, None, "wall.png") is None
+    assert framer.open_lips(np.full_like(astronaut, 99), None, None, "wall.png") is None
     assert "wall.png: --close-lips finds no lips" in caplog.text
 
 
@@ -227,11 +228,12 @@ class TestFraming:
         self, animator: Animator, monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray
     ) -> None:
         monkeypatch.setattr(LandmarkFramer, "landmarks", lambda *_: None)
-        assert animator.framer is not None
-        boxes = [Box(100, 50, 100, 100), Box(120, 60, 140, 140)]
-        seen = animator.framer.frame_clip([(astronaut, box) for box in boxes], [])
+        boxes = (Box(100, 50, 100, 100), Box(120, 60, 140, 140))
+        track = FaceTrack((3, 7), boxes, 0)
+        samples = ((1, number, astronaut) for number in track.indices)
+        unseen, seen = animator.framer.frame_clips(samples, [track, track], (512, 512))
         a, b = map(DRIVER_FRAMING.around_box, boxes)
         assert (seen.cx, seen.cy, seen.w) == pytest.approx(
             ((a.cx + b.cx) / 2, (a.cy + b.cy) / 2, (a.w + b.w) / 2)
         )
-        assert animator.framer.frame_clip([], boxes) == seen
+        assert unseen == seen  # without frames, by the boxes
