@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -61,8 +63,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    # Tiny networks: threads cost more than they give, above all beside other work.
+    # Tiny networks: threads cost more than they give, above all beside other work. So in child processes, too.
     torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _in_the_foreground() -> None:
+    # A suite that a shell runs in the background ignores Ctrl-C, and so would every process that it starts.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RememberingCascade:
