@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    # Tiny networks: threads cost more than they give, above all beside other work. So in child processes, too.
+    # Tiny networks: threads cost more than they give, above all beside other work; so in child processes.
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
