@@ -4,7 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Literal, TypeAlias, TypeVar
 
 import cv2
@@ -150,6 +152,9 @@ def in_parts(
 ) -> list[T]:
     """Work on frames at once; where memory runs out, on either half by itself, and so on.
 
+    On a CPU a thread for each core, or few, works on some of them: two cores that share each small map wait
+    for each other a fifth of the time.
+
     Args:
         work: takes which frames of a batch, returns results in their order.
         frames: start and stop, all of the batch to begin with.
@@ -161,7 +166,7 @@ def in_parts(
     """
     count = frames.stop - frames.start
     try:
-        return work(frames)
+        return _on_each_core(work, frames) if device.type == "cpu" else work(frames)
     except torch.cuda.OutOfMemoryError as error:
         if count == 1:
             raise FaceanimError(
@@ -175,3 +180,19 @@ def in_parts(
     middle = frames.start + count // 2
     first = in_parts(work, slice(frames.start, middle), device, smaller)
     return first + in_parts(work, slice(middle, frames.stop), device, smaller)
+
+
+def _on_each_core(work: Callable[[slice], list[T]], frames: slice) -> list[T]:
+    count, threads = frames.stop - frames.start, torch.get_num_threads()
+    workers = min(threads, count)
+    if workers < 2 or count < threads // 2:  # one frame keeps several cores busier than none
+        return work(frames)
+    ends = [frames.start + count * i // workers for i in range(workers + 1)]
+    parts = [slice(start, end) for start, end in pairwise(ends)]
+    return [result for part in _core_threads(threads, workers).map(work, parts) for result in part]
+
+
+@cache
+def _core_threads(threads: int, workers: int) -> ThreadPoolExecutor:
+    del threads  # the key of the cache: each worker has its share of them
+    return sharing_threads("core", workers)

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import torch
 
 from faceanim_cli import device as devices
-from faceanim_cli.device import can_graph, choose_precision, fitting_batch
+from faceanim_cli.device import can_graph, choose_precision, fitting_batch, in_parts
 
 CPU = torch.device("cpu")
 
@@ -70,3 +72,48 @@ def test_threads_sleep_while_they_wait_unless_told_otherwise(given: str | None) 
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
     assert ran.stdout.strip() == (given or "PASSIVE")
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("threads", "frames", "parts"),
+    [
+        (1, 8, [8]),
+        (2, 8, [4, 4]),
+        (2, 1, [1]),
+        (3, 8, [2, 3, 3]),
+        (4, 2, [1, 1]),
+        (6, 2, [2]),  # more cores than frames: all of them work on each frame
+    ],
+    indirect=["threads"],
+)
+def test_a_cpu_s_cores_share_the_frames_of_a_batch(threads: int, frames: int, parts: list[int]) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def work(part: slice) -> list[int]:
+        seen.append((part.start, torch.get_num_threads()))
+        return [-n for n in range(part.start, part.stop)]
+
+    assert in_parts(work, slice(5, 5 + frames), CPU, lambda _: None) == [-n for n in range(5, 5 + frames)]
+    starts, at_work = zip(*sorted(seen), strict=True)
+    assert [end - start for start, end in pairwise([*starts, 5 + frames])] == parts
+    assert set(at_work) == {threads // len(parts)}
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_what_one_core_raises_is_raised(threads: int) -> None:
+    def work(part: slice) -> list[int]:
+        if part.start == 0:
+            raise ValueError("frame 0")
+        return [0]
+
+    with pytest.raises(ValueError, match="frame 0"):
+        in_parts(work, slice(0, 4), CPU, lambda _: None)

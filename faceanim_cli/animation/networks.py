@@ -88,9 +88,6 @@ class Networks:
         self.model = self._ready(model)
         self._resolver: FaceSuperResolver | None = None
         self._loading = Lock()
-        self._heatmaps: list[Tensor] = []
-        if isinstance(self.model, AnimationModel):
-            self.model.keypoint_detector.heatmaps.register_forward_hook(self._keep_heatmaps)
         self._graphs = (
             (
                 CudaGraphed(self._detect, self.inference),
@@ -178,15 +175,14 @@ class Networks:
     def _detect(self, frames: Tensor) -> Detected:
         if isinstance(self.model, LivePortraitModel):
             return Detected(self.model.detect(frames))
-        self._heatmaps.clear()
-        keypoints = self.model.detect(frames)
-        if not self._heatmaps:  # first-order-model's detector tells nothing of the kind
+        if not isinstance(self.model, AnimationModel):  # other detectors tell nothing of the kind
+            return Detected(self.model.detect(frames))
+        kept: list[Tensor] = []
+        keypoints = self.model.detect(frames, kept)
+        if not kept:
             return Detected(keypoints)
-        logits = self._heatmaps.pop().flatten(2).float()
+        logits = kept[0].flatten(2)
         return Detected(keypoints, (logits.amax(-1) - logits.mean(-1)).mean(-1))
-
-    def _keep_heatmaps(self, module: nn.Module, arguments: object, result: Tensor) -> None:
-        self._heatmaps.append(result)
 
     def _paint(self, code: Code, keypoints: Keypoints) -> Tensor:
         pictures: Tensor

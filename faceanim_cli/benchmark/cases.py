@@ -131,8 +131,7 @@ def measure_cases(
     device = cases[0].animator.device
     for case in cases:  # warm-up: primitives are chosen, memory is taken, the precision is checked
         case.work(frames, case.batch)
-        macs = count_macs(case.animator.stages, partial(case.work, frames, case.batch))
-        case.gmac = macs / case.batch / 1e9
+        case.gmac = count_macs(case.animator.stages, partial(case.work, frames, 1)) / 1e9
     peaks: dict[torch.dtype, list[float]] = {}
     for index in range(options.rounds):
         for dtype in dict.fromkeys(case.animator.dtype for case in cases):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ class StageClock:
     On CUDA, events are recorded in the stream and read at the end: the device is never made to wait, so the
     whole is as fast as it is without the clock.
 
+    On a CPU several threads may be at work on a stage at once: then it takes their mean.
+
     Args:
         stages: modules by name; none inside another.
         device: where they run.
@@ -26,18 +29,18 @@ class StageClock:
 
     def __init__(self, stages: Mapping[str, nn.Module], device: torch.device) -> None:
         self._stages, self._device = stages, device
-        self._begun: dict[str, Mark] = {}
-        self._spans: list[tuple[str, Mark, Mark]] = []
+        self._begun: dict[tuple[str, int], Mark] = {}  # by stage and thread
+        self._spans: list[tuple[str, int, Mark, Mark]] = []
 
     @contextmanager
     def running(self) -> Iterator["StageClock"]:
         """Forward calls inside the block are timed."""
 
         def begin(name: str) -> None:
-            self._begun[name] = self._mark()
+            self._begun[name, get_ident()] = self._mark()
 
         def end(name: str) -> None:
-            self._spans.append((name, self._begun.pop(name), self._mark()))
+            self._spans.append((name, get_ident(), self._begun.pop((name, get_ident())), self._mark()))
 
         with hooked(self._stages, begin, end):
             yield self
@@ -46,9 +49,10 @@ class StageClock:
         """What each stage has taken so far."""
         synchronise(self._device)
         sums = dict.fromkeys(self._stages, 0.0)
-        for name, first, last in self._spans:
+        threads = {name: len({t for stage, t, *_ in self._spans if stage == name}) for name in sums}
+        for name, _, first, last in self._spans:
             if isinstance(first, float) and isinstance(last, float):
-                sums[name] += 1000 * (last - first)
+                sums[name] += 1000 * (last - first) / threads[name]
             elif isinstance(first, torch.cuda.Event) and isinstance(last, torch.cuda.Event):
                 sums[name] += first.elapsed_time(last)
         return sums

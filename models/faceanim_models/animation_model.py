@@ -86,9 +86,9 @@ class AnimationModel(nn.Module):
         self.generator = Generator(settings.generator)
         self.details = None if settings.details is None else DetailRefiner(settings.details, found)
 
-    def detect(self, images: Tensor) -> Keypoints:
-        """Keypoints of images (B, 3, H, W)."""
-        return Keypoints(self.keypoint_detector(images))
+    def detect(self, images: Tensor, kept: list[Tensor] | None = None) -> Keypoints:
+        """Keypoints of images (B, 3, H, W); ``kept`` gets the logits of their heatmaps."""
+        return Keypoints(self.keypoint_detector(images, kept))
 
     def encode_photo(self, photo: Tensor, keypoints: Tensor | None = None) -> PhotoCode:
         """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""

@@ -76,13 +76,21 @@ class KeypointDetector(nn.Module):
         kept = {key: t for key, t in classifier.items() if not key.startswith(left_out)}
         self.encoder.load_state_dict(kept)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Keypoints (B, K, 2)."""
-        return self.steps(images)[-1]
+    def forward(self, images: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+        """Keypoints (B, K, 2); arguments as ``steps``."""
+        return self.steps(images, kept)[-1]
 
-    def steps(self, images: Tensor) -> list[Tensor]:
-        """The keypoints after each step, (B, K, 2): found on the whole image, and again on its patches."""
-        coarse = soft_argmax(self.logits(images) / self.settings.temperature)
+    def steps(self, images: Tensor, kept: list[Tensor] | None = None) -> list[Tensor]:
+        """The keypoints after each step, (B, K, 2): found on the whole image, and again on its patches.
+
+        Args:
+            images: (B, 3, H, W).
+            kept: gets the heatmaps' logits, see ``logits``.
+        """
+        logits = self.logits(images)
+        if kept is not None:
+            kept.append(logits)
+        coarse = soft_argmax(logits / self.settings.temperature)
         return [coarse] if self.refiner is None else [coarse, self.refiner(images, coarse)]
 
     def logits(self, images: Tensor) -> Tensor:

@@ -131,3 +131,20 @@ def test_compiling_is_left_out_where_it_does_not_pay(
         _, found = animated(rigid_weights_file, frames[:1], compiled=True)
     assert "does not pay on cpu" in caplog.text
     assert len(found) == 1
+
+
+def test_frames_on_several_cores_come_out_as_on_one(
+    rigid_weights_file: Path, frames: list[np.ndarray]
+) -> None:
+    _, wanted = animated(rigid_weights_file, frames)
+    animator = Animator(rigid_weights_file, device="cpu", precision="fp32", sr=False, mark=None)
+    sharpness = [torch.cat([d.sharpness for d in animator.detections(frames, None)])]
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        _, found = animated(rigid_weights_file, frames)
+        sharpness.append(torch.cat([d.sharpness for d in animator.detections(frames, None)]))
+    finally:
+        torch.set_num_threads(before)
+    assert same(found, wanted)
+    torch.testing.assert_close(*sharpness)

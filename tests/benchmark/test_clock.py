@@ -1,7 +1,9 @@
 """Work and time of parts of a network, against sums done by hand."""
 
 import copy
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -44,6 +46,27 @@ def test_each_stage_is_charged_for_all_its_calls_and_for_nothing_else(
             module(x)
     slow(x)  # not running any more
     assert clock.milliseconds() == {"slow": 4000.0, "fast": 2000.0}
+
+
+def test_a_stage_that_two_threads_work_on_at_once_takes_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = threading.local()
+    monkeypatch.setattr(time, "perf_counter", lambda: clocks.now)
+
+    class Slow(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            together.wait(10)  # both are inside
+            clocks.now += float(x)
+            return x
+
+    def work(seconds: float) -> None:
+        clocks.now = 0.0
+        slow(torch.tensor(seconds))
+
+    together, slow = threading.Barrier(2), Slow()
+    clock = StageClock({"slow": slow, "idle": nn.Identity()}, CPU)
+    with clock.running(), ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, (2.0, 4.0)))
+    assert clock.milliseconds() == {"slow": 3000.0, "idle": 0.0}
 
 
 def test_macs_are_those_of_the_stages_alone() -> None:

@@ -44,7 +44,7 @@ def clip(path: Path, identity: str = "somebody") -> ClipFile:
 def following(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keypoints on a ring around the brightest pixel: they follow a white dot exactly."""
 
-    def detect(_: AnimationModel, images: torch.Tensor) -> Keypoints:
+    def detect(_: AnimationModel, images: torch.Tensor, kept: object = None) -> Keypoints:
         side = images.shape[-1]
         peak = images.sum(1).flatten(1).argmax(1)
         centre = torch.stack((peak % side, peak // side), -1).float() * 2 / (side - 1) - 1

@@ -135,7 +135,7 @@ class TestScores:
         _, shown = framed_clip(clip, SIZE, every=1)
         truth = anchored_keypoints(shown, DENSE_ANCHORS).astype(np.float32)
         seen = iter(torch.from_numpy(share * truth + (1 - share) * truth.mean(0)).split(16))
-        model.keypoint_detector.forward = lambda images: next(seen)
+        model.keypoint_detector.forward = lambda images, kept=None: next(seen)
         scores = validate_keypoints(model, [clip], SIZE, every=1)
         slopes = (scores.lids, scores.mouth, scores.width, scores.brows)
         assert slopes == pytest.approx((share,) * 4, abs=0.02)
