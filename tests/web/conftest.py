@@ -127,9 +127,9 @@ def running(weights: Path, host: str | None = None) -> Iterator[web_server.Addre
         assert not thread.is_alive()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(rigid_weights_file: Path) -> Iterator[web_server.Address]:
-    """One server for all tests of this folder."""
+    """One server for all tests of a file: what a test that fails leaves on the disk ends with it."""
     with running(rigid_weights_file) as address:
         yield address
 
