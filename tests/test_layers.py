@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 PACKAGES = {"faceanim_cli": ROOT / "faceanim_cli", "faceanim_models": ROOT / "models" / "faceanim_models"}
 
 # The order of layers, from the bottom. A room (a folder or file at the top of the package) imports only rooms
@@ -162,6 +163,12 @@ def test_networks_import_nothing_of_ours() -> None:
 def test_a_file_is_one_idea() -> None:
     odd = odd_lengths()
     assert not odd, f"not {SHORTEST} to {LONGEST} lines: {', '.join(sorted(odd))}"
+
+
+def test_a_file_of_tests_is_no_longer_than_others() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in TESTS.rglob("*.py")}
+    long = sorted(str(path.relative_to(TESTS)) for path, count in lines.items() if count > LONGEST)
+    assert long in ([], ["web/test_browser.py"])
 
 
 def test_a_broken_rule_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

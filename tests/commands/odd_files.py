@@ -5,6 +5,7 @@ import subprocess
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import imageio_ffmpeg
@@ -88,3 +89,103 @@ def truncated(eighth: int) -> Callable[[Path], None]:
         path.write_bytes(data[: len(data) * eighth // 8])
 
     return cut
+
+
+class Files(NamedTuple):
+    """A folder with what every case starts from."""
+
+    photo: Path
+    driver: Path
+    face: np.ndarray  # uint8 (160, 160, 3)
+
+
+def photo_bytes(data: bytes) -> Callable[[Files], None]:
+    return lambda files: void(files.photo.write_bytes(data))
+
+
+def driver_bytes(data: bytes) -> Callable[[Files], None]:
+    return lambda files: void(files.driver.write_bytes(data))
+
+
+def void(_: object) -> None:
+    """Some calls return what nobody wants here."""
+
+
+def shifted(face: np.ndarray, count: int = 3) -> list[np.ndarray]:
+    """A head that moves to the right, 2 pixels a frame."""
+    return [np.ascontiguousarray(np.roll(face, 2 * i, axis=1)) for i in range(count)]
+
+
+def as_jpeg(then: Callable[[Path], None]) -> Callable[[Files], None]:
+    def arrange(files: Files) -> None:
+        save_photo(files.photo.with_name("photo.jpg"), files.face)
+        then(files.photo.with_name("photo.jpg"))
+
+    return arrange
+
+
+def photo_of(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Files], None]:
+    return lambda files: save_photo(files.photo, change(files.face))
+
+
+def driver_of(change: Callable[[np.ndarray], np.ndarray], **how: str) -> Callable[[Files], None]:
+    return lambda files: encode(files.driver, [change(f) for f in shifted(files.face)], **how)
+
+
+def two_faces(face: np.ndarray) -> np.ndarray:
+    return np.hstack((face, face[:, ::-1]))
+
+
+def at_the_border(face: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(face[20:125, 45:150])  # hair, chin and ear are cut
+
+
+def sixteen_bit(files: Files) -> None:
+    assert cv2.imwrite(str(files.photo), files.face[..., ::-1].astype(np.uint16) * 257)
+
+
+def with_alpha(files: Files) -> None:
+    Image.fromarray(np.dstack((files.face, np.full(files.face.shape[:2], 200, np.uint8)))).save(files.photo)
+
+
+def sound_only(files: Files) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", "-c:a", "aac", str(files.driver))
+
+
+def sound_as_photo(files: Files) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", str(files.photo.with_name("photo.wav")))
+    files.photo.with_name("photo.wav").replace(files.photo)
+
+
+def turned_by_metadata(files: Files) -> None:
+    lying = files.driver.with_name("lying.mp4")
+    encode(lying, [np.ascontiguousarray(np.rot90(f)) for f in shifted(files.face)])
+    ffmpeg("-display_rotation", "-90", "-i", str(lying), "-c", "copy", str(files.driver))
+    lying.unlink()
+
+
+def uneven_times(files: Files) -> None:
+    """Frames at 0, 40 and 160 ms: the second is held for three."""
+    times = ["-vf", "setpts='if(eq(N,2),4,N)/25/TB'", "-fps_mode", "vfr", "-enc_time_base", "1/25"]
+    encode(files.driver, shifted(files.face), extra=times)
+
+
+def renamed(photo: str, driver: str = "driver.mp4") -> Callable[[Files], None]:
+    def arrange(files: Files) -> None:
+        files.photo.rename(files.photo.with_name(photo))
+        files.driver.rename(files.driver.with_name(driver))
+
+    return arrange
+
+
+def linked(link: Callable[[Path, Path], None]) -> Callable[[Files], None]:
+    """The output's name is another name of the driver."""
+    return lambda files: link(files.driver.with_name("link.mp4"), files.driver)
+
+
+def a_diary_in(folder: str) -> Callable[[Files], None]:
+    def arrange(files: Files) -> None:
+        files.photo.with_name(folder).mkdir()
+        files.photo.with_name(folder).joinpath("diary.txt").write_text("dear diary")
+
+    return arrange

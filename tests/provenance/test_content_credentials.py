@@ -1,15 +1,13 @@
 """Content credentials: signed results hold, changed ones do not; keys that cannot sign are told before."""
 
-import datetime
 import json
 import logging
 import pickle
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from faceanim_cli import Animator, __version__
@@ -18,11 +16,10 @@ from faceanim_cli.commands import animation_options
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.errors import UsageError
 from faceanim_cli.files import file_sha256
-from faceanim_cli.media import write_photo
 from faceanim_cli.provenance import credentials, signing
 from faceanim_cli.provenance.credentials import read_credentials
 from faceanim_cli.provenance.signing import ContentSigner
-from faceanim_cli.provenance.signing_key import own_signing_key, read_signing_key
+from faceanim_cli.provenance.signing_key import own_signing_key
 from faceanim_cli.provenance.verify import verify
 from tests.media.conftest import ffmpeg, tone
 
@@ -37,31 +34,8 @@ AI_MADE = "compositeWithTrainedAlgorithmicMedia"
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "signing"
-    own_signing_key(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def signer(keys: Path) -> ContentSigner:
     return ContentSigner(own_signing_key(keys))
-
-
-@pytest.fixture
-def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    path = tmp_path / "Jane Doe.jpg"
-    write_photo(path, astronaut)
-    return path
-
-
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A configuration folder of its own."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    animation_options.load_signer.cache_clear()
-    yield tmp_path / "config" / "faceanim" / "signing"
-    animation_options.load_signer.cache_clear()
 
 
 @pytest.fixture
@@ -248,92 +222,6 @@ def test_a_signature_that_fails_costs_no_result(
     assert (result.signed, result.frames) == (False, 2)
     assert "without content credentials: no more" in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Jane Doe.jpg", "driver.mp4", "o.mp4"]
-
-
-class TestKeys:
-    """Each fault is one line, before any work."""
-
-    @pytest.fixture
-    def pair(self, keys: Path, tmp_path: Path) -> tuple[Path, Path]:
-        key, chain = tmp_path / "k.pem", tmp_path / "c.pem"
-        key.write_bytes((keys / "key.pem").read_bytes())
-        chain.write_bytes((keys / "certificates.pem").read_bytes())
-        return key, chain
-
-    def test_missing(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match=r"signing key .*none\.pem: No such file"):
-            read_signing_key(tmp_path / "none.pem", pair[1])
-        with pytest.raises(UsageError, match=r"signing certificate .*none\.pem: No such file"):
-            read_signing_key(pair[0], tmp_path / "none.pem")
-
-    def test_unreadable(self, pair: tuple[Path, Path]) -> None:
-        key, chain = pair
-        with pytest.raises(UsageError, match="no private key"):
-            read_signing_key(chain, chain)
-        with pytest.raises(UsageError, match="no certificate"):
-            read_signing_key(key, key)
-        secret = serialization.load_pem_private_key(key.read_bytes(), None).private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"word"),
-        )
-        key.write_bytes(secret)
-        with pytest.raises(UsageError, match="passphrase"):
-            read_signing_key(key, chain)
-
-    def test_of_another_pair(self, pair: tuple[Path, Path], tmp_path: Path) -> None:
-        own_signing_key(tmp_path / "other")
-        with pytest.raises(UsageError, match="another key's certificate"):
-            read_signing_key(pair[0], tmp_path / "other" / "certificates.pem")
-
-    def certificate(self, key: object, begin: int, end: int) -> bytes:
-        """Signed by itself, valid from and to days from now."""
-        now = datetime.datetime.now(datetime.timezone.utc)
-        name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "me")])
-        builder = x509.CertificateBuilder(name, name, key.public_key(), 7)
-        builder = builder.not_valid_before(now + datetime.timedelta(days=begin))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=end))
-        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    @pytest.mark.parametrize(("begin", "end"), [(-9, -1), (1, 9)])
-    def test_expired_or_not_valid_yet(self, pair: tuple[Path, Path], begin: int, end: int) -> None:
-        key = serialization.load_pem_private_key(pair[0].read_bytes(), None)
-        pair[1].write_bytes(self.certificate(key, begin, end))
-        with pytest.raises(UsageError, match="it is valid from"):
-            read_signing_key(*pair)
-
-    def test_of_a_kind_that_c2pa_refuses(self, pair: tuple[Path, Path]) -> None:
-        """A certificate that signs itself; and a curve that C2PA does not know."""
-        key = serialization.load_pem_private_key(pair[0].read_bytes(), None)
-        pair[1].write_bytes(self.certificate(key, -1, 9))
-        with pytest.raises(UsageError, match="cannot sign with this key and certificate"):
-            ContentSigner(read_signing_key(*pair))
-        other = ec.generate_private_key(ec.SECP256K1())
-        pair[0].write_bytes(
-            other.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        pair[1].write_bytes(self.certificate(other, -1, 9))
-        with pytest.raises(UsageError, match="P-256"):
-            read_signing_key(*pair)
-
-    def test_the_command_line_tells_it_before_any_work(
-        self,
-        pair: tuple[Path, Path],
-        photo: Path,
-        make_driver: Callable[..., Path],
-        tmp_path: Path,
-        faceanim: CLI,
-        config: Path,
-    ) -> None:
-        driver, out = make_driver(frames=2), tmp_path / "o.mp4"
-        for options in (("--sign-key", "none.pem", "--sign-cert", pair[1]), ("--sign-key", pair[0])):
-            code, said, complaint = faceanim("animate", photo, driver, "-o", out, *options)
-            assert (code, said) == (2, "")
-            assert len(complaint.splitlines()) == 1
-        assert not out.exists()
-        assert not config.exists()
 
 
 def test_without_the_library_only_signing_fails(
