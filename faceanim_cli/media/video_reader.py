@@ -111,9 +111,10 @@ class VideoReader(FrameSource):
             *before,
             *self._to_sdr,
             *([f"scale=flags={SCALE_FLAGS}"] if before or self._to_sdr else []),
-            "format=rgb24",
+            "format=gbrp",  # planes of RGB: the same bytes as from YUV to RGB at once, in half the time
             *after,
             *turn_filters(self._turn),
+            "format=rgb24",
         ]
         shape = (self.height, self.width, 3) if crop is None else (crop[3], crop[2], 3)
         return self._decode(shape, filters, step)
