@@ -1,4 +1,4 @@
-"""The networks of faceanim: torch and torchvision only, no files, no command line, no globals."""
+"""The networks of faceanim: torch only, no files, no command line, no globals."""
 
 from faceanim_models.animation_model import AnimationModel, AnimationSettings, Keypoints, PhotoCode
 from faceanim_models.dense_motion import DenseMotion, DenseMotionNetwork, DenseMotionSettings

@@ -14,10 +14,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet
-from torchvision.models.resnet import BasicBlock
 
 from faceanim_models import blocks, first_order, super_resolver
+from faceanim_models.backbones import BasicBlock, ResNet
 
 logger = logging.getLogger(__name__)
 

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from faceanim_models.backbones import squeezenet_features
 from faceanim_models.blocks import ConvBlock, UpBlock
 from faceanim_models.geometry import gaussian_heatmaps, in_full_precision, resize
 
 SKIPS = (4, 7)  # layers of SqueezeNet 1.1's features that end its maps at 1/4 and 1/8 of the image
-DEEPEST = 12  # the last layer, at 1/16
 WIDTHS = (48, 32)  # decoder channels at 1/8 and 1/4
 
 
@@ -32,7 +31,8 @@ class HeadSegmenter(nn.Module):
     def __init__(self, num_keypoints: int, size: int, channels: int) -> None:
         super().__init__()
         self.size = size
-        self.encoder = torchvision.models.squeezenet1_1(weights=None).features[: DEEPEST + 1]
+        self.encoder = squeezenet_features()
+        assert isinstance(self.encoder[0], nn.Conv2d)
         self.encoder[0].padding = (1, 1)  # maps of exactly 1/4, 1/8 and 1/16, centred on the image
         self.ups = nn.ModuleList((UpBlock(512, 256, WIDTHS[0]), UpBlock(WIDTHS[0], 128, WIDTHS[1])))
         self.face = ConvBlock(WIDTHS[1] + num_keypoints, WIDTHS[1])

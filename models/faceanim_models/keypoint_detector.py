@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
+from faceanim_models.backbones import RESNETS, ResNet
 from faceanim_models.blocks import UpBlock
 from faceanim_models.geometry import resize, soft_argmax
 from faceanim_models.keypoint_refiner import KeypointRefiner, KeypointRefinerSettings
 
-ENCODERS = ("resnet18", "resnet34", "resnet50")
+ENCODERS = tuple(RESNETS)
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,8 @@ class KeypointDetector(nn.Module):
             raise ValueError(
                 f"{settings.stages} stages with {len(settings.widths)} decoder widths: 1 to 4, one each"
             )
-        self.encoder = _fresh_resnet(settings.encoder, settings.stages)
-        expansion = self.encoder.layer1[0].expansion  # 1 for basic blocks, 4 for resnet50's bottlenecks
-        # Channels after the first convolution (at 1/2 of the input) and after each stage (1/4, 1/8, ...).
-        channels = [64, *(64 * 2**stage * expansion for stage in range(settings.stages))]
+        self.encoder = ResNet(settings.encoder, settings.stages)
+        channels = self.encoder.channels  # at 1/2 of the input, and after each stage at 1/4, 1/8, ...
         inputs = (channels[-1], *settings.widths[:-1])
         self.ups = nn.ModuleList(
             UpBlock(i, s, o) for i, s, o in zip(inputs, reversed(channels[:-1]), settings.widths, strict=True)
@@ -108,20 +105,3 @@ class KeypointDetector(nn.Module):
             x = up(x, skips.pop())
         logits: Tensor = self.heatmaps(x)
         return logits.float()
-
-
-def _fresh_resnet(name: str, stages: int) -> ResNet:
-    """torchvision's ResNet without what follows its first stages, initialised as torchvision does it."""
-    with torch.device("meta"):  # random numbers for the stages that go would take most of a model's making
-        network = torchvision.models.get_model(name, weights=None)
-    del network.avgpool, network.fc
-    for unused in range(stages + 1, 5):
-        delattr(network, f"layer{unused}")
-    network.to_empty(device=torch.get_default_device())
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-    assert isinstance(network, ResNet)
-    return network

@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 
 from faceanim_models.animation_model import Keypoints, PhotoCode
+from faceanim_models.backbones import BasicBlock, resnet_stage
 from faceanim_models.blocks import ConvBlock, EnlargingBlock
 from faceanim_models.first_order import (
     AntialiasedShrink,
@@ -117,12 +117,8 @@ class ResNet18(nn.Module):
         self.bn1: nn.Module = nn.BatchNorm2d(first)
         self.stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
         for name, before, width in zip(self.stages, (first, *widths), widths, strict=False):
-            down = None
-            if before != width:
-                down = nn.Sequential(nn.Conv2d(before, width, 1, stride=2, bias=False), nn.BatchNorm2d(width))
-            stride = 1 if down is None else 2
-            blocks = BasicBlock(before, width, stride, down), BasicBlock(width, width)
-            self.add_module(name, nn.Sequential(*blocks))
+            stride = 1 if before == width else 2
+            self.add_module(name, resnet_stage(BasicBlock, before, width, 2, stride))
         self.fc = nn.Linear(widths[-1], outputs)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torchvision.models import resnet18, resnet50
 
 from faceanim_models import AnimationModel, FaceSuperResolver, FaceSuperResolverSettings, FirstOrderModel
 from faceanim_models import fused_convolutions as module
+from faceanim_models.backbones import ResNet
 from faceanim_models.blocks import ResidualBlock, UNet, cast_convolutions, fold_batch_norms
 from faceanim_models.fused_convolutions import FusedConvolution, can_fuse, fuse_convolutions
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel, ThinPlateSplineSettings
@@ -54,7 +54,7 @@ class SuperResolves(nn.Module):
 
 
 class Features(nn.Module):
-    """The parts of a torchvision ResNet that the keypoint detector uses."""
+    """The parts of a ResNet that the keypoint detector uses."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -72,8 +72,8 @@ NETWORKS = {
     "first-order": lambda: Animates(FirstOrderModel(TINY_FIRST_ORDER)),
     "thin-plate-spline": lambda: Animates(ThinPlateSplineModel(TINY_SPLINES)),
     "super-resolution": SuperResolves,
-    "resnet18": lambda: Features(resnet18()),
-    "resnet50": lambda: Features(resnet50()),
+    "resnet18": lambda: Features(ResNet("resnet18", 2)),
+    "resnet50": lambda: Features(ResNet("resnet50", 2)),
 }
 
 
