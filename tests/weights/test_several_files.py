@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from faceanim_cli.errors import WeightsError
-from faceanim_cli.weights import several_files
+from faceanim_cli.weights import manage, resolve, several_files
 from faceanim_cli.weights.catalogue import CATALOGUE, CatalogueEntry, EntryFile, HubSource
 from faceanim_cli.weights.file_kind import read_metadata
 from faceanim_cli.weights.inspect import describe
@@ -22,6 +22,7 @@ from faceanim_models import LivePortraitModel
 from tests.hub_server import COMMIT, Hub, Machine, run_hub
 from tests.liveportrait import TINY, published, save_published, tiny_liveportrait
 
+Run = Callable[..., tuple[int, str, str]]
 NAMES = [file.filename for file in CATALOGUE["liveportrait"].files]
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "liveportrait"
 
@@ -60,6 +61,16 @@ def machine(tmp_path: Path, hub: Hub, bodies: dict[str, bytes]) -> Machine:
     return Machine(tmp_path / "home", hub, [entry_of(bodies)])
 
 
+@pytest.fixture
+def here(machine: Machine, bodies: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, faceanim: Run) -> Run:
+    """The machine's command line in this process, where torch is loaded; the network is not to be asked."""
+    for folder, name in (("HF_ASSETS_CACHE", "assets"), ("HF_HUB_CACHE", "hub")):
+        monkeypatch.setattr(huggingface_hub.constants, folder, str(machine.home / name))
+    for module in (manage, resolve, several_files):
+        monkeypatch.setattr(module, "CATALOGUE", {"liveportrait": entry_of(bodies)})
+    return faceanim
+
+
 def url(name: str) -> str:
     return f"ann/LivePortrait/resolve/{COMMIT}/liveportrait/{name}"
 
@@ -67,7 +78,9 @@ def url(name: str) -> str:
 PULL = ("weights", "pull", "liveportrait")
 
 
-def test_five_are_fetched_one_is_made_and_then_nothing_is_asked(machine: Machine, hub: Hub) -> None:
+def test_five_are_fetched_one_is_made_and_then_nothing_is_asked(
+    machine: Machine, hub: Hub, here: Run
+) -> None:
     hub.files[url(NAMES[4])].cut_after = 15_000_000
     code, _, err = machine.run(*PULL)
     assert (code, "Be kind." in err, hub.asked("GET")) == (2, True, [])
@@ -81,13 +94,13 @@ def test_five_are_fetched_one_is_made_and_then_nothing_is_asked(machine: Machine
     assert len(hub.asked("GET")) == 6
 
     seen = len(hub.requests)
-    assert machine.run(*PULL, "--offline") == (0, out, "")
+    assert here(*PULL, "--offline") == (0, out, "")
     slim.write_bytes(slim.read_bytes()[:-100])  # damaged: made anew of what was fetched
-    assert machine.run("weights", "verify")[0] == 4
-    assert machine.run(*PULL, "--offline") == (0, out, "")
+    assert here("weights", "verify")[0] == 4
+    assert here(*PULL, "--offline") == (0, out, "")
     assert load_weights(slim).settings == TINY
     assert len(hub.requests) == seen
-    assert machine.run("weights", "remove", "liveportrait")[0] == 0
+    assert here("weights", "remove", "liveportrait")[0] == 0
     assert machine.cached() == []
     assert not slim.exists()
 
