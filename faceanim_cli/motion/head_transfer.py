@@ -20,6 +20,7 @@ from faceanim_cli.motion.head_model import (
     HEAD,
     LOWER_JAW,
     MOUTH,
+    MOUTH_OPENING,
     PUPILS,
     Anchors,
     HeadPose,
@@ -41,6 +42,8 @@ EYE_CORNERS = {68: (36, 39), 69: (42, 45)}  # of each pupil, from the picture's 
 # over the share of what was asked for that a face mesh sees in their results (``models/README.md``); for lids
 # less, as closed ones are held together anyway.
 AMPLIFIED = MotionSettings(mouth=1.12, eyes=1.3, gaze=1.3)
+AT_REST = 0.03  # eye distances: what one person's lips are open beyond another's without opening them
+LID_RATIO = 0.4, 2.5  # how much less or more than the driver's lids the photo's close, at most
 NEAREST_CORNER = 0.18  # share of the eye's width that a pupil keeps from its corners
 
 
@@ -85,6 +88,8 @@ class HeadTransfer:
         self.multipliers = np.array(shares)[:, None]
         self.lips = gaps(anchors, *INNER_LIPS, self.shape)
         self.lids = gaps(anchors, *LIDS, self.shape)
+        self._close_reference(anchors)
+        self.lid_ratios = self._lid_ratios(anchors)
         self.pupils = [
             (anchors.index((pupil,)), *(anchors.index((corner,)) for corner in corners))
             for pupil, corners in EYE_CORNERS.items()
@@ -102,6 +107,7 @@ class HeadTransfer:
         points = driving.astype(np.float64)
         pose = fit_pose(points, self.reference_shape, self.weights)
         local = self._expression(points, pose) * self.multipliers * self.expression_size
+        self._scale_lids(local)
         beyond = OutOfRange() if beyond is None else beyond
         moved, over = self._pose(pose)
         if self.settings.clamp:
@@ -117,6 +123,37 @@ class HeadTransfer:
         pose = fit_pose(points, self.head, self.weights)
         offsets = (points - pose.project(self.head))[0]
         return pose, self.head + offsets @ pose.rotation[0, :2] / pose.scale[0]
+
+    def _close_reference(self, anchors: Anchors) -> None:
+        """Close the reference's mouth about as far as the photo's is: what it is open beyond that is motion.
+
+        Else a driver who begins with an open mouth would close the photo's beyond shut, and nothing of his
+        speech were seen in it.
+        """
+        there = gaps(anchors, *INNER_LIPS, self.reference_shape)
+        if not there:
+            return
+        opened, own = (float(np.mean([gap for _, _, gap, _ in lips])) for lips in (there, self.lips))
+        excess = max(0.0, opened - own / self.expression_size - AT_REST)
+        self.reference_shape[:, :2] -= excess * anchor_means(MOUTH_OPENING, anchors)
+
+    def _lid_ratios(self, anchors: Anchors) -> list[float]:
+        """How far each of ``lids`` closes for the driver's: shut where his are, from however wide."""
+        ratios = []
+        for (_, _, own, _), (_, _, there, _) in zip(
+            self.lids, gaps(anchors, *LIDS, self.reference_shape), strict=True
+        ):
+            shut = LIDS[1]
+            open_there = there * self.expression_size - shut
+            ratios.append(float(np.clip((own - shut) / max(open_there, 1e-6), *LID_RATIO)))
+        return ratios
+
+    def _scale_lids(self, local: Points) -> None:
+        """Closing lids of ``local`` (N, K, 2) scaled by ``lid_ratios``, in place; opening ones stay."""
+        for (upper, lower, _, _), ratio in zip(self.lids, self.lid_ratios, strict=True):
+            closing = np.minimum(local[:, lower, 1] - local[:, upper, 1], 0) * (ratio - 1) / 2
+            local[:, lower, 1] += closing
+            local[:, upper, 1] -= closing
 
     def _expression(self, points: Points, pose: HeadPose) -> Points:
         """What the pose does not explain, in the plane of the face and eye distances, (N, K, 2)."""

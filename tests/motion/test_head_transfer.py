@@ -143,14 +143,58 @@ def test_half_the_pose_is_half_the_turn() -> None:
     ] == pytest.approx(12, abs=0.7)
 
 
-def test_lips_and_lids_do_not_pass_each_other() -> None:
-    """The driver closes a mouth that is open in its reference frame; the photo's is shut already."""
-    open_mouth, shut = seen(speaking(0.3), rotation()), seen(speaking(-0.089), rotation())
-    upper, lower = DENSE_ANCHORS.index((62,)), DENSE_ANCHORS.index((66,))
-    crossed = follow(shut, open_mouth, shut)
-    assert crossed[lower, 1] - crossed[upper, 1] < -0.05  # what would be
-    kept = follow(shut, open_mouth, shut, MotionSettings())
-    assert kept[lower, 1] - kept[upper, 1] == pytest.approx(0, abs=1e-6)
+UPPER_LIP, LOWER_LIP = DENSE_ANCHORS.index((62,)), DENSE_ANCHORS.index((66,))
+UPPER_LID, LOWER_LID = DENSE_ANCHORS.index((37, 38)), DENSE_ANCHORS.index((40, 41))
+SHUT = speaking(-0.089)
+
+
+def lip_gap(points: np.ndarray) -> float:
+    """Between the inner lips, in distances of the outer eye corners."""
+    return float(points[LOWER_LIP, 1] - points[UPPER_LIP, 1]) / 0.3
+
+
+def test_lips_do_not_pass_each_other() -> None:
+    """The driver's lips are a little apart in the reference frame, the photo's are not; he closes them."""
+    apart, shut = seen(speaking(-0.06), rotation()), seen(SHUT, rotation())
+    assert lip_gap(follow(shut, apart, shut)) < -0.02  # what would be
+    assert lip_gap(follow(shut, apart, shut, MotionSettings())) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.05, 0.1, 0.2, 0.25])
+def test_a_driver_who_begins_with_an_open_mouth_moves_one_that_is_shut(opening: float) -> None:
+    """He talks on, and so does the photo, whose mouth was never as far open."""
+    begun, now = seen(speaking(0.15 - 0.089), rotation()), seen(speaking(opening - 0.089), rotation())
+    moved = follow(seen(SHUT, rotation()), begun, now, MotionSettings())
+    assert lip_gap(moved) == pytest.approx(max(0.0, opening - 0.03), abs=0.012)
+    chin = DENSE_ANCHORS.index((8,))
+    assert (moved[chin, 1] > seen(SHUT, rotation())[chin, 1] + 0.01) == (opening > 0.1)
+
+
+def test_a_mouth_that_is_open_already_opens_further_from_there() -> None:
+    shut, now = seen(SHUT, rotation()), seen(speaking(0.1 - 0.089), rotation())
+    smiling = seen(speaking(0.15 - 0.089), rotation())
+    assert lip_gap(follow(smiling, shut, shut, MotionSettings())) == pytest.approx(0.15, abs=1e-6)
+    assert lip_gap(follow(smiling, shut, now, MotionSettings())) == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(("photo", "driver"), [(0.065, 0.085), (0.12, 0.08), (0.09, 0.09)])
+def test_lids_are_shut_where_the_drivers_are_however_far_either_opens_them(
+    photo: float, driver: float
+) -> None:
+    """Lids with 0.045 between them, in the distance of the outer eye corners, are shut."""
+
+    def eyes(gap: float) -> np.ndarray:
+        usual = HEAD[[40, 41], 1].mean() - HEAD[[37, 38], 1].mean()
+        return seen(speaking(blink=usual - gap), rotation())
+
+    def gap(now: float) -> float:
+        moved = follow(eyes(photo), eyes(driver), eyes(now))
+        return float(moved[LOWER_LID, 1] - moved[UPPER_LID, 1]) / 0.3
+
+    assert gap(driver) == pytest.approx(photo, abs=1e-6)
+    assert gap(0.045) == pytest.approx(0.045, abs=2e-3)
+    assert gap((driver + 0.045) / 2) == pytest.approx((photo + 0.045) / 2, abs=2e-3)
+    assert gap(driver + 0.02) == pytest.approx(photo + 0.02, abs=2e-3)
 
 
 def test_a_turn_beyond_the_trained_range_slows_down_and_is_noted() -> None:
