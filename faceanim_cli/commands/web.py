@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from faceanim_cli.web.server import Address
 
 ON_THE_PAGE: dict[str, type] = {
-    **dict.fromkeys(("pose", "expression", "mouth", "eyes", "gaze", "smooth"), float),
+    **dict.fromkeys(("pose", "expression", "mouth", "eyes", "gaze", "smooth", "zoom"), float),
     **dict.fromkeys(("absolute", "paste_back", "sr"), bool),
     **dict.fromkeys(("size", "face"), int),
-    "weights": str,
+    **dict.fromkeys(("weights", "shift"), str),
 }
 """The options that the page sets, and what it sends for them; others are this command's, or the default."""
 OF_THE_SERVER = ("weights", "device", "precision", "batch_size", "threads", "offline", "accept_license")

@@ -16,6 +16,7 @@ ON_THE_PAGE = {
     "smooth": "Steadier",
     "size": "Size",
     "face": "Face",
+    "zoom": "Nearer",
     "absolute": "Same person",
     "paste-back": "Whole photo",
     "weights": "Model",

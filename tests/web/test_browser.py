@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from faceanim_cli.faces import Framing, crop_image, find_faces, frame_crop
 from faceanim_cli.media import VideoReader, write_photo
 from faceanim_cli.web.server import Address
 
@@ -236,6 +237,49 @@ def test_which_face_by_clicking_it(visit: Callable[..., Any], astronaut: np.ndar
     expect(view.locator(".job-state").last).to_contain_text("Done")
 
 
+@pytest.mark.parametrize(("zoom", "x", "y"), [(2, 0.1, -0.05), (0.5, -0.2, 0.1)])
+def test_another_part_of_the_photo(
+    visit: Callable[..., Any], photo: Path, astronaut: np.ndarray, zoom: float, x: float, y: float
+) -> None:
+    """The preview shows what the networks will see, also beyond the photo's edge; and that is asked for."""
+    view = visit()
+    choose(view, photo)
+    view.get_by_text("Another part").click()
+    for name, value in [("zoom", zoom), ("shift-x", x), ("shift-y", y)]:
+        view.fill(f"#{name}", str(value))
+    face = frame_crop(find_faces(astronaut, "")[1][0], (512, 512))
+    usual, wanted = (
+        crop_image(astronaut, how.around(face, (512, 512)), 160).astype(int)
+        for how in (Framing(), Framing(zoom, (x, y)))
+    )
+    found = view.evaluate("() => document.getElementById('crop').toDataURL()")
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(found.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(shown[..., ::-1] - wanted).mean() < min(8, 0.2 * np.abs(usual - wanted).mean())
+    with view.expect_request("**/api/jobs") as asked:
+        view.click("#animate")
+    settings = asked.value.post_data_json["settings"]
+    assert (settings["zoom"], settings["shift"]) == (zoom, f"{x},{y}")
+    expect(view.locator(".job-state")).to_contain_text("Done")
+    view.click("#crop-reset")
+    with view.expect_request("**/api/jobs") as asked:
+        view.click("#animate")
+    assert not {"zoom", "shift"} & asked.value.post_data_json["settings"].keys()
+
+
+def test_the_part_is_dragged(visit: Callable[..., Any], photo: Path) -> None:
+    view = visit()
+    choose(view, photo)
+    box = view.locator("#crop").bounding_box()
+    view.mouse.move(box["x"] + 40, box["y"] + 40)
+    view.mouse.down()
+    view.mouse.move(box["x"] + 40 - box["width"] / 4, box["y"] + 40 + box["width"] / 8)
+    view.mouse.up()
+    moved = [float(view.input_value(f"#shift-{axis}")) for axis in "xy"]
+    assert moved == pytest.approx([0.25, -0.125], abs=0.02)
+    view.get_by_text("Another part").click()
+    expect(view.locator("output[for=shift-x]")).to_have_text(f"{round(100 * moved[0])} %")
+
+
 def test_a_photo_without_a_face(visit: Callable[..., Any], tmp_path: Path) -> None:
     plain = tmp_path / "wall.png"
     write_photo(plain, np.full((200, 300, 3), 120, np.uint8))
@@ -300,7 +344,8 @@ def test_every_control_has_a_name(visit: Callable[..., Any], photo: Path) -> Non
     choose(view, photo)
     view.click("#animate")
     expect(view.locator(".job .of-result video")).to_be_visible()
-    view.locator("summary").click()
+    for summary in view.locator("summary").all():
+        summary.click()
     nameless = view.evaluate(
         """() => [...document.querySelectorAll("button, input, select, progress, video, img, canvas")]
             .filter((e) => e.checkVisibility())

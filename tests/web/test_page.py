@@ -9,6 +9,7 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.web import ON_THE_PAGE as SETTINGS
+from faceanim_cli.faces import Framing
 from faceanim_cli.motion.library import LIBRARY
 from faceanim_cli.web.app import PAGE
 from faceanim_cli.web.sentences import ON_THE_PAGE
@@ -51,7 +52,8 @@ def test_sliders_have_the_command_lines_limits_and_words(name: str) -> None:
     option = next(part for part in get_args(hint) if isinstance(part, typer.models.OptionInfo))
     slider = SLIDERS[name]
     assert (float(slider["min"] or ""), float(slider["max"] or "")) == (option.min, option.max)
-    assert float(slider["value"] or "") == getattr(AnimationOptions(), name)
+    usual = getattr(AnimationOptions(), name)
+    assert float(slider["value"] or "") == (Framing().zoom if usual is None else usual)
     assert PARSED.labels[name] == ON_THE_PAGE[name]
 
 

@@ -1,9 +1,11 @@
 // The form: a photo, what moves it, how much, and off it goes.
 
 import { recordVideo, takePhoto } from "./camera.js";
+import { framing, showCrop } from "./crop.js";
 import { follow, remember } from "./jobs.js";
 import { goLive } from "./live.js";
 import { send, tell } from "./server.js";
+import { slide } from "./sliders.js";
 
 const at = (id) => document.getElementById(id);
 const SLIDERS = ["pose", "expression", "mouth", "eyes", "gaze", "smooth"];
@@ -78,18 +80,7 @@ function faceButton([x, y, w, h], number) {
 function chooseFace(number) {
   face = number === photo.seen.largest ? null : number;
   [...at("faces").children].forEach((button, i) => button.setAttribute("aria-pressed", String(i + 1 === number)));
-  drawCrop(photo.seen.faces[number - 1].crop);
-}
-
-async function drawCrop([x, y, w, h]) {
-  const picture = at("photo-picture");
-  await picture.decode();
-  const scale = picture.naturalWidth / photo.seen.width;
-  const canvas = at("crop");
-  const pen = canvas.getContext("2d");
-  pen.clearRect(0, 0, canvas.width, canvas.height);
-  pen.drawImage(picture, x * scale, y * scale, w * scale, h * scale, 0, 0, canvas.width, canvas.height);
-  at("crop-view").hidden = false;
+  showCrop(photo.seen.faces[number - 1].crop, photo.seen.width);
 }
 
 // ---- Motion
@@ -111,14 +102,13 @@ function useDriver(file) {
 
 // ---- How much
 
-const showValue = (id) => { document.querySelector(`output[for=${id}]`).value = `${Math.round(at(id).value * 100)} %`; };
-
 function settings() {
   const size = Number(at("size").value);
   const chosen = {
     absolute: at("absolute").checked,
     paste_back: at("paste_back").checked,
     ...Object.fromEntries(SLIDERS.map((id) => [id, Number(at(id).value)])),
+    ...framing(),
   };
   if (size <= 256) {
     chosen.sr = false;
@@ -224,14 +214,7 @@ document.addEventListener("paste", (event) => {
 at("photo-camera").onclick = () => fromCamera(takePhoto, usePhoto);
 at("driver-camera").onclick = () => fromCamera(recordVideo, useDriver);
 at("form").onsubmit = animate;
-for (const id of SLIDERS) {
-  at(id).oninput = () => showValue(id);
-  showValue(id);
-}
-at("reset").onclick = () => SLIDERS.forEach((id) => {
-  at(id).value = at(id).defaultValue;
-  showValue(id);
-});
+slide(SLIDERS, "reset");
 
 try {
   choices = await send("GET", "/api/choices");
