@@ -1,7 +1,7 @@
 """What only a GPU can show of training: each precision, the gradient scaler, and going on after a stop.
 
-All were seen to pass on an H200 (torch 2.11, CUDA 13.0). Training took in 574 pairs a second there, in batches
-of 192 and 25 GB: 350 on an H100 before steps stopped waiting for the GPU.
+All were seen to pass on an H200 (torch 2.11, CUDA 13.0). Training took in 574 pairs a second there, in
+batches of 192 and 25 GB: 350 on an H100 before steps stopped waiting for the GPU.
 """
 
 import math
