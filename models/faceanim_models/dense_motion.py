@@ -1,5 +1,6 @@
 """Dense motion (paper §3.1, step 3): from keypoint pairs to a sampling grid and an occlusion map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from faceanim_models.blocks import UNet
+from faceanim_models.blocks import Mergeable, UNet
 from faceanim_models.geometry import (
-    channels_last,
     fit_similarity,
     gaussian_heatmaps,
     identity_grid,
@@ -20,6 +20,7 @@ from faceanim_models.geometry import (
     working_type,
 )
 from faceanim_models.head_segmenter import HeadSegmenter
+from faceanim_models.memory_layout import channels_first, channels_last, pixel_shuffle
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class DenseMotion(NamedTuple):
     mixture: Tensor  # (B, N, size, size): the weight of each candidate motion, summing to 1
 
 
-class DenseMotionNetwork(nn.Module):
+class DenseMotionNetwork(Mergeable):
     """Mixes candidate motions pixel by pixel.
 
     The candidates: identity (the background stays), the similarity fitted to all keypoint pairs (the
@@ -75,6 +76,7 @@ class DenseMotionNetwork(nn.Module):
         with torch.no_grad():
             for parameter in self.residual.parameters():
                 parameter.zero_()
+        self.merged: nn.Conv2d | None = None
         # Near a keypoint, its own motion is what one expects: lips and lids follow from the start.
         self.locality = nn.Parameter(torch.full((k,), 4.0))
         # Lips and lids say little about where the head is: how much each keypoint counts is learned.
@@ -116,29 +118,52 @@ class DenseMotionNetwork(nn.Module):
         seen = torch.cat([x.to(working_type(x)) for x in inputs], dim=1)
         features = self.unet(channels_last(seen))
 
+        logits, shading, bend, *background = self._maps(features)
         own, shared = self.locality[:, None, None] * heatmaps, self.candidates - self.settings.num_keypoints
-        logits = self.mixture(features).float() + F.pad(own, (0, 0, 0, 0, shared, 0))
-        moving = logits[:, 1:].softmax(dim=1)
+        moving = torch.cat((logits[:, 1:shared], logits[:, shared:] + own), dim=1)
+        likelihood = moving.logsumexp(1, keepdim=True)
+        moving = (moving - likelihood).exp()  # their shares
         with in_full_precision(thumbnail):
             # All that move are turned alike: it is their shifts that are mixed.
-            mixed = turned + torch.einsum("bnhw,bni->bhwi", moving, shifts)
+            mixed = (shifts.mT @ moving.flatten(2)).unflatten(2, (size, size))
+            mixed = turned + mixed.permute(0, 2, 3, 1)
         grid = resize_grid(mixed, 2 * size, 2 * size)
         # Whether a pixel moves at all is settled at twice the resolution: a blurred edge between head and
         # background would bend every line that runs into it.
-        still = resize(logits[:, :1] - logits[:, 1:].logsumexp(1, keepdim=True), 2 * size, 2 * size)
+        still = resize(logits[:, :1] - likelihood, 2 * size, 2 * size)
         if photo_maps is not None:  # what the motion takes from the photo's head is head
-            still = still + F.pixel_shuffle(self.background(features).float(), 2)
+            still = still + pixel_shuffle(background[0])
             still = still - warp(photo_maps[:, :1].float(), grid)
         still = still.sigmoid()  # (B, 1, 2 size, 2 size)
         weight = still[:, 0, ..., None]
-        residual = (
-            torch.tanh(F.pixel_shuffle(self.residual(features).float(), 2)) * self.settings.max_residual
-        )
+        residual = torch.tanh(pixel_shuffle(bend)) * self.settings.max_residual
         grid = grid + weight * (identity_grid(2 * size, 2 * size, grid) - grid) + residual.permute(0, 2, 3, 1)
-        occlusion = torch.sigmoid(self.occlusion(features).float())
+        occlusion = torch.sigmoid(shading)
         share = F.avg_pool2d(still, 2)
         mixture = torch.cat((share, (1 - share) * moving), dim=1)
         return DenseMotion(grid, occlusion, heatmaps, mixture)
+
+    def merge(self) -> None:
+        """See ``Mergeable``: one convolution for all that is read from the features."""
+        heads = self._heads()
+        merged = nn.Conv2d(heads[0].in_channels, sum(head.out_channels for head in heads), 3, padding=1)
+        with torch.no_grad():
+            merged.weight.copy_(torch.cat([head.weight for head in heads]))
+            assert merged.bias is not None
+            merged.bias.copy_(torch.cat([head.bias for head in heads if head.bias is not None]))
+        self.merged = merged
+
+    def _heads(self) -> list[nn.Conv2d]:
+        background = [] if self.segmenter is None else [self.background]
+        return [self.mixture, self.occlusion, self.residual, *background]
+
+    def _maps(self, features: Tensor) -> Sequence[Tensor]:
+        """What each of the heads says, float32."""
+        heads = self._heads()
+        if self.merged is None:
+            return [channels_first(head(features)).float() for head in heads]
+        maps = channels_first(self.merged(features)).float()
+        return torch.split(maps, [head.out_channels for head in heads], dim=1)
 
     def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:
         """All candidate motions as sampling grids, (B, N, size, size, 2)."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faceanim_models.face_patches import (
     FacePatches,
@@ -21,8 +20,9 @@ from faceanim_models.face_patches import (
     cut_patches,
     paste_patches,
 )
-from faceanim_models.geometry import channels_last, gaussian_heatmaps, in_full_precision, working_type
+from faceanim_models.geometry import gaussian_heatmaps, in_full_precision, working_type
 from faceanim_models.keypoint_refiner import PatchUNet
+from faceanim_models.memory_layout import channels_first, channels_last, pixel_shuffle, pixel_unshuffle
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,19 @@ class DetailRefiner(nn.Module):
             shown = self._fold(image, kind, frames)
             wanted = self._heatmaps(keypoints, number, frames)
             x = torch.cat([t.to(working_type(image)) for t in (shown, wanted, *code)], dim=2).flatten(0, 1)
-            painted = network(channels_last(x)).float()  # (B N, 16, h / 2, w / 2)
-            change = 2 * torch.sigmoid(2 * F.pixel_shuffle(painted[:, :12], 2)) - 1  # tanh, faster on a CPU
-            mask = torch.sigmoid(F.pixel_shuffle(painted[:, 12:], 2)) * self._window(kind.pixels, image)
+            painted = channels_first(network(channels_last(x))).float()  # (B N, 16, h / 2, w / 2)
+            change = 2 * torch.sigmoid(2 * pixel_shuffle(painted[:, :12])) - 1  # tanh, faster on a CPU
+            mask = torch.sigmoid(pixel_shuffle(painted[:, 12:])) * self._window(kind.pixels, image)
             added = (mask * change).unflatten(0, frames.centres.shape[:2])
             result = paste_patches(result, added, frames)
         return result
 
     @staticmethod
     def _fold(images: Tensor, kind: PatchSettings, frames: PatchFrames) -> Tensor:
-        return F.pixel_unshuffle(cut_patches(images, frames, kind.pixels), 2)
+        patches = cut_patches(images, frames, kind.pixels)
+        return pixel_unshuffle(patches.flatten(0, 1)).view(
+            *patches.shape[:2], -1, kind.pixels[0] // 2, kind.pixels[1] // 2
+        )
 
     def _heatmaps(self, keypoints: Tensor, number: int, frames: PatchFrames) -> Tensor:
         kind = self.settings.patches[number]

@@ -5,18 +5,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faceanim_models.blocks import ConvBlock, ResidualBlock, UNet
 from faceanim_models.dense_motion import DenseMotion
 from faceanim_models.geometry import (
-    channels_last,
     identity_grid,
     resize,
     resize_grid,
     warp,
     working_type,
 )
+from faceanim_models.memory_layout import channels_first, channels_last, pixel_shuffle, pixel_unshuffle
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Generator(nn.Module):
     def encode(self, photo: Tensor) -> list[Tensor]:
         """Features of the photo (B, 3, H, W), once: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1))."""
         features = []
-        x = F.pixel_unshuffle(photo, 2)
+        x = pixel_unshuffle(photo)
         for stage in self.photo_encoder:
             x = stage(x)
             features.append(x)
@@ -89,7 +88,7 @@ class Generator(nn.Module):
         grid = resize_grid(motion.grid, *half)
         shift = (grid - identity_grid(*half, like=grid)).permute(0, 3, 1, 2)
         occlusion = resize(motion.occlusion, *half)
-        x = torch.cat((F.pixel_unshuffle(warped, 2), shift, occlusion), dim=1)
+        x = torch.cat((pixel_unshuffle(warped), shift, occlusion), dim=1)
         x = channels_last(x.to(working_type(x)))
 
         joined: list[Tensor | None] = []
@@ -101,10 +100,10 @@ class Generator(nn.Module):
             joined.append(moved)
         joined += [None] * (len(self.settings.widths) - len(joined))
 
-        painted = self.head(self.unet(x, joined)).float()
+        painted = channels_first(self.head(self.unet(x, joined))).float()
         warped = warped.float()
         # tanh(x) = 2 sigmoid(2x) - 1, six times as fast on a CPU
-        change = 2 * torch.sigmoid(2 * F.pixel_shuffle(painted[:, :12], 2)) - 1  # R - E
-        mask = torch.sigmoid(F.pixel_shuffle(painted[:, 12:], 2))  # M
+        change = 2 * torch.sigmoid(2 * pixel_shuffle(painted[:, :12])) - 1  # R - E
+        mask = torch.sigmoid(pixel_shuffle(painted[:, 12:]))  # M
         # Eq. 2, E (1 - M) + R M, in one pass over the pixels
         return Generated(torch.addcmul(warped, mask, change), warped, warped + change, mask)

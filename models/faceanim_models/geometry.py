@@ -101,22 +101,6 @@ def _neighbours(places: Tensor, size: int, padding_mode: str) -> tuple[Tensor, T
     return near, (1 - past.abs()).clamp_min_(0), (1 - (past - 1).abs()).clamp_min_(0)
 
 
-def channels_last(maps: Tensor) -> Tensor:
-    """(B, C, H, W) with the channels of a pixel side by side in memory, as convolutions want it.
-
-    torch does that number by number; the transposition of a matrix, which it does in blocks, is three times
-    as fast on a CPU.
-    """
-    traced = torch.compiler.is_compiling()  # torch.export: batches of any length
-    if maps.device.type != "cpu" or not maps.is_contiguous() or torch.is_grad_enabled() or traced:
-        return maps.contiguous(memory_format=torch.channels_last)
-    batch, channels, height, width = maps.shape
-    rows = maps.new_empty(batch, height * width, channels)
-    for row, planes in zip(rows, maps.flatten(2), strict=True):
-        row.copy_(planes.T)
-    return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
 def in_full_precision(like: Tensor) -> AbstractContextManager[object]:
     """Switches autocast off for the device of ``like``: positions do not survive 8 bits of mantissa."""
     return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)

@@ -10,6 +10,7 @@ from faceanim_models.backbones import RESNETS, ResNet
 from faceanim_models.blocks import UpBlock
 from faceanim_models.geometry import resize, soft_argmax
 from faceanim_models.keypoint_refiner import KeypointRefiner, KeypointRefinerSettings
+from faceanim_models.memory_layout import channels_first
 
 ENCODERS = tuple(RESNETS)
 
@@ -103,5 +104,4 @@ class KeypointDetector(nn.Module):
         skips.pop()
         for up in self.ups:
             x = up(x, skips.pop())
-        logits: Tensor = self.heatmaps(x)
-        return logits.float()
+        return channels_first(self.heatmaps(x)).float()

@@ -7,11 +7,11 @@ iris is five pixels wide. Here the patches around eyes and mouth are read by sma
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faceanim_models.blocks import ConvBlock, ResidualBlock, UpBlock
 from faceanim_models.face_patches import FacePatches, KeypointGroups, PatchFrames, PatchSettings, cut_patches
-from faceanim_models.geometry import channels_last, in_full_precision, soft_argmax, working_type
+from faceanim_models.geometry import in_full_precision, soft_argmax, working_type
+from faceanim_models.memory_layout import channels_first, channels_last, pixel_unshuffle
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class KeypointRefiner(nn.Module):
         """For each kind of patch, where images (B, 3, H, W) show its points: (B, N, P, 2) in [-1, 1]."""
         places = []
         for kind, network, frame in zip(self.settings.patches, self.networks, frames, strict=True):
-            x = F.pixel_unshuffle(cut_patches(images, frame, kind.pixels).flatten(0, 1), 2)
-            heatmaps = network(channels_last(x.to(working_type(x)))).float()
+            x = pixel_unshuffle(cut_patches(images, frame, kind.pixels).flatten(0, 1))
+            heatmaps = channels_first(network(channels_last(x.to(working_type(x))))).float()
             found = soft_argmax(heatmaps / self.settings.temperature)
             places.append(found.unflatten(0, frame.centres.shape[:2]))
         return places

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from faceanim_models.memory_layout import channels_first, pixel_shuffle, pixel_unshuffle
+
 LEVELS = 5  # halvings, hence sizes inside are multiples of 32
 BLOCK = 2  # pixels a side that the first block takes into the channels: its halving loses nothing
 SCALE = 2  # the result's size in frame sizes
@@ -74,7 +76,7 @@ class FaceSuperResolver(nn.Module):
         sides = (BLOCK, -width % multiple + BLOCK, BLOCK, -height % multiple + BLOCK)
         # About 0, where a rounding to bfloat16 stays below a quarter of an 8-bit level.
         padded = F.pad(frames - 0.5, sides, mode="replicate")
-        pixels = F.pixel_unshuffle(padded, BLOCK)  # (B, 12, h + 2, w + 2), where h and w are half of H and W
+        pixels = pixel_unshuffle(padded, BLOCK)  # (B, 12, h + 2, w + 2), where h and w are half of H and W
         x = self.stem(F.conv2d(pixels, self.high_pass))  # (B, widths[0], h, w)
         skips = []
         for down in self.downs:
@@ -87,7 +89,7 @@ class FaceSuperResolver(nn.Module):
         )  # a straight way from the stem to the head: the residual blocks only add
         painted = self.head(self.detail(x))  # (B, 48, h, w)
         enlarged = torch.add(F.conv2d(pixels, self.bicubic), painted, alpha=PAINT).clamp(-0.5, 0.5)
-        enlarged = F.pixel_shuffle(enlarged, BLOCK * SCALE)
+        enlarged = pixel_shuffle(channels_first(enlarged), BLOCK * SCALE)
         return enlarged[..., : SCALE * height, : SCALE * width].float().add_(0.5)
 
 

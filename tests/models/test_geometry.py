@@ -12,7 +12,6 @@ from skimage.transform import SimilarityTransform, estimate_transform
 from torch.nn import functional as F
 
 from faceanim_models.geometry import (
-    channels_last,
     fit_similarity,
     gaussian_heatmaps,
     identity_grid,
@@ -260,12 +259,3 @@ class TestSampling:
             image.float().expand(3, -1, -1, -1), self.grid(0.9), padding_mode="border", align_corners=True
         )
         torch.testing.assert_close(sampled.float(), expected, rtol=0, atol=4e-3)
-
-
-@pytest.mark.parametrize("grad", [False, True])
-def test_channels_last_moves_nothing_but_memory(grad: bool) -> None:
-    maps = torch.rand(2, 3, 4, 5)
-    with torch.set_grad_enabled(grad):
-        laid = channels_last(maps)
-    assert torch.equal(laid, maps)
-    assert laid.is_contiguous(memory_format=torch.channels_last)

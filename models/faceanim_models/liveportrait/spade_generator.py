@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_models.blocks import Mergeable
+from faceanim_models.memory_layout import channels_first, pixel_shuffle
 
 SLOPE = 0.2  # of the leaky ReLUs
 EPS = 1e-5  # of the instance norms
@@ -42,7 +43,7 @@ class SPADEGenerator(nn.Module):
         for block in (self.up_0, self.up_1):
             x = block(F.interpolate(x, scale_factor=2.0, mode="nearest"), label)
         x = self.conv_img(F.leaky_relu(x, SLOPE))
-        return torch.sigmoid(F.pixel_shuffle(x.float(), 2))
+        return torch.sigmoid(pixel_shuffle(channels_first(x).float()))
 
 
 class SPADEBlock(nn.Module):
