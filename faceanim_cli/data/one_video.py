@@ -34,7 +34,7 @@ from faceanim_cli.media import FrameSource, VideoReader, VideoWriter
 from faceanim_cli.media.frame_source import sample_step
 from faceanim_cli.pictures import Image, Landmarks, Points
 
-CLIP_CRF = 15  # above the writer's default: training should see what x264 thinks unimportant at 18
+CLIP_CRF = 12  # above the writer's default: training should see what x264 thinks unimportant at 17
 SMALL_SQUARE = 1.25  # times the clips' size: square videos up to there are face crops, made before
 GIVEN, ESTIMATED = "given", "estimated"
 

@@ -162,7 +162,7 @@ def test_hdr_videos_become_clips_as_they_look(tmp_path, make_video):
     one, other = tmp_path / "plain" / plain.file, tmp_path / "shown" / shown.file
     pairs = zip(VideoReader(one), VideoReader(other), strict=True)
     differences = [np.abs(a.astype(int) - b).mean() for a, b in pairs]
-    assert max(differences) < 10  # levels; HDR taken for SDR is off by dozens
+    assert max(differences) < 15  # levels, of noise; HDR taken for SDR is off by dozens
 
 
 class TestTrouble:
