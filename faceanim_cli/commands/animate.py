@@ -10,7 +10,7 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.help import BASICS, FACE
-from faceanim_cli.commands.options import Json, Quiet, option, unfold
+from faceanim_cli.commands.options import Json, Quiet, default_output, option, unfold
 from faceanim_cli.commands.values import drivers
 from faceanim_cli.console import frame_progress
 
@@ -52,7 +52,8 @@ def animate(
     from faceanim_cli.weights.hub import show_progress  # noqa: PLC0415
 
     start = time.perf_counter()
-    output = options.check(photo, driver, output, show_crop)
+    output = output or default_output(photo, driver, suffix=".mp4")
+    options.check(photo, driver, output, show_crop)
     show_progress(not quiet)
     animator = options.animator()
     with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from faceanim_cli.commands.animation_flags import AnimationFlags
-from faceanim_cli.commands.options import check_replacing, default_output, find_weights
+from faceanim_cli.commands.options import check_replacing, find_weights
 from faceanim_cli.commands.values import parse_audio, parse_crop, parse_fps, parse_shift
 from faceanim_cli.files import file_sha256, file_stamp
 
@@ -74,17 +74,15 @@ class AnimationOptions(AnimationFlags):
         """Refuse to replace what faceanim did not make, unless that is agreed to."""
         check_replacing(outputs, self.overwrite)
 
-    def check(self, photo: Path, driver: Path, output: Path | None, show_crop: Path | None) -> Path:
-        """Where the result goes; refuses, before torch is loaded, what cannot be read or written."""
+    def check(self, photo: Path, driver: Path, output: Path, show_crop: Path | None) -> None:
+        """Refuse, before torch is loaded, what cannot be read or written."""
         from faceanim_cli.media import check_photo_output  # noqa: PLC0415
 
-        output = output or default_output(photo, driver, suffix=".mp4")
         self.check_output(output, photo, driver)
         if show_crop is not None:
             check_photo_output(show_crop, photo, driver)
         self.check_replacing([output] if show_crop is None else [output, show_crop])
         self.check_inputs(photo, driver)
-        return output
 
     def check_inputs(self, photo: Path, driver: Path) -> None:
         """Refuse, before torch is loaded, a photo or driver that cannot be read, by their headers."""

@@ -11,11 +11,10 @@ import torch
 from faceanim_cli import Animator
 from faceanim_cli.animation.face import Face
 from faceanim_cli.animation.job import animate_file, save_motion
-from faceanim_cli.animation.landmark_framer import LandmarkFramer
+from faceanim_cli.animation.landmark_framer import DRIVER_FRAMING, PHOTO_FRAMING, LandmarkFramer
 from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import Box, FaceTrack, Framing, find_faces
-from faceanim_cli.faces.landmark_framing import DRIVER_FRAMING, PHOTO_FRAMING
 from faceanim_cli.media import Encoding, VideoReader
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.weights.checkpoint import save_checkpoint

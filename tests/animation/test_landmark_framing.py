@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceanim_cli.animation.landmark_framer import DRIVER_FRAMING, PHOTO_FRAMING
 from faceanim_cli.faces import Box
-from faceanim_cli.faces.landmark_framing import DRIVER_FRAMING, PHOTO_FRAMING
 
 CROPS = Path(__file__).parents[2].parent / "shared" / "liveportrait" / "reference" / "crops.npz"
 
