@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BATCH_GAP_S = 0.1  # frames that are told in less time than this are of one batch
 
 
-class _Reporting:
+class _Verbosity:
     """How much to say; one per process, like stderr itself."""
 
     quiet = False
@@ -43,12 +43,12 @@ def set_debug(value: bool) -> bool:
 
 
 def _set(name: str, value: bool) -> bool:
-    setattr(_Reporting, name, value)
+    setattr(_Verbosity, name, value)
     logging.basicConfig(format="%(message)s")
     wishes = (
-        (_Reporting.debug, logging.DEBUG),
-        (_Reporting.verbose, logging.INFO),
-        (_Reporting.quiet, logging.ERROR),
+        (_Verbosity.debug, logging.DEBUG),
+        (_Verbosity.verbose, logging.INFO),
+        (_Verbosity.quiet, logging.ERROR),
     )
     level = next((level for wished, level in wishes if wished), logging.WARNING)
     logging.getLogger().setLevel(max(level, logging.WARNING) if level == logging.INFO else level)
@@ -58,7 +58,7 @@ def _set(name: str, value: bool) -> bool:
 
 def debugging() -> bool:
     """Whether ``--debug`` was given."""
-    return _Reporting.debug
+    return _Verbosity.debug
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -83,7 +83,7 @@ class AnimatedPhoto:
         else:
             given = None if crop is None else square_crop(Box(*crop), self._photo_size)
             if given is not None:
-                warn_of_share(self._photo, given, name, "--crop", FaceDetector())
+                warn_of_face_size(self._photo, given, name, "--crop", FaceDetector())
             self.faces = [self._encode(given, None, [], name)]
 
     def size(self, driver_size: tuple[int, int]) -> tuple[int, int]:
@@ -195,7 +195,7 @@ def prepared_photo(animator: Animator, path: Path, crop: Crop, render: RenderSet
     return animated
 
 
-def warn_of_share(image: Image, crop: Box, name: str, option: str, detector: FaceDetector) -> None:
+def warn_of_face_size(image: Image, crop: Box, name: str, option: str, detector: FaceDetector) -> None:
     """Say so when the face that a crop given by hand frames is far too small or too large in it."""
     wide = square_crop(crop.scaled(1.6), (image.shape[1], image.shape[0]))  # holds a face that fills the crop
     side = min(int(wide.w), 640)

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
-from faceanim_cli.animation.animated_photo import AnimatedPhoto, prepared_photo, warn_of_share
+from faceanim_cli.animation.animated_photo import AnimatedPhoto, prepared_photo, warn_of_face_size
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver import (
     FEW_CANDIDATES,
@@ -40,7 +40,7 @@ from faceanim_cli.media import (
 from faceanim_cli.motion.motion_batch import MotionBatch, as_arrays, frame_count, join_motion, part_of
 from faceanim_cli.motion.motion_file import MOTION_SUFFIX, Motion, write_motion
 from faceanim_cli.pictures import Image, Progress
-from faceanim_cli.provenance.signing import ContentSigner, Seal
+from faceanim_cli.provenance.signing import ContentSigner, ResultSigner
 
 References: TypeAlias = list[list[MotionBatch | None]]
 
@@ -120,16 +120,18 @@ def animate_file(
             animated = prepared_photo(animator, photo, photo_crop, render)
             video.find_face(pipeline)
             if isinstance(crop, tuple) and video.crops[0] is not None:
-                warn_of_share(
+                warn_of_face_size(
                     video.first_frame(), video.crops[0], str(driver), "--driver-crop", FaceDetector()
                 )
             if show_crop is not None:
                 shown = crop_image(video.first_frame(), video.crops[0], animator.model_size)
                 write_photo(show_crop, animated.seen_by_networks(shown))
             source = video
-        seal = None if signer is None else signer.seal_for(output, photo, animator.weights_sha256)
-        result = _write(animator, animated, source, output, render, start_frame, pipeline, seal, progress)
-        _tell_faceless(source)
+        result_signer = None if signer is None else signer.for_result(output, photo, animator.weights_sha256)
+        result = _write(
+            animator, animated, source, output, render, start_frame, pipeline, result_signer, progress
+        )
+        _warn_of_missing_faces(source)
         return result
 
 
@@ -174,7 +176,7 @@ def save_motion(
             shots += [shot] * frame_count(seen)
             if progress is not None:
                 progress(len(shots), source.frame_count_estimate)
-        _tell_faceless(source)
+        _warn_of_missing_faces(source)
     if not found:
         raise UnreadableInputError(f"{driver}: no frames to take motion from")
     motion = Motion(
@@ -197,11 +199,11 @@ def _write(
     render: RenderSettings,
     start_frame: int | None,
     pipeline: Pipeline,
-    seal: Seal | None,
+    result_signer: ResultSigner | None,
     progress: Progress | None,
 ) -> AnimationResult:
     """Animate and write all frames of a driver."""
-    _tell_time(animator, animated, driver)
+    _log_estimated_time(animator, animated, driver)
     relative = animator.motion.relative
     candidates = driver.candidates(start_frame, MOST_CANDIDATES if relative else FEW_CANDIDATES)
     references: References = [[None for _ in animated.faces] for _ in candidates]
@@ -220,14 +222,14 @@ def _write(
         encoding=render.encoding,
         metadata=provenance_tags(animator.weights, animator.weights_sha256),
     ) as writer:
-        writer.seal = seal
+        writer.sign = result_signer
         for results in pipeline.stage("infer", frames):
             frame = animated.compose(results, driver.next_panel())
             writer.write(frame if animator.watermark is None else animator.watermark.embed(frame))
             done += 1
             if progress is not None:
                 progress(done, driver.frame_count_estimate)
-    signed = seal is not None and seal.signed
+    signed = result_signer is not None and result_signer.signed
     return AnimationResult(output, done, float(driver.fps), driver.missed, start_frame, signed)
 
 
@@ -263,7 +265,7 @@ def _choose_references(
     return numbers[0], references
 
 
-def _tell_time(animator: Animator, animated: AnimatedPhoto, driver: Driver) -> None:
+def _log_estimated_time(animator: Animator, animated: AnimatedPhoto, driver: Driver) -> None:
     """Say how long it will take, where that is long: LivePortrait's networks on a CPU."""
     frames = driver.frame_count_estimate
     if animator.network != "liveportrait" or animator.device.type != "cpu" or frames is None:
@@ -280,7 +282,7 @@ def _tell_time(animator: Animator, animated: AnimatedPhoto, driver: Driver) -> N
         )
 
 
-def _tell_faceless(driver: Driver) -> None:
+def _warn_of_missing_faces(driver: Driver) -> None:
     if frames := str(driver.faceless):
         logger.warning("%s: no face in driver frames %s; the last motion is held there", driver.path, frames)
 

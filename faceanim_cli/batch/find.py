@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """Inputs of one kind, sorted by path."""
 
     files: tuple[Path, ...]
@@ -30,12 +30,12 @@ class Found:
     kind: frozenset[str] = frozenset()
     """Suffixes that were searched for."""
 
-    def would_take(self, path: Path) -> bool:
+    def matches(self, path: Path) -> bool:
         """Whether the same search would find a file of this name; without a suffix, a folder of frames."""
         return path.suffix.lower() in self.kind or (not path.suffix and MOTION_SUFFIX in self.kind)
 
 
-def find_photos(where: str, results: Path) -> Found:
+def find_photos(where: str, results: Path) -> FoundFiles:
     """Photos.
 
     Args:
@@ -51,7 +51,7 @@ def find_photos(where: str, results: Path) -> Found:
     return found
 
 
-def find_drivers(where: str, results: Path) -> Found:
+def find_drivers(where: str, results: Path) -> FoundFiles:
     """Drivers: videos, motion files, and folders of frames.
 
     Args:
@@ -63,10 +63,10 @@ def find_drivers(where: str, results: Path) -> Found:
         UnreadableInputError: there is none.
     """
     if is_library_motion(Path(where)):
-        return Found((Path(where),))
+        return FoundFiles((Path(where),))
     found = _find(where, results, "video", DRIVER_SUFFIXES | {MOTION_SUFFIX}, _is_driver)
     if not found.files and holds_frames(Path(where)):
-        return Found((Path(where),))
+        return FoundFiles((Path(where),))
     if not found.files:
         raise UnreadableInputError(f"no videos in {where}{_passed_over(found)}; check the path")
     return found
@@ -74,32 +74,32 @@ def find_drivers(where: str, results: Path) -> Found:
 
 def _find(
     where: str, results: Path, what: str, suffixes: frozenset[str], wanted: Callable[[Path], bool]
-) -> Found:
+) -> FoundFiles:
     path = Path(where)
     try:
         if path.is_dir():
-            return _sift(path, sorted(path.iterdir()), results, suffixes, wanted)
+            return _filter(path, sorted(path.iterdir()), results, suffixes, wanted)
         if path.exists():
-            return Found((path,))
+            return FoundFiles((path,))
     except OSError as error:
         raise UnreadableInputError(
             f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
         ) from error
     if ADDRESS.match(where) or not glob.has_magic(where):
         read_head(path, what)  # it raises: there is nothing, or an address
-        return Found((path,))
+        return FoundFiles((path,))
     plain = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
     matches = [match for match in expand(where) if match != path]  # the pattern itself, if there are none
-    return _sift(Path(*path.parts[:plain]), matches, results, suffixes, wanted)
+    return _filter(Path(*path.parts[:plain]), matches, results, suffixes, wanted)
 
 
-def _sift(
+def _filter(
     root: Path,
     candidates: Iterable[Path],
     results: Path,
     suffixes: frozenset[str],
     wanted: Callable[[Path], bool],
-) -> Found:
+) -> FoundFiles:
     kept, ignored = [], []
     folder = real_path(results)
     inside = real_path(root) in folder.parents
@@ -117,7 +117,7 @@ def _sift(
             logger.warning("cannot read %s: %s; passed over", path, error.strerror)
         except UnreadableInputError as error:
             logger.warning("%s; passed over", error)
-    return Found(tuple(kept), tuple(ignored), root, suffixes)
+    return FoundFiles(tuple(kept), tuple(ignored), root, suffixes)
 
 
 def real_path(path: Path) -> Path:
@@ -146,5 +146,5 @@ def ignored_by_kind(files: Sequence[Path]) -> str:
     return f"{len(files)} {'file' if len(files) == 1 else 'files'}: {told}"
 
 
-def _passed_over(found: Found) -> str:
+def _passed_over(found: FoundFiles) -> str:
     return f" ({ignored_by_kind(found.ignored)})" if found.ignored else ""

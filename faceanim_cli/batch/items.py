@@ -53,5 +53,5 @@ class BatchListener(Protocol):
     def item(self, report: ItemReport) -> None:
         """An item is done, or has failed."""
 
-    def there_already(self, count: int) -> None:
+    def already_done(self, count: int) -> None:
         """So many items were found done."""

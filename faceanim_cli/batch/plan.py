@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 from typing import Literal, TypeAlias
 
-from faceanim_cli.batch.find import Found, find_drivers, find_photos, ignored_by_kind, real_path
+from faceanim_cli.batch.find import FoundFiles, find_drivers, find_photos, ignored_by_kind, real_path
 from faceanim_cli.batch.items import BatchItem
 from faceanim_cli.csv_tables import read_table
 from faceanim_cli.errors import UnreadableInputError, UsageError
@@ -210,7 +210,7 @@ def check_outputs(items: Sequence[BatchItem]) -> None:
             raise UsageError(f"{item.output} would replace an input; choose another output folder")
 
 
-def _check_feedback(items: Sequence[BatchItem], found: Found, output: Path) -> None:
+def _check_feedback(items: Sequence[BatchItem], found: FoundFiles, output: Path) -> None:
     """Results in the very folder that was searched would be inputs of the next run."""
     if found.searched is None or real_path(found.searched) in real_path(output).parents:
         return  # nothing was searched, or the output folder was left out of the search
@@ -221,7 +221,7 @@ def _check_feedback(items: Sequence[BatchItem], found: Found, output: Path) -> N
     for folder, inside in folders.items():
         if real_path(folder) != searched:
             continue
-        taken = next((item for item in inside if found.would_take(item.output)), None)
+        taken = next((item for item in inside if found.matches(item.output)), None)
         if taken is not None:
             raise UsageError(
                 f"{taken.output} would be an input of the next run; give results a folder of their own"

@@ -65,7 +65,7 @@ def run_in_pool(
     deaths: Counter[BatchItem] = Counter()
     false_starts: Counter[int] = Counter()
 
-    def hand_out() -> bool:
+    def assign_items() -> bool:
         """Whether there is anybody to wait for."""
         for worker in sorted(idle):
             item = queue.next_for(worker)
@@ -75,7 +75,7 @@ def run_in_pool(
                 pool.start(worker, item)
         return bool(at_work)
 
-    while hand_out():
+    while assign_items():
         worker, event = pool.wait()
         item = at_work[worker]
         if isinstance(event, FramesDone):
@@ -101,7 +101,7 @@ def run_in_pool(
             error = f"its worker died, {ATTEMPTS} times ({event.reason})"
             yield ItemReport.of(item, "failed", error=error)
         else:
-            queue.put_back(item)
+            queue.requeue(item)
             if event.started:
                 logger.warning(
                     "%s + %s: its worker died (%s); tried again", item.photo, item.driver, event.reason
@@ -115,9 +115,9 @@ class PhotoQueue:
         self._waiting: dict[Path, deque[BatchItem]] = {}
         self._photo_of: dict[int, Path] = {}
         for item in items:
-            self.put_back(item)
+            self.requeue(item)
 
-    def put_back(self, item: BatchItem) -> None:
+    def requeue(self, item: BatchItem) -> None:
         """Let an item wait, behind the others of its photo."""
         self._waiting.setdefault(item.photo, deque()).append(item)
 

@@ -67,7 +67,7 @@ class ProcessPool:
         """See ``WorkerPool``."""
         there = self._workers.get(worker)
         if there is not None and not there.process.is_alive():  # it died while it was idle
-            self._bury(worker)
+            self._discard(worker)
             there = None
         if there is None:
             there = self._workers[worker] = self._new(worker)
@@ -78,7 +78,7 @@ class ProcessPool:
     def wait(self) -> tuple[int, WorkerEvent]:
         """See ``WorkerPool``."""
         while True:
-            number = self._next_to_speak()
+            number = self._next_sender()
             worker = self._workers[number]
             message = self._receive(number)
             if isinstance(message, FaceanimError):
@@ -89,7 +89,7 @@ class ProcessPool:
                 worker.busy = isinstance(message, FramesDone)
                 return number, message
 
-    def _next_to_speak(self) -> int:
+    def _next_sender(self) -> int:
         """The number of a worker that has sent something, or has closed its pipe."""
         while True:
             pipes = [worker.pipe for worker in self._workers.values()]
@@ -105,13 +105,13 @@ class ProcessPool:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            code = self._bury(number)
+            code = self._discard(number)
             return WorkerDied(f"signal {-code}" if code < 0 else f"exit code {code}", worker.ready)
         if isinstance(message, WorkerDied):  # its last word
-            self._bury(number)
+            self._discard(number)
         return message
 
-    def _bury(self, number: int) -> int:
+    def _discard(self, number: int) -> int:
         """Forget a worker that is gone, or is going; its exit code."""
         worker = self._workers.pop(number)
         worker.pipe.close()

@@ -96,7 +96,7 @@ def run_prepared(
         WeightsError: the networks cannot be loaded.
     """
     reports = list(batch.done)
-    listener.there_already(len(reports))
+    listener.already_done(len(reports))
     with contextlib.ExitStack() as stack:
         add = None if settings.report is None else stack.enter_context(open_report(settings.report, reports))
         # Closed, so that workers end before an error that is raised in here goes on.

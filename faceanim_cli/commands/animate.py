@@ -10,12 +10,12 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.help import BASICS, FACE
-from faceanim_cli.commands.options import Json, Quiet, default_output, option, unfold
+from faceanim_cli.commands.options import Json, Quiet, default_output, expand_options, option
 from faceanim_cli.commands.values import drivers
 from faceanim_cli.console import frame_progress
 
 
-@unfold
+@expand_options
 def animate(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo to animate")],
     driver: Annotated[

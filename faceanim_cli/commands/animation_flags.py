@@ -19,7 +19,7 @@ from faceanim_cli.commands.options import (
 from faceanim_cli.commands.values import check_times, parse_crop, parse_fps, parse_shift, parse_time
 
 
-def how_much(text: str) -> Any:
+def motion_amount(text: str) -> Any:
     """An option for how much of a motion is taken on."""
     return option(MOTION, text, min=0, max=2)
 
@@ -59,11 +59,11 @@ class AnimationFlags:
         float | None,
         option(BASICS, "How much of the driver to take", parser=parse_time, metavar="TIME"),
     ] = None
-    pose: Annotated[float, how_much("The head's motion: 0 none, 1 all, 2 twice as much")] = 1.0
-    expression: Annotated[float, how_much("The motion of mouth, lids and brows, 0 to 2")] = 1.0
-    mouth: Annotated[float, how_much("The mouth alone, times --expression, 0 to 2")] = 1.0
-    eyes: Annotated[float, how_much("The lids alone, times --expression, 0 to 2")] = 1.0
-    gaze: Annotated[float, how_much("The pupils alone, times --expression, 0 to 2")] = 1.0
+    pose: Annotated[float, motion_amount("The head's motion: 0 none, 1 all, 2 twice as much")] = 1.0
+    expression: Annotated[float, motion_amount("The motion of mouth, lids and brows, 0 to 2")] = 1.0
+    mouth: Annotated[float, motion_amount("The mouth alone, times --expression, 0 to 2")] = 1.0
+    eyes: Annotated[float, motion_amount("The lids alone, times --expression, 0 to 2")] = 1.0
+    gaze: Annotated[float, motion_amount("The pupils alone, times --expression, 0 to 2")] = 1.0
     smooth: Annotated[
         float,
         option(MOTION, "Steady a jittery driver: 0 off, 1 the most\nWithout visible lag.", min=0, max=1),

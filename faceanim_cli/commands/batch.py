@@ -11,7 +11,7 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.help import BASICS, MACHINES
-from faceanim_cli.commands.options import Json, Quiet, choice, option, unfold
+from faceanim_cli.commands.options import Json, Quiet, choice, expand_options, option
 from faceanim_cli.console import frame_task, progress_bar
 from faceanim_cli.errors import FaceanimError, UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faceanim_cli.pictures import Progress as ProgressCallback
 
 
-@unfold
+@expand_options
 def batch(
     *,
     photos: Annotated[
@@ -160,7 +160,7 @@ class BatchProgress:
         elif self._print_paths:
             typer.echo(report.output)
 
-    def there_already(self, count: int) -> None:
+    def already_done(self, count: int) -> None:
         """See ``BatchListener``."""
         if self._bar is not None and self._items is not None:
             self._bar.update(self._items, completed=count)

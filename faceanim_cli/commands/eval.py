@@ -17,9 +17,9 @@ from faceanim_cli.commands.options import (
     Quiet,
     choice,
     confirm_on_terminal,
+    expand_options,
     option,
-    say_unless,
-    unfold,
+    stderr_printer,
 )
 from faceanim_cli.commands.values import metrics as metric_names
 from faceanim_cli.commands.values import parse_metrics, weights_names
@@ -131,7 +131,7 @@ class EvaluationFlags:
     accept_license: AcceptLicense = False
 
 
-@unfold
+@expand_options
 def eval_(
     flags: EvaluationFlags,
     list_metrics: Annotated[
@@ -174,7 +174,7 @@ def eval_(
     lists = {"weights": tuple(flags.weights or ()), "baselines": tuple(flags.baselines or ())}
     options = EvaluationOptions(**{**vars(flags), **lists, "protocol": flags.protocol or guess})
 
-    say = say_unless(quiet)
+    say = stderr_printer(quiet)
     if options.data is None and options.protocol != "files" and (grid is None or not photo or driver is None):
         say(
             "no --data: taking the example clips that ship, synthesised from one portrait: "

@@ -9,7 +9,7 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.help import BASICS
-from faceanim_cli.commands.options import Json, Only, Quiet, option, unfold
+from faceanim_cli.commands.options import Json, OnlyFields, Quiet, expand_options, option
 
 OF_LIVE = (
     *("pose", "expression", "mouth", "eyes", "gaze", "smooth", "absolute", "adapt_scale"),
@@ -18,7 +18,7 @@ OF_LIVE = (
 )
 
 
-@unfold
+@expand_options
 def live(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo to animate")],
     *,
@@ -57,7 +57,7 @@ def live(
         ),
     ] = None,
     mirror: Annotated[bool, option(BASICS, "Move as a mirror does", "--mirror")] = False,
-    options: Annotated[AnimationOptions, Only(*OF_LIVE)],
+    options: Annotated[AnimationOptions, OnlyFields(*OF_LIVE)],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -104,7 +104,7 @@ def confirm_on_terminal() -> "Confirm | None":
     return lambda terms: typer.confirm(f"{terms}\nDo you agree?", err=True)
 
 
-def say_unless(quiet: bool) -> Callable[[str], None]:
+def stderr_printer(quiet: bool) -> Callable[[str], None]:
     """What tells people a line, on stderr."""
     return lambda line: None if quiet else typer.echo(line, err=True)
 
@@ -123,7 +123,7 @@ def on_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
-class Only:
+class OnlyFields:
     """Of a dataclass of options, the fields that a command shows; the others have their defaults."""
 
     def __init__(self, *names: str) -> None:
@@ -163,12 +163,12 @@ def check_replacing(
         )
 
 
-def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
+def expand_options(command: Callable[..., Result]) -> Callable[..., Result]:
     """Let a command take a dataclass of options: each field becomes an option of its own.
 
     A field is declared as a parameter would be: ``name: Annotated[type, typer.Option(...)] = default``. The
-    command is called with the dataclass, made of what was given. ``Annotated[kind, Only("name")]`` shows
-    some of its fields.
+    command is called with the dataclass, made of what was given. ``Annotated[kind, OnlyFields("name")]``
+    shows some of its fields.
     """
     inside: dict[str, tuple[type[Any], list[str]]] = {}
     parameters: list[inspect.Parameter] = []
@@ -181,7 +181,7 @@ def unfold(command: Callable[..., Result]) -> Callable[..., Result]:
             )
             continue
         field_hints = get_type_hints(kind, include_extras=True)
-        only = [name for words in about if isinstance(words, Only) for name in words.names]
+        only = [name for words in about if isinstance(words, OnlyFields) for name in words.names]
         shown = [field for field in fields(kind) if not only or field.name in only]
         inside[parameter.name] = (kind, [field.name for field in shown])
         parameters += [

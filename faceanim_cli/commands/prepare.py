@@ -17,7 +17,7 @@ from faceanim_cli.commands.options import (
     choice,
     find_weights,
     option,
-    say_unless,
+    stderr_printer,
 )
 from faceanim_cli.console import item_progress
 from faceanim_cli.errors import FaceanimError, UsageError, some_of
@@ -109,7 +109,7 @@ def prepare(
     from faceanim_cli.data.prepare import prepare as prepare_data  # noqa: PLC0415
     from faceanim_cli.data.sequences import SequenceSettings  # noqa: PLC0415
 
-    say = say_unless(quiet)
+    say = stderr_printer(quiet)
     if check is not None:
         if videos or out is not None:
             raise UsageError(

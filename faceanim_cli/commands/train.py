@@ -14,11 +14,11 @@ from faceanim_cli.commands.options import (
     Offline,
     Quiet,
     choice,
+    expand_options,
     find_weights,
     on_terminal,
     option,
-    say_unless,
-    unfold,
+    stderr_printer,
 )
 from faceanim_cli.commands.training_view import training_view
 from faceanim_cli.commands.values import weights_names
@@ -195,7 +195,7 @@ class TrainingFlags:
     accept_license: AcceptLicense = False
 
 
-@unfold
+@expand_options
 def train(flags: TrainingFlags, as_json: Json = False, quiet: Quiet = False) -> None:
     """Train the networks on clips of people.
 
@@ -211,7 +211,7 @@ def train(flags: TrainingFlags, as_json: Json = False, quiet: Quiet = False) -> 
         train_stage,
     )
 
-    say = say_unless(quiet)
+    say = stderr_printer(quiet)
     given = vars(flags).copy()
     stage, accept_license = given["stage"], given.pop("accept_license")
     network = "super-resolution" if stage == "sr" else "animation"

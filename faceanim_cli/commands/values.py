@@ -141,25 +141,25 @@ def parse_audio(text: str) -> Literal["driver", "none"] | Path:
 
 def devices(incomplete: str) -> list[str]:
     """Kinds of devices."""
-    return _beginning(("auto", "cpu", "cuda", "mps"), incomplete)
+    return _starting_with(("auto", "cpu", "cuda", "mps"), incomplete)
 
 
 def drivers(incomplete: str) -> list[str]:
     """Motions of the library, and files."""
-    return _beginning(LIBRARY_MOTIONS, incomplete) + files(incomplete)
+    return _starting_with(LIBRARY_MOTIONS, incomplete) + files(incomplete)
 
 
 def metrics(incomplete: str) -> list[str]:
     """Metrics, after those that stand before the last comma."""
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in _beginning(METRICS, last)]
+    return [f"{before}{comma}{name}" for name in _starting_with(METRICS, last)]
 
 
 def weights_names(incomplete: str) -> list[str]:
     """Names of the catalogue, and files."""
     from faceanim_cli.weights.catalogue import CATALOGUE  # noqa: PLC0415 (only Tab needs it)
 
-    return _beginning(tuple(CATALOGUE), incomplete) + files(incomplete)
+    return _starting_with(tuple(CATALOGUE), incomplete) + files(incomplete)
 
 
 def files(incomplete: str) -> list[str]:
@@ -176,5 +176,5 @@ def files(incomplete: str) -> list[str]:
     ]
 
 
-def _beginning(names: tuple[str, ...], incomplete: str) -> list[str]:
+def _starting_with(names: tuple[str, ...], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]

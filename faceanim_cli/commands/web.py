@@ -10,7 +10,7 @@ import typer
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.help import BASICS
-from faceanim_cli.commands.options import Only, option, unfold
+from faceanim_cli.commands.options import OnlyFields, expand_options, option
 from faceanim_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ OF_THE_SERVER = ("weights", "device", "precision", "batch_size", "threads", "off
 NO_WEB = "the page needs more packages: pip install 'faceanim-cli[web]'"
 
 
-@unfold
+@expand_options
 def web(
     *,
     port: Annotated[int, option(BASICS, "The port to listen on, 0 for any", min=0, max=65535)] = 7860,
@@ -41,7 +41,7 @@ def web(
         ),
     ] = None,
     open_: Annotated[bool, option(BASICS, "Open the page in the browser", "--open")] = False,
-    options: Annotated[AnimationOptions, Only(*OF_THE_SERVER)],
+    options: Annotated[AnimationOptions, OnlyFields(*OF_THE_SERVER)],
 ) -> None:
     """Animate photos on a page in the browser.
 

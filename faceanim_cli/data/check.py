@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceanim_cli.data.data_folder import MANIFEST, ManifestRow, on_both_sides, read_manifest
+from faceanim_cli.data.data_folder import MANIFEST, ManifestRow, in_both_splits, read_manifest
 from faceanim_cli.data.landmarks import (
     LANDMARKS_FOLDER,
     NUM_LANDMARKS,
@@ -86,7 +86,7 @@ def _of_all(rows: list[ManifestRow], clips: list[ManifestRow]) -> Iterator[Probl
     for row in rows:
         if row.split not in SPLITS:
             yield Problem(row.file, f"split {row.split!r} is neither train nor val: it is not used")
-    for identity in on_both_sides((row.identity, row.split) for row in rows):
+    for identity in in_both_splits((row.identity, row.split) for row in rows):
         yield Problem("", f"{identity} is in train and in val: nothing trains on that")
     for split, use in (("train", "to train on"), ("val", "to validate on")):
         if not any(row.split == split for row in clips):

@@ -100,7 +100,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         writer.writerows(rows)
 
 
-def on_both_sides(people: Iterable[tuple[str, str]]) -> list[str]:
+def in_both_splits(people: Iterable[tuple[str, str]]) -> list[str]:
     """Identities that are in both splits, train and val, by name, of pairs (identity, split)."""
     splits: dict[str, set[str]] = defaultdict(set)
     for identity, split in people:
@@ -181,7 +181,7 @@ def clips_with_landmarks(data: Path) -> list[ClipFile]:
         raise UnreadableInputError(
             f"{manifest}: two clips are called {twice[0]} and would share their landmarks; rename one"
         )
-    if both := on_both_sides((clip.identity, clip.split) for clip in clips):
+    if both := in_both_splits((clip.identity, clip.split) for clip in clips):
         raise UnreadableInputError(
             f"{manifest}: {some_of(both)} in train and in val; give each person one split"
         )

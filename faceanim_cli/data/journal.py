@@ -17,7 +17,7 @@ from faceanim_cli.data.data_folder import (
     MANIFEST,
     ManifestRow,
     has_manifest,
-    on_both_sides,
+    in_both_splits,
     read_manifest,
     write_manifest,
 )
@@ -76,7 +76,7 @@ class Journal:
             lines = text.split("\n")[:-1]  # the last is empty, or broken off
             before = json.loads(lines[0])["settings"] if lines else dict(settings)
             for line in lines[1:]:
-                journal._take_in(json.loads(line))
+                journal._read_entry(json.loads(line))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UnreadableInputError(
                 f"{path}: damaged ({error}); delete it to prepare this folder anew"
@@ -145,7 +145,7 @@ class Journal:
     def _path(self) -> Path:
         return self.folder / FILE
 
-    def _take_in(self, entry: dict[str, Any]) -> None:
+    def _read_entry(self, entry: dict[str, Any]) -> None:
         if "manifest" in entry:
             self.manifest, self.draw = entry["manifest"], entry["draw"]
             return
@@ -223,7 +223,7 @@ def update_manifest(
         own_columns = {c: cell for c, cell in _cells(by_file.get(file)).items() if c not in COLUMNS}
         rows.append(own_columns | _row(made[file]))
     rows += [dict(row.cells) | {"file": row.file} for row in own]
-    for person in on_both_sides((row["identity"], row["split"].lower()) for row in rows):
+    for person in in_both_splits((row["identity"], row["split"].lower()) for row in rows):
         report(f"{person} is in train and in val: nothing trains until the manifest says one of them")
     if rows:  # a manifest means that there is something to train on
         extra = dict.fromkeys(column for row in rows for column in row if column not in COLUMNS)

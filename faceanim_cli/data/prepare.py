@@ -18,12 +18,12 @@ import torch
 
 from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.clips import cache_bytes
-from faceanim_cli.data.data_folder import MANIFEST, has_manifest, on_both_sides, read_manifest, write_table
+from faceanim_cli.data.data_folder import MANIFEST, has_manifest, in_both_splits, read_manifest, write_table
 from faceanim_cli.data.journal import Journal, key_of, update_manifest
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
-from faceanim_cli.data.sources import Source, find_sources, told_apart
+from faceanim_cli.data.sources import Source, find_sources, with_unique_name
 from faceanim_cli.data.stills import prepare_still
 from faceanim_cli.data.vox_metadata import VoxRow, read_vox_metadata
 from faceanim_cli.device import choose_device
@@ -142,7 +142,7 @@ def prepare(
             ) from error
     if has_manifest(out):
         read_manifest(out)  # one that does not read is told before hours of work, not after them
-    journal = Journal.read(out, _lasting(settings))
+    journal = Journal.read(out, _shared_settings(settings))
     sources = _renamed(sources, journal)
     todo = [source for source in sources if not journal.knows(source, _rows_of(source, listed))]
     if len(todo) < len(sources):
@@ -259,7 +259,7 @@ def _rows_of(source: Source, listed: Mapping[str, list[VoxRow]] | None) -> list[
 def _check_people(sources: Sequence[Source], listed: Mapping[str, list[VoxRow]]) -> None:
     """Refuse a list, before any work, by which somebody is trained and validated on."""
     rows = [(source, row) for source in sources for row in listed[source.path.stem]]
-    if both := on_both_sides((row.person or source.identity, row.split or "") for source, row in rows):
+    if both := in_both_splits((row.person or source.identity, row.split or "") for source, row in rows):
         raise UsageError(f"--metadata: {both[0]} is in train and in test; give each person one split")
 
 
@@ -271,12 +271,12 @@ def _renamed(sources: Sequence[Source], journal: Journal) -> list[Source]:
         for clip in video.clips
     }
     return [
-        told_apart(source) if taken.get(source.name, key_of(source)) != key_of(source) else source
+        with_unique_name(source) if taken.get(source.name, key_of(source)) != key_of(source) else source
         for source in sources
     ]
 
 
-def _lasting(settings: PreparationSettings) -> dict[str, Any]:
+def _shared_settings(settings: PreparationSettings) -> dict[str, Any]:
     """The settings that all clips of a data folder share."""
     model = settings.landmark_model
     return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from faceanim_cli.data.data_folder import identity_of, on_both_sides
+from faceanim_cli.data.data_folder import identity_of, in_both_splits
 from faceanim_cli.data.landmarks import LANDMARKS_FOLDER
 from faceanim_cli.data.stacked_frames import is_photo, open_frames, picture_size, stacked_count
 from faceanim_cli.errors import UnreadableInputError, UsageError, some_of
@@ -120,11 +120,11 @@ def find_sources(
     if not sources:
         named = ", ".join(str(given) for given in inputs)
         raise UnreadableInputError(f"{named}: no video, no folder of frames and no photo in it")
-    both = _on_both_sides(sources)
+    both = _in_both_splits(sources)
     if any(source.path in nameless for source in sources if source.identity in both):
         # A file's name is nobody's: 0001.mp4 in train and 0001.mp4 in test are two people.
         sources = [replace(s, identity=nameless.get(s.path, s.identity)) for s in sources]
-        both = _on_both_sides(sources)
+        both = _in_both_splits(sources)
     if both:
         raise UsageError(
             f"{some_of(both)}: in train as well as in test, and nobody who is trained on may be "
@@ -225,18 +225,18 @@ def file_name(inside: str) -> str:
     return name if short == name else f"{short}-{_short_hash(inside)}"
 
 
-def told_apart(source: Source) -> Source:
+def with_unique_name(source: Source) -> Source:
     """The source under a name that says where it lies, for when another has its name."""
     return replace(source, name=f"{source.name}-{_short_hash(str(source.path.resolve()))}")
 
 
 def _unique(sources: list[Source]) -> list[Source]:
     count = Counter(source.name.casefold() for source in sources)  # some file systems see no case
-    return [told_apart(source) if count[source.name.casefold()] > 1 else source for source in sources]
+    return [with_unique_name(source) if count[source.name.casefold()] > 1 else source for source in sources]
 
 
-def _on_both_sides(sources: list[Source]) -> list[str]:
-    return on_both_sides((source.identity, source.split or "") for source in sources)
+def _in_both_splits(sources: list[Source]) -> list[str]:
+    return in_both_splits((source.identity, source.split or "") for source in sources)
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -36,7 +36,7 @@ DECODED_AHEAD = 16  # frames: two batches of the networks
 LANDMARK_ANCHORS: Anchors = tuple((i,) for i in range(NUM_LANDMARKS))
 
 
-class Stopwatch:
+class StageTimer:
     """Where the time goes, in ``seconds`` by stage. What is decoded while others work costs nothing."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class ClipScorer:
         metrics: Sequence[Metric],
         networks: MetricNetworks,
         fid: FrechetDistances | None,
-        clock: Stopwatch,
+        clock: StageTimer,
         counter: FrameCounter,
     ) -> None:
         self._subjects, self._metrics, self._networks, self._fid = subjects, metrics, networks, fid

@@ -13,7 +13,7 @@ import numpy as np
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.data.data_folder import ClipFile
-from faceanim_cli.evaluation.frames import FramedClip, Framing, resized
+from faceanim_cli.evaluation.frames import CropMode, FramedClip, resized
 from faceanim_cli.image_metrics import Picture, as_bytes, as_unit
 from faceanim_cli.media import read_photo, write_photo
 from faceanim_cli.pictures import Image
@@ -161,7 +161,7 @@ def write_grid(
     photos: Sequence[ClipFile | Path],
     driver: ClipFile,
     size: int,
-    crop: Framing,
+    crop: CropMode,
     frames: int = FRAMES,
 ) -> None:
     """Write the figure as PNG or JPEG.

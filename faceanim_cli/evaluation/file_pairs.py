@@ -26,7 +26,7 @@ NAMED_AT_MOST = 5  # frames in a message
 FLOAT_SLACK = 0.5  # floats so far outside [0, 1] are levels up to 255, or [-1, 1]
 
 
-class Aligned(NamedTuple):
+class AlignedFrames(NamedTuple):
     """A predicted frame and its true one: their numbers, and what they show."""
 
     label: str
@@ -78,7 +78,9 @@ class FilePair:
         ]
         return Comparison(self._frames(pairs, landmarks, problems), expected=expected, problems=problems)
 
-    def _by_name(self, predicted: Path, truth: Path, problems: list[str]) -> tuple[Iterator[Aligned], int]:
+    def _by_name(
+        self, predicted: Path, truth: Path, problems: list[str]
+    ) -> tuple[Iterator[AlignedFrames], int]:
         ours, theirs = frames_by_name(predicted), frames_by_name(truth)
         common = [key for key in theirs if key in ours]
         _tell(problems, "the prediction lacks frame", [theirs[k].stem for k in theirs if k not in ours])
@@ -87,12 +89,16 @@ class FilePair:
             problems.append(f"{len(common)} of {len(theirs)} frames compared")
         ours_at, theirs_at = ({key: i for i, key in enumerate(named)} for named in (ours, theirs))
         pairs = (
-            Aligned(theirs[k].stem, (ours_at[k], theirs_at[k]), read_photo(ours[k]), read_photo(theirs[k]))
+            AlignedFrames(
+                theirs[k].stem, (ours_at[k], theirs_at[k]), read_photo(ours[k]), read_photo(theirs[k])
+            )
             for k in common
         )
         return pairs, len(common)
 
-    def _by_number(self, predicted: Any, truth: Any, problems: list[str]) -> tuple[Iterator[Aligned], int]:
+    def _by_number(
+        self, predicted: Any, truth: Any, problems: list[str]
+    ) -> tuple[Iterator[AlignedFrames], int]:
         small = thumbnails(predicted), thumbnails(truth)
         counts = [len(frames) for frames in small]
         common, longest = min(counts), max(counts)
@@ -109,11 +115,13 @@ class FilePair:
                 _tell(problems, what, [str(i) for i in lacking])
                 problems.append(f"{common} of {longest} frames compared")
         streams = _only(predicted, kept[0]), _only(truth, kept[1])
-        pairs = (Aligned(str(j), (i, j), mine, true) for (i, mine), (j, true) in zip(*streams, strict=True))
+        pairs = (
+            AlignedFrames(str(j), (i, j), mine, true) for (i, mine), (j, true) in zip(*streams, strict=True)
+        )
         return pairs, common
 
     def _frames(
-        self, pairs: Iterator[Aligned], landmarks: Sequence[Points | None], problems: list[str]
+        self, pairs: Iterator[AlignedFrames], landmarks: Sequence[Points | None], problems: list[str]
     ) -> Iterator[Frame]:
         last, compared = (-1, -1), 0
         for label, numbers, *pictures in pairs:
@@ -126,7 +134,7 @@ class FilePair:
                 )
             faults = [
                 f"frame {label} of the {role} is {fault}"
-                for role, fault in zip(("prediction", "truth"), map(fault_of, pictures), strict=True)
+                for role, fault in zip(("prediction", "truth"), map(invalid_reason, pictures), strict=True)
                 if fault
             ]
             problems.extend(faults)
@@ -230,7 +238,7 @@ def thumbnails(clip: Iterable[Picture]) -> Floats:
     return np.stack(small) if small else np.zeros((0, 3 * THUMBNAIL**2), np.float32)
 
 
-def fault_of(frame: Picture) -> str | None:
+def invalid_reason(frame: Picture) -> str | None:
     """What keeps a frame from being compared, if anything."""
     if frame.dtype == np.uint8:
         return None

@@ -29,7 +29,7 @@ from faceanim_cli.pictures import Image, Points
 # crops of 27 clips differ from animate's by 0.3 % of their side (median), 4 % (worst).
 DETECTIONS_PER_SECOND = 1.0
 
-Framing: TypeAlias = Literal["auto", "none"]
+CropMode: TypeAlias = Literal["auto", "none"]
 Embeddings: TypeAlias = npt.NDArray[np.floating[Any]]  # (N, D)
 Embed: TypeAlias = Callable[[list[Image]], Embeddings]
 Distance: TypeAlias = Callable[[list[Picture], list[Picture]], list[float]]
@@ -64,7 +64,7 @@ class FramedClip:
 
     clip: ClipFile
     size: int
-    crop: Framing = "auto"
+    crop: CropMode = "auto"
     box: Box | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:

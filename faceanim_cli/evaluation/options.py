@@ -16,7 +16,7 @@ import torch
 from faceanim_cli import __version__
 from faceanim_cli.data.data_folder import ClipFile, has_manifest, list_hash
 from faceanim_cli.errors import UsageError
-from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, Framing, MetricNetworks
+from faceanim_cli.evaluation.frames import DETECTIONS_PER_SECOND, CropMode, MetricNetworks
 from faceanim_cli.evaluation.metrics import Metric, Protocol
 from faceanim_cli.evaluation.protocols import BASELINES, Job, Subject
 from faceanim_cli.files import file_sha256
@@ -41,7 +41,7 @@ class EvaluationOptions:
     every: int = 1
     count_source: bool = False
     size: int | None = None
-    crop: Framing = "auto"
+    crop: CropMode = "auto"
     limit: int | None = None
     seed: int = 0
     landmark_model: str | None = None
@@ -153,7 +153,7 @@ def precision_used(subjects: Sequence[Subject]) -> dict[str, str]:
     return {s.name: str(s.animator.dtype).removeprefix("torch.") for s in subjects if s.animator is not None}
 
 
-def facts_for_people(
+def report_facts(
     options: EvaluationOptions, run: dict[str, Any], precision: dict[str, str]
 ) -> dict[str, str]:
     """What a report says about itself; ``precision`` as ``precision_used`` gives it."""

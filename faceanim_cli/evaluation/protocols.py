@@ -18,7 +18,7 @@ from faceanim_cli.animation.animator import Animator
 from faceanim_cli.csv_tables import read_table
 from faceanim_cli.data.data_folder import CLIP_SUFFIXES, ClipFile
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, some_of
-from faceanim_cli.evaluation.frames import Frame, FramedClip, Framing
+from faceanim_cli.evaluation.frames import CropMode, Frame, FramedClip
 from faceanim_cli.image_metrics import Picture
 from faceanim_models.geometry import fit_similarity, identity_grid, warp
 
@@ -64,7 +64,7 @@ class Job:
 
 
 def reconstruction(
-    clip: ClipFile, size: int, crop: Framing, every: int = 1, count_source: bool = False
+    clip: ClipFile, size: int, crop: CropMode, every: int = 1, count_source: bool = False
 ) -> Job:
     """A clip rebuilt from its first frame, which is not compared with itself unless ``count_source``."""
 
@@ -88,7 +88,7 @@ def reconstruction(
     return Job(clip.name, clip.identity, opened)
 
 
-def cross_pair(source: ClipFile, driving: ClipFile, size: int, crop: Framing, every: int = 1) -> Job:
+def cross_pair(source: ClipFile, driving: ClipFile, size: int, crop: CropMode, every: int = 1) -> Job:
     """One person's first frame animated, relatively, by another person's clip."""
 
     def opened() -> Comparison:

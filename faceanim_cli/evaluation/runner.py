@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from faceanim_cli.evaluation.clip_scorer import ClipScorer, FrameCounter, Stopwatch
+from faceanim_cli.evaluation.clip_scorer import ClipScorer, FrameCounter, StageTimer
 from faceanim_cli.evaluation.figures import strip
 from faceanim_cli.evaluation.frames import MetricNetworks
 from faceanim_cli.evaluation.learned_metrics import FrechetDistances
@@ -71,7 +71,7 @@ def evaluate(
         WeightsError: weights that turn out not to fit, which no other clip would change.
     """
     names = tuple(subject.name for subject in subjects)
-    clock = Stopwatch()
+    clock = StageTimer()
     rows: list[ClipScore] = []
     frames: dict[str, dict[str, list[Any]]] = {name: {} for name in names}
     counter = FrameCounter(len(jobs), progress)

@@ -28,8 +28,8 @@ from faceanim_cli.evaluation.options import (
     DEFAULT_SIZE,
     EvaluationOptions,
     check_options,
-    facts_for_people,
     precision_used,
+    report_facts,
     run_facts,
     versions,
 )
@@ -86,7 +86,7 @@ def run_evaluation(
         UsageError: options that do not go together. UnreadableInputError: the data. WeightsError: networks.
     """
     check_options(options)
-    metrics = asked_metrics(options)
+    metrics = select_metrics(options)
     columns = columns_of(metrics)
     if options.protocol == "files":
         assert options.predicted is not None and options.truth is not None
@@ -124,7 +124,7 @@ def run_evaluation(
     precision = precision_used(subjects)
     if folder is not None and not evaluation.frames:  # all was here: these networks have not shown anything
         precision |= folder.precision
-    facts = facts_for_people(options, run, precision)
+    facts = report_facts(options, run, precision)
     result = Result(evaluation, columns, run, facts, precision)
     if folder is not None:
         folder.save_summary(summary_of(result))
@@ -143,13 +143,13 @@ def fetch_weights(options: EvaluationOptions, confirm: Confirm | None = None) ->
             the weights.
     """
     check_options(options)
-    asked_metrics(options)
+    select_metrics(options)
     for spec in (*options.weights, options.landmark_model):
         if spec is not None and not _is_script(spec):
             find_weights(options, spec, confirm)
 
 
-def asked_metrics(options: EvaluationOptions) -> tuple[Metric, ...]:
+def select_metrics(options: EvaluationOptions) -> tuple[Metric, ...]:
     """The metrics that the options name, or the protocol's own and those that the given networks are for."""
     text = options.metrics
     if text is None:

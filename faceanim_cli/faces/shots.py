@@ -132,7 +132,7 @@ def scan_driver(
         UnreadableInputError: there are no frames.
     """
     step = max(1, round(fps / Fraction(per_second)))
-    looker = _Looker(detector, step)
+    looker = _FrameSearch(detector, step)
     for frame in frames:
         looker.look(frame)
     if not looker.segments:
@@ -140,7 +140,7 @@ def scan_driver(
     scale = max(size) / looker.longest_side
     samples = sum(len(segment.found) for segment in looker.segments)
     hits = sum(bool(boxes) for segment in looker.segments for boxes in segment.found.values())
-    if turnable and 2 * looker.sure < samples and (turn := looker.better_turn()):
+    if turnable and 2 * looker.sure < samples and (turn := looker.best_rotation()):
         return DriverScan((), samples, samples - hits, turn=turn)
     if not hits:
         raise no_face_in_driver(name, samples)
@@ -156,7 +156,7 @@ def scan_driver(
     return DriverScan(tuple(shots), samples, samples - kept, tuple(faceless))
 
 
-class _Looker:
+class _FrameSearch:
     """Sees frame after frame; keeps numbers, and a few frames to be turned."""
 
     def __init__(self, detector: VotingDetector, step: int) -> None:
@@ -191,7 +191,7 @@ class _Looker:
             self.sure += strongest(found) >= SURE_VOTES
             self._keep(frame)
 
-    def better_turn(self) -> int:
+    def best_rotation(self) -> int:
         """Quarter turns by which the frames that were kept show a face far better; 0 if none does."""
         votes = [
             sum(

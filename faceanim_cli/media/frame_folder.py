@@ -150,9 +150,9 @@ class FrameFolderWriter(FrameWriter):
 
     def _finish(self, undo: contextlib.ExitStack) -> None:
         target = self.path.absolute()
-        if self.seal is not None:
+        if self.sign is not None:
             for file in sorted(self._partial.iterdir()):
-                self.seal(file)
+                self.sign(file)
         try:
             self.check(self.path)  # hours may have passed
             target = self.path.resolve()

@@ -44,7 +44,7 @@ class FrameWriter(ABC):
             raise ValueError(f"impossible video: {size} at {fps} frames per second")
         self.frame_count = 0
         """Frames written so far."""
-        self.seal: Callable[[Path], object] | None = None
+        self.sign: Callable[[Path], object] | None = None
         """Called with each finished file before it takes its name; may change it, in place."""
         self._undo: contextlib.ExitStack | None = None  # None outside the block
 
@@ -144,8 +144,8 @@ class EncodedWriter(FrameWriter):
         assert self._pipe is not None
         self._pipe.finish()
         self._complete(undo)
-        if self.seal is not None:
-            self.seal(self._whole)
+        if self.sign is not None:
+            self.sign(self._whole)
 
     def _encoder(self, undo: contextlib.ExitStack) -> FramePipe | NvencPipe:
         """What encodes the frames as they come, not started."""

@@ -57,14 +57,14 @@ class ContentSigner:
         except self._c2pa.C2paError as error:
             raise UsageError(f"cannot sign with this key and certificate: {_line(error)}") from error
 
-    def seal_for(self, output: Path, photo: Path, weights_sha256: str) -> "Seal | None":
+    def for_result(self, output: Path, photo: Path, weights_sha256: str) -> "ResultSigner | None":
         """What signs the result of a job; None, and a warning in the log, where its format holds nothing."""
         if output.suffix.lower() in UNSIGNABLE:
             logger.warning(
                 "%s stays without content credentials: such a file has no place for them; write .mp4", output
             )
             return None
-        return Seal(self, output, photo, weights_sha256)
+        return ResultSigner(self, output, photo, weights_sha256)
 
     def sign(
         self, old: BinaryIO, new: BinaryIO, kind: str, facts: dict[str, str], photo: bytes | None = None
@@ -96,7 +96,7 @@ class ContentSigner:
         builder.sign(self._signer, kind, old, new)
 
 
-class Seal:
+class ResultSigner:
     """Signs the finished file of a result in place: made by AI, by which version and weights, of which photo.
 
     Should that fail after hours of animating, the result stays as it is, and the log says so.

@@ -26,7 +26,7 @@ WHOLE_SECONDS, PARTS, PART_SECONDS = 20.0, 5, 4.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What a file says about its origin."""
 
     file: Path
@@ -90,7 +90,7 @@ class Verdict:
         }
 
 
-def verify(path: Path, trust: Path | None = None) -> Verdict:
+def verify(path: Path, trust: Path | None = None) -> Verification:
     """Look for content credentials, metadata and watermark in a video, a picture or a folder of frames.
 
     Args:
@@ -110,7 +110,7 @@ def verify(path: Path, trust: Path | None = None) -> Verdict:
             break
     assert watermark is not None
     file = frame_files(path)[0] if is_folder(path) else path
-    return Verdict(path, read_credentials(file, trust), stated_origin(file), watermark)
+    return Verification(path, read_credentials(file, trust), stated_origin(file), watermark)
 
 
 def _parts(path: Path) -> Iterator[Iterable[Image]]:

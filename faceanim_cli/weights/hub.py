@@ -111,7 +111,7 @@ def check(path: Path, sha256: str | None) -> None:
         return
     digest = file_sha256(path)
     if sha256 is not None and digest != sha256:
-        raise WeightsError(f"{_what_it_is(path)}its SHA-256 is {digest} instead of {sha256}")
+        raise WeightsError(f"{_kind_prefix(path)}its SHA-256 is {digest} instead of {sha256}")
     record_sha256(path, digest)
 
 
@@ -168,7 +168,7 @@ def _stated_sha256(path: Path) -> str | None:
     return name if SHA256.fullmatch(name) else None
 
 
-def _what_it_is(path: Path) -> str:
+def _kind_prefix(path: Path) -> str:
     """What a wrong file is, as the beginning of a message; empty if it looks like weights."""
     try:
         file_kind(path)

@@ -96,7 +96,7 @@ def read_shapes(path: Path) -> Any:
     return {key: TensorShape(tuple(e["shape"])) for key, e in header.items() if key != "__metadata__"}
 
 
-def one_of_five(part: str, path: Path) -> WeightsError:
+def incomplete_files_error(part: str, path: Path) -> WeightsError:
     """What to say of one file alone."""
     return WeightsError(
         f"{path}: LivePortrait's {PUBLISHED_NAMES[part]}, one of five files; give --weights the folder with "

@@ -17,7 +17,7 @@ from faceanim_cli.media.output_checks import check_writable
 from faceanim_cli.weights.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from faceanim_cli.weights.file_kind import file_kind, read_metadata, safetensors_header
 from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
-from faceanim_cli.weights.liveportrait_layout import liveportrait_part, one_of_five
+from faceanim_cli.weights.liveportrait_layout import incomplete_files_error, liveportrait_part
 from faceanim_cli.weights.records import converted_path
 from faceanim_cli.weights.thin_plate_spline import (
     is_thin_plate_spline,
@@ -42,7 +42,7 @@ def load_weights(path: Path) -> Model:
     if file_kind(path) != "safetensors":
         network: nn.Module = load_published(path)
     elif (part := liveportrait_part(safetensors_header(path))) is not None:
-        raise one_of_five(part, path)
+        raise incomplete_files_error(part, path)
     else:
         network = load_checkpoint(path)
     if not isinstance(network, Model):
@@ -79,7 +79,7 @@ def import_published(path: Path) -> PublishedModel:
     """
     content = read_torch_file(path)
     if (part := liveportrait_part(content)) is not None:
-        raise one_of_five(part, path)
+        raise incomplete_files_error(part, path)
     kind: type[Any]
     settings: Any
     if is_thin_plate_spline(content):

@@ -25,7 +25,7 @@ from faceanim_cli.weights.resolve import local_files, parse_repository
 from faceanim_cli.weights.several_files import add_folder, cached_files, file_sources
 
 CACHED = re.compile(r"models--(?P<user>.+?)--(?P<repo>.+)")  # a repository's folder in the Hub's cache
-UNTOLD = {  # what is known of files that do not say
+UNSTATED_LICENCES = {  # what is known of files that do not say
     "first-order": "not stated; first-order-model's own checkpoints: CC BY-NC 4.0 on their page",
     "thin-plate-spline": "not stated, nor by the pages that offer such checkpoints; their code is MIT",
 }
@@ -56,7 +56,7 @@ class WeightsInfo:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerifiedFile:
     """Whether a file still is what it was."""
 
     name: str
@@ -114,7 +114,7 @@ def find_local(spec: str) -> Path:
     return found
 
 
-def verify_weights() -> Iterator[Verdict]:
+def verify_weights() -> Iterator[VerifiedFile]:
     """Hash every weights file that faceanim keeps on this machine anew, whatever was remembered about it."""
     seen = set()
     for entry in CATALOGUE.values():
@@ -129,11 +129,13 @@ def verify_weights() -> Iterator[Verdict]:
                     fault = str(error).removeprefix(f"{path}: ")
             else:
                 fault = None if digest == expected else f"its SHA-256 should be {expected}"
-            yield Verdict(entry.name, path, digest, fault)
+            yield VerifiedFile(entry.name, path, digest, fault)
     for name, path, expected in _fetched_repositories():
         if path.resolve() not in seen:
             digest = file_sha256(path)
-            yield Verdict(name, path, digest, None if digest == expected else f"its SHA-256 was {expected}")
+            yield VerifiedFile(
+                name, path, digest, None if digest == expected else f"its SHA-256 was {expected}"
+            )
 
 
 def add_weights(file: Path) -> tuple[CatalogueEntry | None, Path]:
@@ -158,7 +160,7 @@ def add_weights(file: Path) -> tuple[CatalogueEntry | None, Path]:
     digest = file_sha256(file)
     entry = next((entry for entry in CATALOGUE.values() if entry.sha256 == digest), None)
     if entry is None:
-        raise WeightsError(_why_not(file, digest))
+        raise WeightsError(_not_in_catalogue(file, digest))
     target = added_path(entry)
     if not (target.exists() and target.samefile(file)):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +239,7 @@ def _from_catalogue(entry: CatalogueEntry) -> WeightsInfo:
 def _with_content(known: WeightsInfo, path: Path) -> WeightsInfo:
     content = identify(path)
     licence = content.licence or known.licence
-    licence = licence or UNTOLD.get(content.network)
+    licence = licence or UNSTATED_LICENCES.get(content.network)
     return dataclasses.replace(
         known,
         kind=content.kind,
@@ -259,7 +261,7 @@ def _fetched_repositories() -> Iterator[tuple[str, Path, str]]:
             yield (str(path) if folder is None else f"{folder['user']}/{folder['repo']}"), path, digest
 
 
-def _why_not(file: Path, digest: str) -> str:
+def _not_in_catalogue(file: Path, digest: str) -> str:
     try:
         file_kind(file)
     except WeightsError as error:

@@ -29,7 +29,7 @@ HUB_LICENCES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Pushed:
+class UploadedWeights:
     """Where weights were uploaded to."""
 
     url: str
@@ -38,7 +38,7 @@ class Pushed:
 
 def push_weights(
     file: Path, repo_id: str, *, private: bool = False, licence: str | None = None, message: str | None = None
-) -> Pushed:
+) -> UploadedWeights:
     """Upload weights with a card; the repository is created if there is none. A card of one's own stays.
 
     Args:
@@ -79,7 +79,7 @@ def push_weights(
     except Exception as error:  # those of whatever the client is built on: requests, httpx or hf-xet
         first_line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise WeightsError(f"{file}: not uploaded to {repo_id}: {first_line}") from error
-    return Pushed(f"{api.endpoint}/{repo_id}", f"{repo_id}@{commit.oid}")
+    return UploadedWeights(f"{api.endpoint}/{repo_id}", f"{repo_id}@{commit.oid}")
 
 
 def model_card(

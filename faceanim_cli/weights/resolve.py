@@ -14,7 +14,7 @@ from faceanim_cli.weights.catalogue import (
 )
 from faceanim_cli.weights.hub import cached_file, check, delete_cached, fetch, is_offline, source_url
 from faceanim_cli.weights.records import accept_licence, added_path, last_sha256, licence_accepted
-from faceanim_cli.weights.several_files import cached_files, fetch_files, make_one
+from faceanim_cli.weights.several_files import cached_files, fetch_files, merge_files
 
 Confirm = Callable[[str], bool]
 
@@ -107,7 +107,7 @@ def pull(
         )
     _agree(entry, accept_license, confirm)
     if entry.files:
-        return make_one(entry, fetch_files(entry, by_hand(entry)))
+        return merge_files(entry, fetch_files(entry, by_hand(entry)))
     return fetch(entry.name, entry.sources, entry.sha256, by_hand(entry))
 
 

@@ -38,7 +38,7 @@ def fetch_files(entry: CatalogueEntry, by_hand: str) -> list[Path]:
     ]
 
 
-def make_one(entry: CatalogueEntry, files: list[Path]) -> Path:
+def merge_files(entry: CatalogueEntry, files: list[Path]) -> Path:
     """The entry's one file, made of its several.
 
     Raises:
@@ -70,7 +70,7 @@ def add_folder(folder: Path) -> tuple[CatalogueEntry | None, Path]:
     known = {file.sha256 for file in (*entry.files, *entry.mirrored)}
     others = [path.name for path in files.values() if file_sha256(path) not in known]
     if not others:
-        return entry, make_one(entry, list(files.values()))
+        return entry, merge_files(entry, list(files.values()))
     if len(others) < len(files):
         raise WeightsError(
             f"{folder}: files of two revisions: {', '.join(others)} differ from {entry.name} of the "

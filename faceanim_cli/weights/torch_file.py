@@ -31,7 +31,7 @@ def read_torch_file(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
     except Exception as error:  # torch raises whatever its readers stumble over
-        raise _what_is_wrong(path, error) from error
+        raise _read_error(path, error) from error
 
 
 def read_torch_shapes(path: Path) -> Any:
@@ -53,7 +53,7 @@ def read_torch_shapes(path: Path) -> Any:
                 read_pickle_shapes(file)  # the order of the storages, which follow, each after its length
                 expected = file.tell() + sum(8 + size for size in read.storages.values())
     except Exception as error:  # a damaged pickle can raise anything
-        raise _what_is_wrong(path, error) from error
+        raise _read_error(path, error) from error
     size = path.stat().st_size
     if size < expected:
         raise WeightsError(f"{path}: a truncated torch file, {size:,} of {expected:,} bytes; fetch it again")
@@ -72,7 +72,7 @@ def _torch_kind(path: Path) -> FileKind:
     return kind
 
 
-def _what_is_wrong(path: Path, error: Exception) -> WeightsError:
+def _read_error(path: Path, error: Exception) -> WeightsError:
     """What a reader's error, ours or torch's, says about the file."""
     asked = str(error) if isinstance(error, RefusedCallError) else None
     if isinstance(error, pickle.UnpicklingError) and (found := re.search(r"GLOBAL (\S+)", str(error))):

@@ -51,7 +51,7 @@ def test_what_is_put_back_is_given_out_again(tmp_path: Path) -> None:
     item = queue.next_for(0)
     assert item is not None
     assert queue.next_for(1) is None
-    queue.put_back(item)
+    queue.requeue(item)
     assert queue.next_for(1) == item
 
 

@@ -129,7 +129,7 @@ class Recorder:
     def item(self, report: Any) -> None:
         self.seen.append((Path(report.output).name, report.status))
 
-    def there_already(self, count: int) -> None:
+    def already_done(self, count: int) -> None:
         self.seen.append(("there already", count))
 
 
