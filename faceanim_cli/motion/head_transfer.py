@@ -16,6 +16,7 @@ import numpy as np
 from faceanim_cli.errors import UsageError
 from faceanim_cli.motion import limits
 from faceanim_cli.motion.head_model import (
+    BROWS,
     EYES,
     HEAD,
     LOWER_JAW,
@@ -36,12 +37,12 @@ from faceanim_cli.pictures import Flags, Points
 FEWEST_BONE = 3  # keypoints that a pose in three dimensions takes
 FLATTEST = 0.5  # foreshortening of a turned face that expressions are made up for, at most (60 degrees)
 INNER_LIPS = ({61: 67, 62: 66, 63: 65}, 0.0)  # upper to lower, and how near they come, in eye distances
-LIDS = ({37: 41, 38: 40, 43: 47, 44: 46}, 0.045)  # what the landmarks of closed eyes have between them
+LIDS = ({37: 41, 38: 40, 43: 47, 44: 46}, 0.012)  # what keypoints of closed eyes have between them
 EYE_CORNERS = {68: (36, 39), 69: (42, 45)}  # of each pupil, from the picture's left to its right
 # What the shipped weights are asked for so that another person's photo moves as much as the driver does: one
 # over the share of what was asked for that a face mesh sees in their results (``models/README.md``); for lids
 # less, as closed ones are held together anyway.
-AMPLIFIED = MotionSettings(mouth=1.12, eyes=1.3, gaze=1.3)
+AMPLIFIED = {"mouth": 1.25, "eyes": 1.2, "gaze": 1.4, "brows": 1.25}
 AT_REST = 0.03  # eye distances: what one person's lips are open beyond another's without opening them
 LID_RATIO = 0.4, 2.5  # how much less or more than the driver's lids the photo's close, at most
 NEAREST_CORNER = 0.18  # share of the eye's width that a pupil keeps from its corners
@@ -83,8 +84,12 @@ class HeadTransfer:
         self.ratio = sizes if self.settings.adapt_scale else 1.0
         # Expressions count in head sizes; in frame sizes a small head moves its mouth as far as a large one.
         self.expression_size = self.ratio * float(self.reference_pose.scale[0] / self.pose.scale[0])
-        more = AMPLIFIED if amplified else MotionSettings()
-        shares = [multiplier(group, self.settings) * multiplier(group, more) for group in anchors]
+        shares = [multiplier(group, self.settings) for group in anchors]
+        if amplified:
+            shares = [
+                share * AMPLIFIED.get(region(group), 1.0)
+                for share, group in zip(shares, anchors, strict=True)
+            ]
         self.multipliers = np.array(shares)[:, None]
         self.lips = gaps(anchors, *INNER_LIPS, self.shape)
         self.lids = gaps(anchors, *LIDS, self.shape)
@@ -205,13 +210,19 @@ class HeadTransfer:
 
 def multiplier(group: tuple[int, ...], settings: MotionSettings) -> float:
     """What a keypoint's motion in the face is multiplied by; on bone it is pose that the model missed."""
-    if on_bone(group):
+    moved = region(group)
+    if moved == "bone":
         return settings.pose
-    if set(group) <= MOUTH | LOWER_JAW:
-        return settings.expression * settings.mouth
-    if set(group) <= set(PUPILS):
-        return settings.expression * settings.gaze
-    return settings.expression * (settings.eyes if set(group) <= EYES else 1.0)
+    shares = {"mouth": settings.mouth, "gaze": settings.gaze, "eyes": settings.eyes}
+    return settings.expression * shares.get(moved, 1.0)
+
+
+def region(group: tuple[int, ...]) -> str:
+    """What the mean of these landmarks moves with: bone, mouth, gaze, eyes, brows or other."""
+    if on_bone(group):
+        return "bone"
+    parts = {"mouth": MOUTH | LOWER_JAW, "gaze": frozenset(PUPILS), "eyes": EYES, "brows": BROWS}
+    return next((name for name, landmarks in parts.items() if set(group) <= landmarks), "other")
 
 
 def gaps(
