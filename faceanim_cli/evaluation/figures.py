@@ -162,23 +162,21 @@ def write_grid(
     driver: ClipFile,
     size: int,
     crop: CropMode,
-    frames: int = FRAMES,
 ) -> None:
     """Write the figure as PNG or JPEG.
 
     Args:
         animator: in relative mode, without super-resolution, giving frames of ``size``.
         photos: photo files, or clips of which the first frame is taken.
-        frames: how many columns, evenly spaced over the driver.
 
     Raises:
         NoFaceError: in a photo or the driver. UnreadableInputError: one of them.
         UsageError: the place cannot be written, or its name is neither .png nor .jpg.
     """
     framed = FramedClip(driver, size, crop)
-    every = max(1, (framed.frame_count_estimate or 1) // (4 * frames))  # finely enough to space them evenly
+    every = max(1, (framed.frame_count_estimate or 1) // (4 * FRAMES))  # finely enough to space them evenly
     driving = [as_bytes(frame.image) for frame in framed.frames(every)]
-    columns = np.unique(np.linspace(0, len(driving) - 1, frames).round().astype(int)).tolist()
+    columns = np.unique(np.linspace(0, len(driving) - 1, FRAMES).round().astype(int)).tolist()
     white = np.full((GRID_TILE, GRID_TILE, 3), 255, np.uint8)
     chosen = [driving[i] for i in columns]  # the first frame first: relative motion counts from it
     rows = [_in_a_row([white, *chosen], GRID_TILE)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from faceanim_cli.errors import FaceanimError, UnreadableInputError, some_of
 from faceanim_cli.evaluation.frames import Frame, open_clip, resized, scaled_landmarks
 from faceanim_cli.evaluation.protocols import Comparison, Job
 from faceanim_cli.image_metrics import Picture, as_unit
-from faceanim_cli.media import read_photo
+from faceanim_cli.media import FrameSource, read_photo
 from faceanim_cli.media.find_files import frame_files, holds_frames
 from faceanim_cli.pictures import Floats, Points
 
@@ -97,7 +97,7 @@ class FilePair:
         return pairs, len(common)
 
     def _by_number(
-        self, predicted: Any, truth: Any, problems: list[str]
+        self, predicted: FrameSource, truth: FrameSource, problems: list[str]
     ) -> tuple[Iterator[AlignedFrames], int]:
         small = thumbnails(predicted), thumbnails(truth)
         counts = [len(frames) for frames in small]

@@ -6,7 +6,6 @@ And what metrics look at: frames of a result beside the driving frames, and what
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces import Box, FaceDetector, crop_image, crop_transform, track_face, transform_points
 from faceanim_cli.image_metrics import Flow, Picture, as_bytes, flow_from_before
 from faceanim_cli.media.frame_folder import DEFAULT_FPS
+from faceanim_cli.media.frame_source import FrameSource, StoredFrames
 from faceanim_cli.pictures import Image, Points
 
 # A third of what animate looks at: for every tenth frame the networks are sooner done than that search. The
@@ -83,8 +83,7 @@ class FramedClip:
     @property
     def frame_count_estimate(self) -> int | None:
         """Frames in the clip, if it tells."""
-        estimate: int | None = self._video.frame_count_estimate
-        return estimate
+        return self._video.frame_count_estimate
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
         """Frames 0, n, 2 n, ... as they are decoded."""
@@ -116,7 +115,7 @@ def _detector() -> FaceDetector:
     return found
 
 
-class ArrayClip:
+class ArrayClip(StoredFrames):
     """An array of frames, memory-mapped: (N, H, W, 3), uint8, or float in [0, 1]. Silent, 25 frames a second.
 
     Raises:
@@ -124,7 +123,6 @@ class ArrayClip:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         try:
             self._array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -135,27 +133,15 @@ class ArrayClip:
                 f"cannot read the frames of {path}: {kind} {shape} instead of (N, H, W, 3), "
                 "uint8 or float in [0, 1]"
             )
-        self.height, self.width = shape[1:3]
-        self.fps: Fraction = DEFAULT_FPS
-        self.pixel_aspect = Fraction(1)
+        super().__init__(path, (shape[2], shape[1]), len(self._array), DEFAULT_FPS)
 
-    @property
-    def frame_count_estimate(self) -> int | None:
-        """Exact here."""
-        return len(self._array)
-
-    def __iter__(self) -> Iterator[Picture]:
-        for frame in self._array:
-            yield np.array(frame if frame.dtype == np.uint8 else frame.astype(np.float32))
-
-    def sample(self, per_second: float) -> Iterator[tuple[int, Picture]]:
-        """As ``VideoReader.sample``."""
-        step = max(1, round(float(self.fps) / per_second))
-        return ((index, frame) for index, frame in enumerate(self) if index % step == 0)
+    def _read(self, index: int) -> Picture:
+        frame = self._array[index]
+        return np.asarray(frame if frame.dtype == np.uint8 else frame.astype(np.float32))
 
 
-def open_clip(path: Path) -> Any:
-    """A video, frames in a folder or side by side, or an array: width, height, fps, iteration, ``sample``.
+def open_clip(path: Path) -> FrameSource:
+    """A video, frames in a folder or side by side, or an array.
 
     Raises:
         UnreadableInputError: as ``open_frames`` and ``ArrayClip``.

@@ -79,60 +79,45 @@ def _column(
     return Column(name or function.__name__, unit, better, decimals, _about(function))
 
 
-def _of_pairs(
-    function: Callable[[Picture, Picture], float], unit: str, better: Better, decimals: int, name: str = ""
-) -> Metric:
-    column = _column(function, unit, better, decimals, name)
-
+def _of_pairs(function: Callable[[Picture, Picture], float], column: Column) -> Metric:
     def values(batch: Batch) -> Values:
         return {column.name: list(_threads().map(lambda pair: function(*pair), batch.pairs))}
 
     return Metric(column.name, (column,), values)
 
 
-def _without_truth(
-    function: Callable[[Batch], Values], unit: str, better: Better, decimals: int, needs: Needs
-) -> Metric:
-    column = _column(function, unit, better, decimals)
-    return Metric(column.name, (column,), function, truth=False, needs=needs)
+def _akd(batch: Batch) -> Values:
+    return landmark_metrics.akd(batch) | landmark_metrics.akd_miss(batch)
 
 
-FID = "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)"
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _of_pairs(image_metrics.psnr, "dB", "higher", 2),
-        _of_pairs(image_metrics.ssim, "", "higher", 4),
-        _of_pairs(image_metrics.ms_ssim, "", "higher", 4, "ms-ssim"),
-        _of_pairs(image_metrics.l1, "", "lower", 4),
-        Metric(
-            "lpips", (_column(learned_metrics.lpips, "", "lower", 4),), learned_metrics.lpips, needs="lpips"
-        ),
-        Metric("fid", (Column("fid", "", "lower", 2, FID),), None),
-        Metric(
-            "akd",
-            (
-                _column(landmark_metrics.akd, "px", "lower", 2),
-                _column(landmark_metrics.akd_miss, "", "lower", 3),
-            ),
-            lambda batch: landmark_metrics.akd(batch) | landmark_metrics.akd_miss(batch),
-            needs="landmarks",
-        ),
-        Metric(
-            "flicker",
-            (
-                _column(image_metrics.flicker, "", "lower", 4),
-                _column(image_metrics.warping_error, "", "lower", 5, "warping"),
-            ),
-            flicker,
-            over_time=True,
-        ),
-        _without_truth(learned_metrics.csim, "", "higher", 4, "identity"),
-        _without_truth(landmark_metrics.pose, "deg", "lower", 2, "landmarks"),
-        _without_truth(landmark_metrics.expression, "%", "lower", 2, "landmarks"),
-        Metric("slopes", (), landmark_metrics.slopes, truth=False, needs="landmarks"),
+def _metrics() -> list[Metric]:
+    images, landmarks, learned = image_metrics, landmark_metrics, learned_metrics
+    akd = _column(landmarks.akd, "px", "lower", 2), _column(landmarks.akd_miss, "", "lower", 3)
+    over_time = (
+        _column(images.flicker, "", "lower", 4),
+        _column(images.warping_error, "", "lower", 5, "warping"),
     )
-}
+    fid = "Frechet inception distance over all frames: lower is better, from 0 (Heusel et al. 2017)"
+    without_truth: list[tuple[Callable[[Batch], Values], Column, Needs]] = [
+        (learned.csim, _column(learned.csim, "", "higher", 4), "identity"),
+        (landmarks.pose, _column(landmarks.pose, "deg", "lower", 2), "landmarks"),
+        (landmarks.expression, _column(landmarks.expression, "%", "lower", 2), "landmarks"),
+    ]
+    return [
+        _of_pairs(images.psnr, _column(images.psnr, "dB", "higher", 2)),
+        _of_pairs(images.ssim, _column(images.ssim, "", "higher", 4)),
+        _of_pairs(images.ms_ssim, _column(images.ms_ssim, "", "higher", 4, "ms-ssim")),
+        _of_pairs(images.l1, _column(images.l1, "", "lower", 4)),
+        Metric("lpips", (_column(learned.lpips, "", "lower", 4),), learned.lpips, needs="lpips"),
+        Metric("fid", (Column("fid", "", "lower", 2, fid),), None),
+        Metric("akd", akd, _akd, needs="landmarks"),
+        Metric("flicker", over_time, flicker, over_time=True),
+        *(Metric(c.name, (c,), values, truth=False, needs=needs) for values, c, needs in without_truth),
+        Metric("slopes", (), landmarks.slopes, truth=False, needs="landmarks"),
+    ]
+
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _metrics()}
 DEFAULTS: Mapping[Protocol, tuple[str, ...]] = {
     "reconstruction": ("psnr", "ssim"),
     "files": ("psnr", "ssim"),
