@@ -20,7 +20,7 @@ from hypothesis import settings
 from faceanim_cli.app import main
 from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.faces import detector
-from faceanim_cli.media import VideoWriter
+from faceanim_cli.media import VideoWriter, write_photo
 from faceanim_cli.weights.checkpoint import save_checkpoint
 from faceanim_models import (
     AnimationModel,
@@ -110,6 +110,14 @@ def _remembering_cascades() -> Iterator[None]:
 def astronaut() -> np.ndarray:
     """The NASA portrait, public domain: uint8 RGB (512, 512, 3), one face."""
     return skimage.data.astronaut()
+
+
+@pytest.fixture
+def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    """A file with the astronaut."""
+    path = tmp_path / "photo.png"
+    write_photo(path, astronaut)
+    return path
 
 
 @pytest.fixture

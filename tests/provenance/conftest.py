@@ -1,13 +1,11 @@
-"""A signing key, a photo with a person's name, and a configuration folder of its own."""
+"""A signing key, and a configuration folder of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from faceanim_cli.commands import animation_options
-from faceanim_cli.media import write_photo
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +16,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     own_signing_key(folder)
     return folder
-
-
-@pytest.fixture
-def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    path = tmp_path / "Jane Doe.jpg"
-    write_photo(path, astronaut)
-    return path
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faceanim_cli import Animator, __version__
@@ -16,6 +17,7 @@ from faceanim_cli.commands import animation_options
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.errors import UsageError
 from faceanim_cli.files import file_sha256
+from faceanim_cli.media import write_photo
 from faceanim_cli.provenance import credentials, signing
 from faceanim_cli.provenance.credentials import read_credentials
 from faceanim_cli.provenance.signing import ContentSigner
@@ -39,15 +41,26 @@ def signer(keys: Path) -> ContentSigner:
 
 
 @pytest.fixture
+def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    path = tmp_path / "Jane Doe.jpg"
+    write_photo(path, astronaut)
+    return path
+
+
+@pytest.fixture(scope="module")
+def animator(rigid_weights_file: Path) -> Animator:
+    return Animator(rigid_weights_file, "cpu", "fp32", sr=False)
+
+
+@pytest.fixture
 def signed(
-    rigid_weights_file: Path,
+    animator: Animator,
     photo: Path,
     make_driver: Callable[..., Path],
     signer: ContentSigner,
     tmp_path: Path,
 ) -> Path:
     out = tmp_path / "out.mp4"
-    animator = Animator(rigid_weights_file, "cpu", "fp32", sr=False)
     result = animate_file(animator, photo, make_driver(frames=4), out, signer=signer)
     assert result.signed
     return out
@@ -63,6 +76,7 @@ def manifest(path: Path) -> dict:
 
 @pytest.mark.parametrize("name", ["o.mp4", "o.m4v", "o.mov", "o.gif", "o.webp", "frames"])
 def test_each_format_holds_them(
+    animator: Animator,
     rigid_weights_file: Path,
     photo: Path,
     make_driver: Callable[..., Path],
@@ -72,10 +86,7 @@ def test_each_format_holds_them(
 ) -> None:
     beep = tmp_path / "beep.mkv"
     ffmpeg(*tone(0.2), "-c:a", "flac", str(beep))
-    driver, animator = (
-        make_driver(frames=4, audio=beep),
-        Animator(rigid_weights_file, "cpu", "fp32", sr=False),
-    )
+    driver = make_driver(frames=4, audio=beep)
     assert animate_file(animator, photo, driver, tmp_path / name, signer=signer).signed
     file = tmp_path / name / "000003.png" if name == "frames" else tmp_path / name
     about = manifest(file)
@@ -107,9 +118,8 @@ def ffmpeg_banner(path: Path) -> bytes:
 
 
 def test_the_streams_stay_what_they_were(
-    signed: Path, rigid_weights_file: Path, photo: Path, tmp_path: Path
+    signed: Path, animator: Animator, photo: Path, tmp_path: Path
 ) -> None:
-    animator = Animator(rigid_weights_file, "cpu", "fp32", sr=False)
     animate_file(animator, photo, tmp_path / "driver.mp4", tmp_path / "plain.mp4")
     md5 = [
         ffmpeg("-i", str(path), "-c", "copy", "-f", "md5", "-").stdout
@@ -185,7 +195,7 @@ def test_the_first_signature_makes_a_key_and_the_next_uses_it(
 
 @pytest.mark.parametrize("name", ["o.mkv", "o.webm"])
 def test_what_cannot_hold_them_is_written_without(
-    rigid_weights_file: Path,
+    animator: Animator,
     photo: Path,
     make_driver: Callable[..., Path],
     signer: ContentSigner,
@@ -193,7 +203,6 @@ def test_what_cannot_hold_them_is_written_without(
     caplog: pytest.LogCaptureFixture,
     name: str,
 ) -> None:
-    animator = Animator(rigid_weights_file, "cpu", "fp32", sr=False)
     with caplog.at_level(logging.WARNING):
         result = animate_file(animator, photo, make_driver(frames=2), tmp_path / name, signer=signer)
     assert not result.signed
@@ -202,7 +211,7 @@ def test_what_cannot_hold_them_is_written_without(
 
 
 def test_a_signature_that_fails_costs_no_result(
-    rigid_weights_file: Path,
+    animator: Animator,
     photo: Path,
     make_driver: Callable[..., Path],
     keys: Path,
@@ -216,7 +225,6 @@ def test_a_signature_that_fails_costs_no_result(
         raise c2pa.C2paError("no more")
 
     monkeypatch.setattr(signer, "sign", fail)
-    animator = Animator(rigid_weights_file, "cpu", "fp32", sr=False)
     with caplog.at_level(logging.WARNING):
         result = animate_file(animator, photo, make_driver(frames=2), tmp_path / "o.mp4", signer=signer)
     assert (result.signed, result.frames) == (False, 2)

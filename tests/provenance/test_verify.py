@@ -11,19 +11,11 @@ from PIL import Image as PillowImage
 from faceanim_cli import Animator
 from faceanim_cli.animation.job import animate_file
 from faceanim_cli.animation.result import RenderSettings
-from faceanim_cli.media import write_photo
 from faceanim_cli.provenance.verify import verify
 from tests.media.conftest import ffmpeg
 
 CLI = Callable[..., tuple[int, str, str]]
 MARK = 4711
-
-
-@pytest.fixture
-def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    path = tmp_path / "photo.png"
-    write_photo(path, astronaut)
-    return path
 
 
 def animator(weights: Path, **options: object) -> Animator:

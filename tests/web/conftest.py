@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `web` is not installed")
@@ -16,7 +15,6 @@ pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.web import models, page_options
-from faceanim_cli.media import write_photo
 from faceanim_cli.web import server as web_server
 
 WAIT_S = 60.0  # for what is done in a second on a quiet machine
@@ -137,10 +135,3 @@ def page(rigid_weights_file: Path) -> Iterator[web_server.Address]:
 @pytest.fixture
 def person(page: web_server.Address) -> Person:
     return Person(page)
-
-
-@pytest.fixture
-def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    path = tmp_path / "photo.png"
-    write_photo(path, astronaut)
-    return path
