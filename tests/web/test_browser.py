@@ -69,7 +69,7 @@ def test_two_people_and_one_queue(visit: Callable[..., Any], photo: Path, endles
     begun = time.monotonic()
     first.locator(".job .cancel").click()
     expect(first.locator(".job-state")).to_have_text("Cancelled")
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3  # on a quiet machine a quarter of it
     expect(second.locator(".job-state")).to_have_text("Done: 75 frames, 3 s")
 
 
