@@ -117,7 +117,7 @@ class Face:
             keypoints = moved(retargeting, driving)
             results = inference.paint(networks, code, keypoints, self._detail)
             if inference.must_compare("pictures"):
-                exact = networks.exact()
+                exact = inference.exact()
                 anew = self._retargeting(exact, reference, first_frame)
                 keypoints = moved(anew, driving)
                 last = part_of(keypoints, slice(-1, None))

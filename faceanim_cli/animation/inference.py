@@ -50,6 +50,7 @@ class Inference:
         self.device = networks.device
         self.copies = DeviceCopies(self.device)
         self._weights = weights
+        self._exact: Networks | None = None
         self._unchecked: set[Compared] = set() if networks.dtype == torch.float32 else set(LIMITS)
         if isinstance(networks.model, LivePortraitModel):  # whose motion network is in float32 anyway
             self._unchecked.discard("keypoints")
@@ -69,7 +70,7 @@ class Inference:
         found = in_parts(detect, everything, self.device, self._use_batch)
         if not self.must_compare("keypoints"):
             return found
-        exact = self.networks.exact()
+        exact = self.exact()
         with exact.inference():
             wanted = exact.detect(frames[-1:])
         half_size = frames.shape[-1] / 2
@@ -105,6 +106,12 @@ class Inference:
 
         return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
 
+    def exact(self) -> Networks:
+        """The networks in float32, kept as long as there is something to compare with them."""
+        if self._exact is None:
+            self._exact = self.networks.exact()
+        return self._exact
+
     def must_compare(self, what: Compared) -> bool:
         """Whether this has still to be compared with float32."""
         return what in self._unchecked
@@ -121,8 +128,10 @@ class Inference:
         logger.info("%s in %s differ from float32 by %.2f %s", what, precision, difference, unit)
         if difference <= limit:
             self._unchecked.discard(what)
+            self._exact = self._exact if self._unchecked else None
             return True
         self._unchecked.clear()
+        self._exact = None
         logger.warning(
             "%s: %s in %s differ from float32 by %.1f %s; going on in float32",
             self._weights,

@@ -211,7 +211,9 @@ def _write(
         start_frame, references = _choose_references(animated, driver, candidates)
     remove_leftovers(output)
     motion = driver.motion(pipeline, animated.driver_panel, animated.shows_whole_driver)
-    frames = _animate_shots(animated, driver, motion, references)
+    # Beside what paints, so that no core waits for the last one at either; batches of motion are small.
+    detected = pipeline.stage("detect", motion, depth=1)
+    frames = _animate_shots(animated, driver, detected, references)
     done = 0
     with open_output(
         output,
