@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from faceanim_cli.benchmark.clock import StageClock, count_macs, synchronise
 from faceanim_cli.benchmark.peak import convolution_peak
 from faceanim_cli.pictures import Image, Progress
 
+DETAIL_SIZE = 512  # of results that show the photo's own detail, without super-resolution
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -100,13 +101,22 @@ class CaseOptions:
     """None is what ships."""
     precisions: tuple[str, ...] = ("fp32", "auto")
     sr: tuple[bool, ...] = (False, True)
-    sizes: tuple[int | None, ...] = (None,)
-    """Sides of the result, pixels; None is the networks' own."""
+    sizes: tuple[int | None, ...] = ()
+    """Sides of the result, pixels, None is the networks' own; none is that and ``DETAIL_SIZE``."""
     batches: tuple[int, ...] = (1, 8)
     device: str = "auto"
     rounds: int = 5
     frames: int = 16
     """A round's frames, rounded up to whole batches."""
+    compiled: bool = False
+    """As CUDA graphs."""
+
+    @property
+    def results(self) -> tuple[tuple[bool, int | None], ...]:
+        """What is made of a frame: with super-resolution or not, and the side asked for."""
+        if self.sizes:
+            return tuple(product(self.sr, self.sizes))
+        return tuple((sr, size) for sr in self.sr for size in ((None,) if sr else (None, DETAIL_SIZE)))
 
 
 QUICK = CaseOptions(precisions=("auto",), batches=(8,), rounds=2, frames=8)
@@ -121,7 +131,8 @@ def measure_cases(
     """Measure all cases of ``options``.
 
     Args:
-        photo, frames: uint8 RGB, framed alike; frames are repeated as needed.
+        photo, frames: uint8 RGB, framed alike; frames are repeated as needed. Results that are larger than
+            the networks' show the photo's detail if it is as large.
         progress: told rounds of a case done and expected.
 
     Returns:
@@ -148,15 +159,15 @@ def _cases(options: CaseOptions, photo: Image) -> Iterator[_Case]:
     seen = set()
     for weights in options.weights:
         for precision in options.precisions:
-            for sr in options.sr:
-                for size in options.sizes:
-                    animator = Animator(weights, options.device, precision, sr=sr, size=size)
-                    key = (animator.weights, animator.dtype, sr, animator.size)
-                    if key in seen:  # auto may be what was named as well
-                        continue
-                    seen.add(key)
-                    animator.set_photo(photo, crop=None)
-                    yield from (_Case(animator, batch) for batch in options.batches)
+            for sr, size in options.results:
+                compiled = options.compiled
+                animator = Animator(weights, options.device, precision, sr=sr, size=size, compiled=compiled)
+                key = (animator.weights, animator.dtype, sr, animator.size)
+                if key in seen:  # auto may be what was named as well
+                    continue
+                seen.add(key)
+                animator.set_photo(photo, crop=None)
+                yield from (_Case(animator, batch) for batch in options.batches)
 
 
 def _round(case: _Case, frames: Sequence[Image], count: int) -> None:

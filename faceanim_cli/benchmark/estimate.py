@@ -31,14 +31,14 @@ def estimate_seconds(options: CaseOptions, seconds: float) -> float:
     peaks = {dtype: convolution_peak(dtype, device) for dtype in dict.fromkeys(dtypes.values())}
     measured = dict.fromkeys(dtypes[name] for name in options.precisions)  # one that is named twice is one
     total = 0.0
-    for sr in options.sr:
+    for sr, _ in options.results:
         frame = {dtype: 2 * GMAC[sr] / (PEAK_SHARE * peak) for dtype, peak in peaks.items()}
         for batch in options.batches:
             frames = options.rounds * -(-options.frames // batch) * batch + WARM_UPS * batch
-            total += len(options.sizes) * frames * sum(frame[dtype] for dtype in measured)
+            total += frames * sum(frame[dtype] for dtype in measured)
         if seconds > 0:
             total += START_SECONDS + seconds * float(FPS) * (frame[dtypes["auto"]] + FILE_SECONDS)
-    files = len(options.sizes) * options.rounds * float(FPS) * FILE_SECONDS
+    files = len({size for _, size in options.results}) * options.rounds * float(FPS) * FILE_SECONDS
     return len(options.weights) * total + files
 
 

@@ -38,6 +38,8 @@ class CommandResult:
     seconds: float
     rss_mb: float | None
     """Peak resident memory in MB; None where the system does not tell."""
+    size: int | None = None
+    """Side of the result that was asked for, pixels; None is the networks' own."""
 
     @property
     def real_time(self) -> float:
@@ -47,7 +49,7 @@ class CommandResult:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two results comparable."""
-        return self.weights, self.sr, self.frames
+        return self.weights, self.sr, self.size, self.frames
 
 
 def write_driver(path: Path, frames: Sequence[Image], count: int) -> None:
@@ -99,7 +101,15 @@ def measure_files(
 
 
 def measure_command(
-    photo: Path, driver: Path, frames: int, weights: Path, sr: bool, device: str
+    photo: Path,
+    driver: Path,
+    frames: int,
+    weights: Path,
+    sr: bool,
+    device: str,
+    size: int | None = None,
+    *,
+    compiled: bool = False,
 ) -> CommandResult:
     """Run ``faceanim animate`` once, cold.
 
@@ -113,6 +123,8 @@ def measure_command(
             *(sys.executable, "-m", "faceanim_cli", "animate", str(photo), str(driver)),
             *("-o", str(Path(folder) / "out.mp4"), "--weights", str(weights), "--device", device),
             *("--sr" if sr else "--no-sr", "-q"),
+            *(() if size is None else ("--size", str(size))),
+            *(("--compile",) if compiled else ()),
         ]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
@@ -125,7 +137,7 @@ def measure_command(
             failure = FaceanimError(line)
             failure.exit_code = process.returncode
             raise failure
-    return CommandResult(weights.name, sr, frames, seconds, rss)
+    return CommandResult(weights.name, sr, frames, seconds, rss, size)
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> float | None:

@@ -12,7 +12,7 @@ import torch
 
 from faceanim_cli import __version__
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.benchmark.cases import CaseOptions, CaseResult, Timing, measure_cases
+from faceanim_cli.benchmark.cases import DETAIL_SIZE, CaseOptions, CaseResult, Timing, measure_cases
 from faceanim_cli.benchmark.files import (
     FPS,
     CommandResult,
@@ -23,6 +23,7 @@ from faceanim_cli.benchmark.files import (
 from faceanim_cli.data.data_folder import example_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UnreadableInputError
+from faceanim_cli.faces import resized
 from faceanim_cli.media import VideoReader, write_photo
 from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
@@ -56,15 +57,16 @@ def run_benchmark(options: CaseOptions, seconds: float = 10.0, progress: Progres
 
     Args:
         options: the cases in memory.
-        seconds: length of the clip that ``faceanim animate`` makes, once for each weights and with and
-            without super-resolution; 0 leaves it out.
+        seconds: length of the clip that ``faceanim animate`` makes, once for each weights and each kind of
+            result; 0 leaves it out.
         progress: told rounds of a case done and expected.
 
     Raises:
         WeightsError, UsageError: as ``Animator``.
     """
     frames = list(VideoReader(example_clips() / EXAMPLE))
-    photo = frames[0]
+    side = max([DETAIL_SIZE, *(size or 0 for size in options.sizes)])
+    photo = resized(frames[0], (side, side))  # its detail is nothing, but takes as long as any
     commands = []
     with tempfile.TemporaryDirectory() as folder:
         driver, picture = Path(folder) / "driver.mp4", Path(folder) / "photo.png"
@@ -72,10 +74,14 @@ def run_benchmark(options: CaseOptions, seconds: float = 10.0, progress: Progres
         write_driver(driver, frames, max(len(frames), round(seconds * FPS)))
         # First, while this process is small: see measure_command.
         for weights in options.weights if seconds > 0 else ():
-            for sr in options.sr:
+            for sr, size in options.results:
                 file = shipped_weights(ANIMATION) if weights is None else weights
                 count = max(len(frames), round(seconds * FPS))
-                commands.append(measure_command(picture, driver, count, file, sr, options.device))
+                commands.append(
+                    measure_command(
+                        picture, driver, count, file, sr, options.device, size, compiled=options.compiled
+                    )
+                )
         cases, peak = measure_cases(options, photo, frames, progress)
         animator = Animator(options.weights[0], options.device, sr=False)
         files = measure_files(

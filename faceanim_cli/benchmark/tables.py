@@ -51,7 +51,7 @@ def command_table(run: Benchmark, before: Benchmark | None = None) -> Table | No
         earlier = old.get(command.key)
         rows.append(
             (
-                f"{command.weights}{' SR' if command.sr else ''}",
+                f"{command.weights}{f' {command.size}' if command.size else ''}{' SR' if command.sr else ''}",
                 str(command.frames),
                 f"{command.seconds:.1f}",
                 f"{command.real_time:.2f}",

@@ -37,7 +37,7 @@ def benchmark(
         bool | None, option(BASICS, "Only with, only without super-resolution", "--sr/--no-sr")
     ] = None,
     size: Annotated[
-        list[int] | None, option(BASICS, "Sides of the result [the networks' own]", min=16, max=4096)
+        list[int] | None, option(BASICS, "Sides of the result [the networks' own, and 512]", min=16, max=4096)
     ] = None,
     batch_size: Annotated[
         list[int] | None,
@@ -66,6 +66,7 @@ def benchmark(
     seconds: Annotated[
         float | None, option(MEASURING, "Length of a run from file to file; 0: none [10]", min=0)
     ] = None,
+    compiled: Annotated[bool, option(MEASURING, "CUDA graphs, as animate's", "--compile")] = False,
     as_json: Json = False,
     offline: Offline = False,
     accept_license: AcceptLicense = False,
@@ -95,6 +96,7 @@ def benchmark(
         device=device,
         rounds=rounds or usual.rounds,
         frames=frames or usual.frames,
+        compiled=compiled,
     )
     if seconds is None:
         seconds = 0.0 if quick else 10.0

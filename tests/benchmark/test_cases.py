@@ -109,17 +109,34 @@ def test_an_earlier_run_is_compared_case_by_case(now: CaseResult, then: CaseResu
     assert commands.rows[0][-1] == "2.00"
 
 
-def test_the_command_runs_animate_itself_and_prints_json(faceanim: Run, rigid_weights_file: Path) -> None:
+def test_the_command_runs_animate_itself_and_prints_json(
+    faceanim: Run, rigid_weights_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     code, out, err = faceanim(
         *("benchmark", "--weights", rigid_weights_file, "--no-sr", "--batch", 2, "--precision", "fp32"),
-        *("--rounds", 1, "--frames", 2, "--seconds", 1, "--device", "cpu", "--json"),
+        *(
+            "--rounds",
+            1,
+            "--frames",
+            2,
+            "--seconds",
+            1,
+            "--device",
+            "cpu",
+            "--json",
+            "--size",
+            96,
+            "--compile",
+        ),
     )
     assert code == 0
     assert re.fullmatch(r"this takes about \d+ (seconds|minutes)\n", err)
+    assert "--compile: does not pay on cpu" in caplog.text
     run = json.loads(out)
-    assert [c["batch"] for c in run["cases"]] == [2]
-    assert set(run["files"]) == {"decode", "detect", "paste", "encode 64"}
+    assert [(c["batch"], c["size"]) for c in run["cases"]] == [(2, 96)]
+    assert set(run["files"]) == {"decode", "detect", "paste", "encode 96"}
     (command,) = run["commands"]
+    assert command["size"] == 96
     assert command["frames"] == 32  # the driver that ships, which is longer than a second
     assert command["rss_mb"] > 50
 

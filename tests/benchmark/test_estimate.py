@@ -23,14 +23,20 @@ def _peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_estimate_counts_what_is_computed() -> None:
-    one = CaseOptions(precisions=("fp32",), sr=(False,), batches=(4,), rounds=10, frames=100, device="cpu")
+    same = {"sr": (False,), "sizes": (None,), "batches": (4,), "rounds": 10, "frames": 100, "device": "cpu"}
+    one = CaseOptions(precisions=("fp32",), **same)
     alone = estimate_seconds(one, 0)
     # 1008 frames of 4.7 GMAC at 65 GFLOP/s, and ten rounds of a second's frames decoded, pasted, encoded
     assert alone == pytest.approx(1008 * 9.4 / 65 + 10 * 25 * 0.02)
-    half = CaseOptions(precisions=("bf16", "auto"), sr=(False,), batches=(4,), rounds=10, frames=100)
+    half = CaseOptions(precisions=("bf16", "auto"), **same)
     assert estimate_seconds(half, 0) == pytest.approx(1008 * 9.4 / 260 + 5)  # what is named twice is one
     # A clip of ten seconds is animated in the precision that auto chooses, from a cold start.
     assert estimate_seconds(one, 10) - alone == pytest.approx(5 + 250 * (9.4 / 260 + 0.02))
+
+
+def test_what_is_measured_unless_sizes_are_given() -> None:
+    assert CaseOptions().results == ((False, None), (False, 512), (True, None))
+    assert CaseOptions(sr=(True,), sizes=(64, 96)).results == ((True, 64), (True, 96))
 
 
 def test_a_quick_run_takes_a_small_part_of_a_whole_one() -> None:
