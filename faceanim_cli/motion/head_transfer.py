@@ -40,9 +40,9 @@ INNER_LIPS = ({61: 67, 62: 66, 63: 65}, 0.0)  # upper to lower, and how near the
 LIDS = ({37: 41, 38: 40, 43: 47, 44: 46}, 0.012)  # what keypoints of closed eyes have between them
 EYE_CORNERS = {68: (36, 39), 69: (42, 45)}  # of each pupil, from the picture's left to its right
 # What the shipped weights are asked for so that another person's photo moves as much as the driver does: one
-# over the share of what was asked for that a face mesh sees in their results (``models/README.md``); for lids
-# less, as closed ones are held together anyway.
-AMPLIFIED = {"mouth": 1.25, "eyes": 1.2, "gaze": 1.4, "brows": 1.25}
+# over the share of what was asked for that a face mesh sees in their results, of what it sees in true frames
+# (``models/README.md``).
+AMPLIFIED = {"mouth": 1.1, "eyes": 1.1, "gaze": 1.3, "brows": 1.2}
 AT_REST = 0.03  # eye distances: what one person's lips are open beyond another's without opening them
 LID_RATIO = 0.4, 2.5  # how much less or more than the driver's lids the photo's close, at most
 NEAREST_CORNER = 0.18  # share of the eye's width that a pupil keeps from its corners
