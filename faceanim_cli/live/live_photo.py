@@ -104,23 +104,27 @@ class LivePhoto:
 
     def pictures(self, frames: Iterator[LiveFrame]) -> Generator[LivePicture, None, None]:
         """One picture for each frame, in order; a frame is asked for when there is a thread for it."""
-        room = threading.Semaphore(self._workers)
+        room, over = threading.Semaphore(self._workers), threading.Event()
 
         def begun() -> Iterator[tuple[_Step, Future[Image | None]]]:
             with _Lookout() as lookout:
                 steps = self._steps(frames, lookout)
-                while room.acquire():  # before the frame is asked for, which is to be the newest then
+                while room.acquire() and not over.is_set():  # only then the newest frame is asked for
                     step = next(steps, None)
                     if step is None:
                         return
                     yield step, self._threads.submit(self._paint, step)
 
         with Pipeline() as pipeline:
-            for step, painted in pipeline.stage("live", begun()):
-                picture = painted.result()
-                room.release()
-                self._picture = self._picture if picture is None else picture
-                yield LivePicture(self._picture, step.frame, step.crop, step.held)
+            try:
+                for step, painted in pipeline.stage("live", begun()):
+                    picture = painted.result()
+                    room.release()
+                    self._picture = self._picture if picture is None else picture
+                    yield LivePicture(self._picture, step.frame, step.crop, step.held)
+            finally:
+                over.set()
+                room.release()  # who waits for it sees that it is over
 
     def _steps(self, frames: Iterator[LiveFrame], lookout: "_Lookout") -> Iterator[_Step]:
         for frame in frames:

@@ -1,5 +1,6 @@
 """A photo before a camera: what is shown for each frame, with the weights that ship."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
@@ -108,6 +109,17 @@ def test_no_frame_is_taken_before_there_is_a_thread_for_it(
         live._threads.submit(int).result()  # all the time that is needed to do too much
         under_way.append(len(asked) - picture.frame.number)
     assert max(under_way) in (frames, frames + 1)  # the one that is shown is not under way any more
+
+
+@pytest.mark.parametrize("live", [1, 2], indirect=True)
+def test_it_can_be_ended_while_all_threads_wait(live: LivePhoto, head: Callable[[int], np.ndarray]) -> None:
+    pictures = live.pictures(LiveFrame(head(0)) for _ in repeat(0))
+    next(pictures)
+    time.sleep(0.5)  # now there is a picture for each thread, and nobody takes them
+    ending = threading.Thread(target=pictures.close, daemon=True)
+    ending.start()
+    ending.join(30)
+    assert not ending.is_alive()
 
 
 def test_everything_is_warm_before_the_first_frame(rigid_weights_file: Path, astronaut: np.ndarray) -> None:
