@@ -134,7 +134,7 @@ class AnimationFlags:
         int | None, option(FACE, "Which face of the driver, from the left [largest]", min=1)
     ] = None
     driver_crop: Annotated[
-        str | None, option(FACE, "The driver's square, likewise [found]", metavar="BOX")
+        str | None, option(FACE, "The driver's square, x,y,w,h [found]", metavar="BOX")
     ] = None
     paste_back: Annotated[
         bool, option(OUTPUT, "The whole photo with the animated face in it", "--paste-back")
