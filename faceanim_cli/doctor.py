@@ -17,6 +17,7 @@ State: TypeAlias = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "numpy", "pillow", "imageio-ffmpeg", "safetensors", "huggingface-hub")
 EXTRAS = {
     "c2pa-python": "provenance",
+    "onnxscript": "onnx",
     "ray": "cluster",
 }  # what only some commands need, and the extra that brings it
 WRONG_LEVELS = 30  # of 255, mean difference; what is right differs by 5 to 10, black by more than 80

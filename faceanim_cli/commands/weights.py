@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from faceanim_cli.commands.help import BASICS
-from faceanim_cli.commands.options import AcceptLicense, Json, Offline, Quiet, find_weights, option
+from faceanim_cli.commands.options import (
+    AcceptLicense,
+    Json,
+    Offline,
+    Overwrite,
+    Quiet,
+    check_replacing,
+    find_weights,
+    option,
+    stderr_printer,
+)
 from faceanim_cli.commands.values import weights_names
 from faceanim_cli.console import print_table
 from faceanim_cli.errors import WeightsError
@@ -170,6 +180,33 @@ def push(
     typer.echo(json.dumps({"url": pushed.url, "weights": pushed.spec}) if as_json else pushed.url)
     if not as_json and not quiet:
         typer.echo(f"others use it with --weights {pushed.spec}", err=True)
+
+
+@weights.command()
+def export(
+    name: Spec,
+    output: Annotated[Path, option(BASICS, "The folder to write", "--output", "-o", metavar="DIR")],
+    sr: Annotated[bool, option(BASICS, "End in super-resolution: frames of 512", "--sr")] = False,
+    overwrite: Overwrite = False,
+    offline: Offline = False,
+    accept_license: AcceptLicense = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the networks as ONNX, to run them elsewhere.
+
+    photo.onnx, motion.onnx, generator.onnx, and what describes them; compared with the networks before. It
+    takes a minute or two, and `pip install 'faceanim-cli[onnx]'`. examples/onnx_animate.py runs them.
+    """
+    from faceanim_cli.weights.onnx_export import check_export, export_weights, is_export  # noqa: PLC0415
+
+    check_export(output)
+    check_replacing([output], overwrite, is_export)
+    found = find_weights(name, offline, accept_license)
+    written = export_weights(found, output, sr=sr, report=stderr_printer(quiet))
+    stderr_printer(quiet or as_json)(f"onnxruntime and torch differ by {written.difference:.1g} at most")
+    facts = {"name": name, "path": str(output), "largest_difference": written.difference}
+    typer.echo(json.dumps(facts) if as_json else output)
 
 
 def _print_place(name: str, path: Path, as_json: bool) -> None:

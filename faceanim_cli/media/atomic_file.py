@@ -13,7 +13,7 @@ from pathlib import Path
 
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.files import cut_name
-from faceanim_cli.media.output_checks import check_writable
+from faceanim_cli.media.output_checks import check_folder, check_writable
 
 STEM_BYTES = 80
 """Of a temporary name: file names end at 255 bytes, on some disks at 143, of any script."""
@@ -94,6 +94,46 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if remove:
             partial.unlink(missing_ok=True)  # gone already when the rename succeeded
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As ``whole_file``, a folder; an older one at ``path`` goes, with all that is in it.
+
+    Raises:
+        UsageError: as ``check_folder``.
+        FaceanimError: the block found no space, or the rename failed.
+    """
+    check_folder(path)
+    target = Path(path).resolve()
+    partial = partial_path(target)
+    partial.mkdir()
+    try:
+        yield partial
+        replace_folder(partial, target)
+    except OSError as error:
+        raise FaceanimError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone when it was renamed
+
+
+def replace_folder(partial: Path, target: Path) -> None:
+    """Let a finished folder take its name; the older one of that name goes, or stays if that fails.
+
+    Raises:
+        OSError: one of the two could not be renamed.
+    """
+    older = partial_path(target)
+    if target.exists():
+        shutil.copymode(target, partial)
+        target.rename(older)
+    try:
+        partial.rename(target)
+    except OSError:
+        if older.exists():
+            older.rename(target)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def _mode(target: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image as PillowImage
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.media.atomic_file import keep, partial_path
+from faceanim_cli.media.atomic_file import keep, partial_path, replace_folder
 from faceanim_cli.media.find_files import frame_files
 from faceanim_cli.media.frame_source import FrameSource, StoredFrames
 from faceanim_cli.media.frame_writer import FrameWriter
@@ -156,18 +156,8 @@ class FrameFolderWriter(FrameWriter):
         try:
             self.check(self.path)  # hours may have passed
             target = self.path.resolve()
-            older = partial_path(target)
-            if target.exists():
-                shutil.copymode(target, self._partial)
-                target.rename(older)
-            try:
-                self._partial.rename(target)
-            except OSError:
-                if older.exists():
-                    older.rename(target)
-                raise
+            replace_folder(self._partial, target)
         except (UsageError, OSError) as error:
             undo.pop_all()
             kept = keep(self._partial, target)
             raise FaceanimError(f"{error}; the finished frames are kept as {kept}") from error
-        shutil.rmtree(older, ignore_errors=True)
