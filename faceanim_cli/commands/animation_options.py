@@ -75,14 +75,17 @@ class AnimationOptions(AnimationFlags):
         check_replacing(outputs, self.overwrite)
 
     def check(self, photo: Path, driver: Path, output: Path, show_crop: Path | None) -> None:
-        """Refuse, before torch is loaded, what cannot be read or written."""
-        from faceanim_cli.media import check_photo_output  # noqa: PLC0415
+        """Refuse, before torch is loaded, what cannot be read or written, and a photo without a face."""
+        from faceanim_cli.faces import Framing, check_face  # noqa: PLC0415
+        from faceanim_cli.media import check_photo_output, read_photo  # noqa: PLC0415
 
         self.check_output(output, photo, driver)
         if show_crop is not None:
             check_photo_output(show_crop, photo, driver)
         self.check_replacing([output] if show_crop is None else [output, show_crop])
         self.check_inputs(photo, driver)
+        if self._photo_crop == "auto" or isinstance(self._photo_crop, Framing):
+            check_face(read_photo(photo), str(photo), self.face)
 
     def check_inputs(self, photo: Path, driver: Path) -> None:
         """Refuse, before torch is loaded, a photo or driver that cannot be read, by their headers."""

@@ -1,6 +1,6 @@
 """Face boxes: found by Viola-Jones, followed through a video, turned into the crop that the networks see."""
 
-from faceanim_cli.faces.choice import LYING, choose_face, draw_numbers, find_faces, quarter_turned
+from faceanim_cli.faces.choice import LYING, check_face, choose_face, draw_numbers, find_faces, quarter_turned
 from faceanim_cli.faces.compositing import Patch, edge_distance, motion_reach, seam_mask
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import (
@@ -31,6 +31,7 @@ __all__ = [
     "Patch",
     "Shot",
     "ToneCurve",
+    "check_face",
     "choose_face",
     "clip_crop",
     "crop_image",

@@ -34,6 +34,27 @@ def find_faces(image: Image, name: str) -> tuple[Image, list[Box]]:
     Raises:
         NoFaceError: there is none.
     """
+    faces, turn = _search(image, name)
+    if turn:
+        logger.warning("%s: %s; it is turned by %d degrees", name, LYING[turn], 90 * turn)
+    side = max(face.side for face in faces)
+    if side < SMALLEST_USEFUL:
+        logger.warning(
+            "%s: the face in it is only %.0f pixels wide and will be blurred; take a larger photo", name, side
+        )
+    return quarter_turned(image, turn), sorted(faces, key=lambda face: (face.cx, face.cy))
+
+
+def check_face(image: Image, name: str, number: int | None) -> None:
+    """Refuse a photo without a face, or without one of that number; arguments and errors as below and above.
+
+    Nothing is said of a photo that will do: ``find_faces`` will.
+    """
+    choose_face(_search(image, name)[0], number, name)
+
+
+def _search(image: Image, name: str) -> tuple[list[Box], int]:
+    """The faces in a photo, and the quarter turns clockwise that right it."""
     detector = FaceDetector()
     found = detector.detect_with_votes(image, thorough=True)
     votes, turn = strongest(found), 0
@@ -44,15 +65,7 @@ def find_faces(image: Image, name: str) -> tuple[Image, list[Box]]:
                 found, votes, turn = turned, strongest(turned), quarters
     if not found:
         raise no_face(image, name)
-    if turn:
-        logger.warning("%s: %s; it is turned by %d degrees", name, LYING[turn], 90 * turn)
-    faces = [box for box, _ in found]
-    side = max(face.side for face in faces)
-    if side < SMALLEST_USEFUL:
-        logger.warning(
-            "%s: the face in it is only %.0f pixels wide and will be blurred; take a larger photo", name, side
-        )
-    return quarter_turned(image, turn), sorted(faces, key=lambda face: (face.cx, face.cy))
+    return [box for box, _ in found], turn
 
 
 def quarter_turned(image: Image, turn: int) -> Image:

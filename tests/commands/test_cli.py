@@ -188,6 +188,8 @@ def test_a_command_alone_prints_its_help(run: Run, command: list[str]) -> None:
         (("motion", "DRIVER", "-o", "notes.txt"), 2, "faceanim did not make it"),
         (("batch", "PHOTO", "nowhere", "-o", "out"), 5, "nowhere"),
         (("faces", "notes.txt"), 5, "notes.txt"),
+        (("animate", "wall.png", "DRIVER"), 3, "wall.png: no face found"),
+        (("animate", "PHOTO", "DRIVER", "--face", "2"), 2, "has one face"),
     ],
 )
 def test_what_can_be_said_at_once_is_said_before_torch_is_loaded(
@@ -202,6 +204,7 @@ def test_what_can_be_said_at_once_is_said_before_torch_is_loaded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("dear diary " * 40)
+    write_photo(Path("wall.png"), np.full((200, 200, 3), 99, np.uint8))
     names = {"PHOTO": photo, "DRIVER": make_driver(frames=2)}
 
     def load(*_: object, **__: object) -> None:
