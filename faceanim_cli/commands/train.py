@@ -186,9 +186,7 @@ class TrainingFlags:
         str,
         choice(MACHINES, "fp32, bf16 or fp16", ("fp32", "bf16", "fp16"), old=OLD_PRECISIONS),
     ] = "bf16"
-    devices: Annotated[str, option(MACHINES, "GPUs of each node: how many, or which (0,2)", metavar="N")] = (
-        "auto"
-    )
+    devices: Annotated[str, option(MACHINES, "Of each node: how many, or which (0,2)", metavar="N")] = "auto"
     nodes: Annotated[int, option(MACHINES, "Machines; leave it out under torchrun", min=1)] = 1
     workers: Annotated[int, option(MACHINES, "Loader processes of each process", min=0)] = 1
     offline: Offline = False
