@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
 import torch
 
 from faceanim_cli import device as devices
-from faceanim_cli.device import can_graph, choose_precision, fitting_batch, in_parts
+from faceanim_cli.device import can_graph, choose_precision, fitting_batch, in_parts, sharing_threads
 
 CPU = torch.device("cpu")
 
@@ -117,3 +119,19 @@ def test_what_one_core_raises_is_raised(threads: int) -> None:
 
     with pytest.raises(ValueError, match="frame 0"):
         in_parts(work, slice(0, 4), CPU, lambda _: None)
+
+
+@pytest.mark.parametrize(("threads", "workers", "each"), [(4, 2, 2), (5, 2, 2), (1, 2, 1)])
+def test_threads_that_share_take_none_from_others(threads: int, workers: int, each: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with sharing_threads("test", workers) as sharing, ThreadPoolExecutor(1) as later:
+            together = threading.Barrier(workers)  # so that each is asked
+            asked = [
+                sharing.submit(lambda: (together.wait(), torch.get_num_threads())[1]) for _ in range(workers)
+            ]
+            assert [answer.result() for answer in asked] == [each] * workers
+            assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
