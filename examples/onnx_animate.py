@@ -1,7 +1,7 @@
 """Animate a photo by a driving video with the graphs of ``faceanim weights export``; no torch, no faceanim.
 
 Photo and driver are cropped already: squares around the face, framed as ``model.json`` says. Needs numpy,
-opencv-python, imageio with imageio-ffmpeg, and onnxruntime.
+opencv-python, imageio with imageio-ffmpeg, and onnxruntime. The result is silent.
 
     faceanim weights export animation -o onnx
     python examples/onnx_animate.py onnx photo.png driver.mp4 -o out.mp4
@@ -98,7 +98,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="frames at a time [8]")
     parser.add_argument("--threads", type=int, default=0, help="of the processor [all]")
     options = parser.parse_args()
-    animation = Animation(options.graphs, np.asarray(imageio.imread(options.photo))[..., :3], options.threads)
+    animation = Animation(
+        options.graphs, cv2.cvtColor(cv2.imread(str(options.photo)), cv2.COLOR_BGR2RGB), options.threads
+    )
     says = SAYS.format(animation.about["faceanim"], animation.about["weights_sha256"][:16])
     reference = None
     with imageio.get_reader(options.driver) as driver:

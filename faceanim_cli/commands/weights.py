@@ -21,6 +21,7 @@ from faceanim_cli.commands.options import (
 from faceanim_cli.commands.values import weights_names
 from faceanim_cli.console import print_table
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.weights.catalogue import CATALOGUE
 from faceanim_cli.weights.hub import show_progress
 from faceanim_cli.weights.manage import (
     WeightsInfo,
@@ -46,7 +47,7 @@ Spec = Annotated[
 
 @weights.callback()
 def about() -> None:
-    """List, fetch, check and share weights.
+    """List, fetch, check, share and export weights.
 
     Weights lie in the Hub's cache (HF_HOME) and work offline once they are there.
     """
@@ -184,7 +185,14 @@ def push(
 
 @weights.command()
 def export(
-    name: Spec,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=weights_names,
+            help="A name of the list, a file, or user/repo on the Hub",
+        ),
+    ],
     output: Annotated[Path, option(BASICS, "The folder to write", "--output", "-o", metavar="DIR")],
     sr: Annotated[bool, option(BASICS, "End in super-resolution: frames of 512", "--sr")] = False,
     overwrite: Overwrite = False,
@@ -198,8 +206,15 @@ def export(
     photo.onnx, motion.onnx, generator.onnx, and what describes them; compared with the networks before. It
     takes a minute or two, and `pip install 'faceanim-cli[onnx]'`. examples/onnx_animate.py runs them.
     """
-    from faceanim_cli.weights.onnx_export import check_export, export_weights, is_export  # noqa: PLC0415
+    from faceanim_cli.weights.onnx_export import (  # noqa: PLC0415 (imports OpenCV)
+        check_export,
+        check_network,
+        export_weights,
+        is_export,
+    )
 
+    if name in CATALOGUE:  # hundreds of megabytes need not be fetched for that
+        check_network(name, CATALOGUE[name].network)
     check_export(output)
     check_replacing([output], overwrite, is_export)
     found = find_weights(name, offline, accept_license)

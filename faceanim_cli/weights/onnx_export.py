@@ -73,6 +73,12 @@ def check_export(folder: Path) -> None:
         raise UsageError(f"exporting needs {', '.join(missing)}: pip install 'faceanim-cli[onnx]'")
 
 
+def check_network(name: str | Path, network: str) -> None:
+    """Raises WeightsError for weights, called ``name``, of other networks than our own that animate."""
+    if network != "animation":
+        raise WeightsError(f"{name}: a {network} network; only faceanim's own that animate are exported")
+
+
 def is_export(folder: Path) -> bool:
     """Whether nothing is lost by writing an export there: nothing is there, or an export of ours."""
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -103,10 +109,7 @@ def export_weights(
     """
     check_export(folder)
     known = identify(weights)
-    if known.network != "animation":
-        raise WeightsError(
-            f"{weights}: holds a {known.network} network; only faceanim's own animation networks are exported"
-        )
+    check_network(weights, known.network)
     from faceanim_cli.weights.checkpoint import load_checkpoint  # noqa: PLC0415 (imports torch)
     from faceanim_cli.weights.onnx_graphs import build_graphs, compare, write_graph  # noqa: PLC0415
     from faceanim_models import AnimationModel, FaceSuperResolver  # noqa: PLC0415
