@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_starting = threading.Lock()
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -189,7 +190,9 @@ def _on_each_core(work: Callable[[slice], list[T]], frames: slice) -> list[T]:
         return work(frames)
     ends = [frames.start + count * i // workers for i in range(workers + 1)]
     parts = [slice(start, end) for start, end in pairwise(ends)]
-    return [result for part in _core_threads(threads, workers).map(work, parts) for result in part]
+    with _starting:  # stages of a pipeline come here side by side
+        pool = _core_threads(threads, workers)
+    return [result for part in pool.map(work, parts) for result in part]
 
 
 @cache

@@ -131,7 +131,7 @@ def to_frames(pictures: Tensor, side: int, copies: DeviceCopies) -> Download:
 def _levels(picture: Tensor) -> Image:
     """(3, H, W), clamped to [0, 1], to uint8 (H, W, 3)."""
     planes = picture.float().contiguous().numpy()
-    return np.asarray(cv2.merge([cv2.convertScaleAbs(np.maximum(p, 0), alpha=255) for p in planes]), np.uint8)
+    return np.asarray(cv2.merge([cv2.convertScaleAbs(np.clip(p, 0, 1), alpha=255) for p in planes]), np.uint8)
 
 
 def detail_side(shown: int, size: int | None, model_size: int) -> int | None:

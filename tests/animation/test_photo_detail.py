@@ -30,7 +30,11 @@ def test_opencv_makes_what_torch_makes_of_it(large: int, masked: bool) -> None:
 
 
 def test_frames_are_rounded_and_cut_off() -> None:
-    picture = torch.tensor([-0.2, 0.0, 1.49 / 255, 1.51 / 255, 1.0, 1.3]).view(1, 1, 2, 3).expand(2, 3, 2, 3)
+    picture = (
+        torch.tensor([-torch.inf, -0.2, 1.49 / 255, 1.51 / 255, 1.3, torch.inf])
+        .view(1, 1, 2, 3)
+        .expand(2, 3, 2, 3)
+    )
     (first, second) = to_frames(picture, 3, DeviceCopies(torch.device("cpu"))).array()[:, :2]
     assert first.shape == (2, 3, 3)
     for channel in range(3):
