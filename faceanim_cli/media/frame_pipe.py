@@ -54,7 +54,13 @@ class FramePipe:
         ]
         arguments = ["-loglevel", "error", *raw, *self._arguments]
         self.process = spawn(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._stderr = Stderr(self.process)
+        try:
+            self._stderr = Stderr(self.process)
+        except (
+            BaseException
+        ):  # Ctrl-C, say: nobody else would end it, and it would write when all is tidied up
+            stop(self.process)
+            raise
         return self
 
     def __exit__(
