@@ -67,14 +67,17 @@ def live(
     what the camera sees, q quits. Pictures bear an invisible watermark, recordings say that they are
     AI-generated. Animate people who have agreed to it.
     """
-    from faceanim_cli.live.run import run_live  # noqa: PLC0415
-    from faceanim_cli.media import check_not_input, check_output, check_photo  # noqa: PLC0415
+    from faceanim_cli.media import check_not_input, check_output, check_photo, open_video  # noqa: PLC0415
 
     check_photo(photo)
+    if not camera.isdigit():
+        open_video(Path(camera)).close()  # what cannot be read is said before torch is loaded
     if record is not None:
         check_not_input(record, photo, Path(camera))
         check_output(record)
         options.check_replacing([record])
+    from faceanim_cli.live.run import run_live  # noqa: PLC0415 (imports torch)
+
     report = run_live(replace(options, sr=sr, size=size).live_photo(photo), camera, output, record, mirror)
     if as_json:
         facts = {**asdict(report), "record": None if record is None else str(record)}

@@ -27,7 +27,7 @@ def photo(tmp_path: Path, astronaut: np.ndarray) -> Path:
     return path
 
 
-def test_what_is_loaded_when() -> None:
+def test_what_is_loaded_when(photo: Path) -> None:
     """In one process, one command after the other: what each has loaded by its end."""
     lines = (
         ["--version"],
@@ -36,10 +36,12 @@ def test_what_is_loaded_when() -> None:
         ["weights", "info", str(shipped_weights(ANIMATION))],
         ["animate", "missing.jpg", "driver.mp4"],
         ["eval", "--metrics", "psnr,beauty"],
+        ["live", "missing.jpg"],
+        ["live", "PHOTO", "--camera", "missing.mp4"],
     )
     code = (
         "import sys; from faceanim_cli.app import main\n"
-        f"for line in {lines!r}:\n"
+        f"for line in {[[str(photo) if word == 'PHOTO' else word for word in line] for line in lines]!r}:\n"
         "    sys.argv = ['faceanim', *line]\n"
         "    try: main()\n"
         "    except SystemExit as end: code = end.code or 0\n"
@@ -48,7 +50,7 @@ def test_what_is_loaded_when() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"faceanim {__version__}\n")
     found = [line for line in done.stderr.splitlines() if not line.startswith("faceanim:")]
-    assert found == ["0 []"] * 4 + ["5 ['numpy']", "2 ['numpy']"]
+    assert found == ["0 []"] * 4 + ["5 ['numpy']", "2 ['numpy']", *["5 ['numpy']"] * 2]
 
 
 def test_animate_prints_the_result_and_nothing_else(
