@@ -168,7 +168,7 @@ def anchors_of(networks: Networks) -> tuple[tuple[int, ...], ...]:
 def warn_of_beyond(retargeting: Retargeting) -> None:
     """Say which frames went beyond what the weights were trained for, if any did."""
     if beyond := str(retargeting.beyond):
-        logger.warning("driver frames %s: beyond what the weights were trained for; held back", beyond)
+        logger.warning("driver frames %s go farther than the photo can follow; it is held back there", beyond)
 
 
 def moved(retargeting: Retargeting, driving: MotionBatch) -> Keypoints:
