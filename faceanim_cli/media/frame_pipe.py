@@ -56,9 +56,8 @@ class FramePipe:
         self.process = spawn(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             self._stderr = Stderr(self.process)
-        except (
-            BaseException
-        ):  # Ctrl-C, say: nobody else would end it, and it would write when all is tidied up
+        except BaseException:
+            # Ctrl-C, say: nobody else would end it, and it would write when all is tidied up.
             stop(self.process)
             raise
         return self

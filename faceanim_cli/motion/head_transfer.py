@@ -274,11 +274,12 @@ def check_steering(network: str, anchors: Anchors, settings: MotionSettings) -> 
             f"{options}: needs weights whose keypoints are anchored to facial landmarks, as the shipped ones "
             "are; these move freely"
         )
-    regions = {"mouth": MOUTH | LOWER_JAW, "eyes": EYES, "gaze": frozenset(PUPILS)}
-    for name in set(settings.steered) & regions.keys():
-        if not any(set(group) <= regions[name] and not on_bone(group) for group in anchors):
-            part = {"mouth": "on the lips", "eyes": "on the lids", "gaze": "on the pupils"}[name]
-            raise UsageError(f"--{name}: these weights have no keypoints {part}; use the shipped ones")
+    places = {"mouth": "on the lips", "eyes": "on the lids", "gaze": "on the pupils"}
+    for name in set(settings.steered) & places.keys():
+        if name not in map(region, anchors):
+            raise UsageError(
+                f"--{name}: these weights have no keypoints {places[name]}; use the shipped ones"
+            )
 
 
 def has_pose(anchors: Anchors) -> bool:

@@ -29,7 +29,15 @@ class ConvBlock(nn.Sequential):
         self.relu = nn.ReLU(inplace=True)
 
 
-class EnlargingBlock(ConvBlock):
+class Mergeable(nn.Module):
+    """What can compute the same with less, where nothing is left to train."""
+
+    def merge(self) -> None:
+        """Make it so, in place."""
+        raise NotImplementedError
+
+
+class EnlargingBlock(Mergeable, ConvBlock):
     """Every pixel doubled along both axes, then a 3x3 block: (B, in, H, W) -> (B, out, 2H, 2W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -42,7 +50,7 @@ class EnlargingBlock(ConvBlock):
         return y
 
     def merge(self) -> None:
-        """Make one transposed convolution of doubling and convolution, where nothing is left to train.
+        """See ``Mergeable``: one transposed convolution of doubling and convolution.
 
         Of nine products with doubled pixels four are left: a 3x3 kernel meets only 2x2 different pixels, and
         weights that meet the same pixel are added beforehand. Twice as fast on a CPU, on maps above 8x8.
@@ -56,14 +64,6 @@ class EnlargingBlock(ConvBlock):
             if merged.bias is not None and conv.bias is not None:
                 merged.bias.copy_(conv.bias)
         self.add_module("conv", merged)
-
-
-class Mergeable(nn.Module):
-    """What can compute the same with less, where nothing is left to train."""
-
-    def merge(self) -> None:
-        """Make it so, in place."""
-        raise NotImplementedError
 
 
 class ResidualBlock(nn.Module):
@@ -163,7 +163,7 @@ def fold_batch_norms(network: M) -> M:
             if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
-        if isinstance(module, EnlargingBlock | Mergeable):
+        if isinstance(module, Mergeable):
             module.merge()
     return network
 
