@@ -163,7 +163,10 @@ def _change(item: BatchItem, report: ItemReport, settings: Mapping[str, Any] | N
 
 
 def _holds_something(output: Path) -> bool:
-    return any(output.iterdir()) if output.is_dir() else output.is_file() and output.stat().st_size > 0
+    try:
+        return any(output.iterdir()) if output.is_dir() else output.is_file() and output.stat().st_size > 0
+    except OSError:  # a folder that shows nobody what is in it; whoever is to write there says so
+        return False
 
 
 def _stamp(path: Path) -> list[int] | None:

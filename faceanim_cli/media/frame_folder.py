@@ -15,7 +15,7 @@ from faceanim_cli.media.find_files import frame_files
 from faceanim_cli.media.frame_source import FrameSource, StoredFrames
 from faceanim_cli.media.frame_writer import FrameWriter
 from faceanim_cli.media.metadata import png_text
-from faceanim_cli.media.output_checks import check_folder
+from faceanim_cli.media.output_checks import check_folder_of_ours
 from faceanim_cli.media.own_files import first_foreign
 from faceanim_cli.media.photos import read_photo
 from faceanim_cli.media.signatures import is_folder
@@ -125,18 +125,7 @@ class FrameFolderWriter(FrameWriter):
     @staticmethod
     def check(path: Path) -> None:
         """Raises UsageError unless a folder of frames can be made there, or replaced."""
-        check_folder(path)
-        try:
-            foreign = first_foreign(path) if path.is_dir() else None
-        except OSError as error:
-            raise UsageError(
-                f"cannot write the frames to {path}: {error.strerror}; name a new folder"
-            ) from error
-        if foreign is not None:
-            raise UsageError(
-                f"cannot write the frames to {path}: the folder holds other files ({foreign}); name a "
-                f"new folder, or a file such as {path / 'out.mp4'}"
-            )
+        check_folder_of_ours(path, first_foreign, f", or a file such as {path / 'out.mp4'}")
 
     def _open(self, undo: contextlib.ExitStack) -> None:
         """Make the hidden folder."""

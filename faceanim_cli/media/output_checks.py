@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from faceanim_cli.errors import UsageError
@@ -36,6 +37,30 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     if _is_folder(path) is False:
         raise UsageError(f"cannot write {path}: it is a file; give a folder's name")
     _check_parent(path)
+
+
+def check_folder_of_ours(path: Path, first_foreign: Callable[[Path], str | None], or_else: str = "") -> None:
+    """As ``check_folder``; and a folder that is there must hold nothing of others.
+
+    Args:
+        path: the folder.
+        first_foreign: the name of a file of others in a folder, or None; may raise OSError.
+        or_else: what to write in its place, for the message.
+
+    Raises:
+        UsageError: as ``check_folder``; other files are there, or cannot be listed.
+    """
+    check_folder(path)
+    try:
+        foreign = first_foreign(path) if path.is_dir() else None
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: nobody can list what is in the folder ({error.strerror}); name a new one"
+        ) from error
+    if foreign is not None:
+        raise UsageError(
+            f"cannot write {path}: the folder holds other files ({foreign}); name a new folder{or_else}"
+        )
 
 
 def check_not_input(path: str | os.PathLike[str], *inputs: Path) -> None:

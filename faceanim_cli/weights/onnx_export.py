@@ -15,7 +15,7 @@ from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.faces.framing import FRAME_SCALE
 from faceanim_cli.files import file_sha256
 from faceanim_cli.media.atomic_file import remove_leftovers, whole_folder
-from faceanim_cli.media.output_checks import check_folder
+from faceanim_cli.media.output_checks import check_folder_of_ours
 from faceanim_cli.media.own_files import LITTER
 from faceanim_cli.weights.catalogue import SUPER_RESOLUTION, shipped_weights
 from faceanim_cli.weights.inspect import WeightsDescription, identify
@@ -59,18 +59,15 @@ def check_export(folder: Path) -> None:
     Raises:
         UsageError: other files are there, the place cannot be written, or packages are missing.
     """
-    check_folder(folder)
-    if folder.is_dir():
-        foreign = [
-            f.name for f in sorted(folder.iterdir()) if not (f.name in NAMES or LITTER.fullmatch(f.name))
-        ]
-        if foreign:
-            raise UsageError(
-                f"cannot write {folder}: the folder holds other files ({foreign[0]}); name a new folder"
-            )
+    check_folder_of_ours(folder, _first_foreign)
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(f"exporting needs {', '.join(missing)}: pip install 'faceanim-cli[onnx]'")
+
+
+def _first_foreign(folder: Path) -> str | None:
+    names = sorted(file.name for file in folder.iterdir())
+    return next((name for name in names if not (name in NAMES or LITTER.fullmatch(name))), None)
 
 
 def check_network(name: str | Path, network: str) -> None:
@@ -81,9 +78,9 @@ def check_network(name: str | Path, network: str) -> None:
 
 def is_export(folder: Path) -> bool:
     """Whether nothing is lost by writing an export there: nothing is there, or an export of ours."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return not folder.is_file()
     try:
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return not folder.is_file()
         return "faceanim" in json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False

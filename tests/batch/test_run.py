@@ -208,6 +208,15 @@ def test_empty_files_and_folders_are_not_whole() -> None:
     assert [report.status for report in done] == ["skipped"]
 
 
+def test_what_does_not_show_whether_it_is_whole_is_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    Path("out/a-x.mp4").mkdir(parents=True)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert split_done(items("a")) == (items("a"), [])
+
+
 def test_without_resume_everything_is_made_anew() -> None:
     work(items("a"))
     begun()

@@ -202,6 +202,20 @@ def test_places_that_cannot_be_written(faceanim: Run, tmp_path: Path, place: str
     assert (code, err.count("\n")) == (2, 1)
 
 
+def test_a_folder_that_does_not_show_its_files_is_refused_in_one_line(
+    faceanim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "onnx").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    code, _, err = faceanim("weights", "export", "animation", "-o", tmp_path / "onnx", "--offline")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"cannot write {tmp_path / 'onnx'}" in err
+    assert not onnx_export.is_export(tmp_path / "onnx")
+
+
 @needs_onnx
 def test_other_networks_are_refused(faceanim: Run, tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
