@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_starting = threading.Lock()
+_starting = threading.RLock()  # threads that share: one start at a time sets what all begin with
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -90,18 +90,19 @@ def sharing_threads(name: str, workers: int) -> ThreadPoolExecutor:
         name: of the threads, for debuggers.
         workers: how many.
     """
-    before = torch.get_num_threads()
     together = threading.Barrier(workers)  # so that no thread does two tasks, and none begins later
+    with _starting:
+        before = torch.get_num_threads()
 
-    def begin() -> None:
-        torch.get_num_threads()  # a thread's first call takes over what was set last, in any thread
-        torch.set_num_threads(max(1, before // workers))
-        together.wait()
+        def begin() -> None:
+            torch.get_num_threads()  # a thread's first call takes over what was set last, in any thread
+            torch.set_num_threads(max(1, before // workers))
+            together.wait()
 
-    executor = ThreadPoolExecutor(workers, name, initializer=begin)
-    for begun in [executor.submit(int) for _ in range(workers)]:
-        begun.result()
-    torch.set_num_threads(before)  # in this thread, and in those that begin later
+        executor = ThreadPoolExecutor(workers, name, initializer=begin)
+        for begun in [executor.submit(int) for _ in range(workers)]:
+            begun.result()
+        torch.set_num_threads(before)  # in this thread, and in those that begin later
     return executor
 
 
@@ -190,7 +191,7 @@ def _on_each_core(work: Callable[[slice], list[T]], frames: slice) -> list[T]:
         return work(frames)
     ends = [frames.start + count * i // workers for i in range(workers + 1)]
     parts = [slice(start, end) for start, end in pairwise(ends)]
-    with _starting:  # stages of a pipeline come here side by side
+    with _starting:  # stages of a pipeline come here side by side, and the cache would start two
         pool = _core_threads(threads, workers)
     return [result for part in pool.map(work, parts) for result in part]
 

@@ -121,6 +121,40 @@ def test_what_one_core_raises_is_raised(threads: int) -> None:
         in_parts(work, slice(0, 4), CPU, lambda _: None)
 
 
+@pytest.mark.parametrize("threads", [8], indirect=True)
+def test_threads_that_share_may_be_started_twice_at_once(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One asks torch while the share of the other is set, and is done when the other is."""
+    begun, asked, done = threading.Event(), threading.Event(), threading.Event()
+    get_threads, set_threads = torch.get_num_threads, torch.set_num_threads
+
+    def get() -> int:
+        count = get_threads()
+        if threading.current_thread() is second:
+            asked.set()
+        return count
+
+    def set_(count: int) -> None:
+        if threading.current_thread().name.startswith("second"):
+            done.wait(10)
+        set_threads(count)
+        if not begun.is_set():
+            begun.set()
+            second.start()
+            asked.wait(0.1)  # in vain, if it waits for its turn
+
+    second = threading.Thread(target=lambda: sharing_threads("second", 2).shutdown(), name="second")
+    monkeypatch.setattr(torch, "get_num_threads", get)
+    monkeypatch.setattr(torch, "set_num_threads", set_)
+    sharing_threads("first", 2).shutdown()
+    done.set()
+    second.join()
+    monkeypatch.undo()
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == threads
+
+
 @pytest.mark.parametrize(("threads", "workers", "each"), [(4, 2, 2), (5, 2, 2), (1, 2, 1)])
 def test_threads_that_share_take_none_from_others(threads: int, workers: int, each: int) -> None:
     before = torch.get_num_threads()
