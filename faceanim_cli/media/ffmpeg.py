@@ -131,14 +131,15 @@ def run(arguments: Sequence[str], timeout_s: float | None = TIMEOUT_S) -> tuple[
         Exit code, stdout, stderr. Past ``timeout_s`` seconds ffmpeg is killed and the code is negative.
     """
     process = spawn(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    stderr = Stderr(process)
     try:
-        out, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, _ = process.communicate()
+        stderr = Stderr(process)
+        try:
+            out, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, _ = process.communicate()
     finally:
-        stop(process)  # Ctrl-C during communicate
+        stop(process)  # Ctrl-C
     return process.returncode, out.decode(errors="replace"), stderr.text()
 
 

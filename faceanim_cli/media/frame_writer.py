@@ -134,7 +134,8 @@ class EncodedWriter(FrameWriter):
         self._whole = undo.enter_context(whole_file(self.path))
         self._encoded = self._first_file(undo)
         self._pipe = self._encoder(undo)
-        undo.enter_context(self._pipe)
+        undo.push(self._pipe)  # before it starts, since an interrupt may come right after
+        self._pipe.__enter__()
 
     def _write(self, frame: Image) -> None:
         assert self._pipe is not None

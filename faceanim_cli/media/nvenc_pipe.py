@@ -60,7 +60,7 @@ class NvencPipe:
         self._recent: deque[Image] | None = deque(
             maxlen=max(FEWEST_RECENT, RECENT_BYTES // (3 * size[0] * size[1]))
         )
-        self._pipe = self._start(*nvenc)
+        self._pipe = self._pipe_to(*nvenc)
         self.file = nvenc[1]
         """Where the frames are in the end."""
 
@@ -71,7 +71,7 @@ class NvencPipe:
 
     def __enter__(self) -> "NvencPipe":
         """Start ffmpeg."""
-        self._undo.enter_context(self._pipe)
+        self._enter(self._pipe)
         return self
 
     def __exit__(
@@ -97,7 +97,11 @@ class NvencPipe:
             self._fall_back(error)
             self._pipe.finish()
 
-    def _start(self, arguments: Sequence[str], file: Path) -> FramePipe:
+    def _enter(self, pipe: FramePipe) -> FramePipe:
+        self._undo.push(pipe)  # before it starts, since an interrupt may come right after
+        return pipe.__enter__()
+
+    def _pipe_to(self, arguments: Sequence[str], file: Path) -> FramePipe:
         return FramePipe(self._path, self._fps, self._size, [*arguments, file_url(file)], even=True)
 
     def _fall_back(self, error: FaceanimError) -> None:
@@ -119,7 +123,7 @@ class NvencPipe:
         logger.warning(
             "%s: the GPU's encoder failed after %d frames, software goes on (%s)", self._path, count, error
         )
-        self._pipe = self._undo.enter_context(self._start(self._software[0](), self._software[1]))
+        self._pipe = self._enter(self._pipe_to(self._software[0](), self._software[1]))
         for frame in islice(read_frames(broken, *even), in_memory):
             self._pipe.write(np.ascontiguousarray(frame[:height, :width]))
         for frame in recent:

@@ -135,9 +135,9 @@ class VideoReader(FrameSource):
         count = 0
         arguments = self._arguments(filters, step)
         process = spawn(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        stderr = Stderr(process)
-        self._running.add(process)
         try:
+            stderr = Stderr(process)
+            self._running.add(process)
             assert isinstance(process.stdout, io.BufferedReader)
             while True:
                 frame = np.empty(shape, dtype=np.uint8)

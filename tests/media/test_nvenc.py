@@ -13,6 +13,7 @@ import torch
 from faceanim_cli.errors import FaceanimError, UsageError
 from faceanim_cli.media import Encoding, VideoReader, check_output, open_output
 from faceanim_cli.media.ffmpeg import find_ffmpeg, run
+from faceanim_cli.media.frame_pipe import FramePipe
 from faceanim_cli.media.probe import probe
 from tests.media.conftest import count_up, ffmpeg, grey_ramp, number_of, tone
 
@@ -87,6 +88,29 @@ def write(path: Path, encoding: Encoding, frames: np.ndarray | None = None) -> P
     with VideoReader(path) as video:
         assert len(list(video)) == len(frames)
     return path
+
+
+@pytest.mark.parametrize(("encoder", "dies", "which"), [("software", 0, 1), ("nvenc", 0, 1), ("nvenc", 2, 2)])
+def test_an_interrupt_right_after_ffmpeg_started_ends_it(
+    tmp_path: Path, gpu: Install, monkeypatch: pytest.MonkeyPatch, encoder: str, dies: int, which: int
+) -> None:
+    gpu(dies=(dies, 1.0) if dies else None)
+    (tmp_path / "out").mkdir()
+    started: list[FramePipe] = []
+    enter = FramePipe.__enter__
+
+    def interrupted(pipe: FramePipe) -> FramePipe:
+        started.append(enter(pipe))
+        if len(started) == which:
+            raise KeyboardInterrupt
+        return pipe
+
+    monkeypatch.setattr(FramePipe, "__enter__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "out" / "o.mp4", Encoding(encoder=encoder), grey_ramp(8, 256, 256))
+    assert len(started) == which
+    assert all(pipe.process.poll() is not None for pipe in started)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def said(arguments: list[str], option: str) -> str:

@@ -303,3 +303,16 @@ def test_an_interrupt_as_ffmpeg_starts_ends_it(tmp_path: Path, monkeypatch: pyte
         pass
     assert started[0].poll() is not None
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_as_a_second_pass_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def interrupted(process: Any) -> None:
+        started.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("faceanim_cli.media.ffmpeg.Stderr", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        our_ffmpeg.run(["-f", "lavfi", "-i", "color=gray", "-f", "null", "-"])
+    assert started[0].poll() is not None
