@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import itertools
+import logging
 import os
 import re
 import secrets
@@ -15,8 +16,12 @@ from faceanim_cli.errors import FaceanimError
 from faceanim_cli.files import cut_name
 from faceanim_cli.media.output_checks import check_folder, check_writable
 
+logger = logging.getLogger(__name__)
+
 STEM_BYTES = 80
 """Of a temporary name: file names end at 255 bytes, on some disks at 143, of any script."""
+REPLACED = ".replaced"
+"""Suffix of the temporary name that an older folder has while a new one takes its place."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors tells what the system said
 
@@ -120,20 +125,25 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 def replace_folder(partial: Path, target: Path) -> None:
     """Let a finished folder take its name; the older one of that name goes, or stays if that fails.
 
+    Who is killed between the two renames leaves the older one under a name by which ``remove_leftovers`` puts
+    it back.
+
     Raises:
         OSError: one of the two could not be renamed.
     """
-    older = partial_path(target)
-    if target.exists():
-        shutil.copymode(target, partial)
-        target.rename(older)
+    older = partial_path(target, REPLACED)
     try:
+        if target.exists():
+            shutil.copymode(target, partial)
+            target.rename(older)
         partial.rename(target)
-    except OSError:
-        if older.exists():
+        shutil.rmtree(older, ignore_errors=True)
+    except BaseException:  # Ctrl-C, too
+        if not partial.exists():
+            shutil.rmtree(older, ignore_errors=True)
+        elif older.exists() and not target.exists():
             older.rename(target)
         raise
-    shutil.rmtree(older, ignore_errors=True)
 
 
 def _mode(target: Path) -> int:
@@ -163,7 +173,8 @@ def _lack_of_space(error: Exception) -> str | None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what a killed process of this machine left of ``path`` under a temporary name.
+    """Remove what a killed process of this machine left of ``path`` under a temporary name; an older folder
+    that it was about to replace gets its name back.
 
     Called by who is about to write ``path``: this process has no such file yet, and in a container it may
     well have the number of one that was killed. Only POSIX tells whether a process is alive without touching
@@ -186,7 +197,10 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
         if match is None or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
             continue
         with contextlib.suppress(OSError):  # somebody else's: it is in nobody's way
-            if file.is_dir():
+            if match[2] == REPLACED and not os.path.lexists(target):
+                file.rename(target)
+                logger.warning("%s: is back; a run was killed as it replaced it", path)
+            elif file.is_dir():
                 shutil.rmtree(file)
             else:
                 file.unlink()

@@ -1,5 +1,9 @@
 """Results as folders of PNGs: lossless, whole or not at all, and nothing of others is lost."""
 
+import os
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -111,6 +115,56 @@ class TestFolder:
             raise failure
         assert len(list(folder.iterdir())) == 3
         assert list(tmp_path.iterdir()) == [folder]
+
+    @pytest.mark.parametrize("moment", ["rename older", "rename newer", "rmtree"])
+    def test_an_interrupt_while_it_takes_its_name_leaves_one_of_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    ) -> None:
+        folder = write(tmp_path / "frames", grey_ramp(3))
+        rename, rmtree, done = Path.rename, shutil.rmtree, []
+
+        def interrupt(now: str) -> None:
+            done.append(now)
+            if now == moment and done.count(now) == 1:
+                raise KeyboardInterrupt
+
+        def interrupted_rename(old: Path, new: Path) -> None:
+            rename(old, new)
+            interrupt("rename newer" if new == folder else "rename older")
+
+        def interrupted_rmtree(*what: object, **how: object) -> None:
+            interrupt("rmtree")
+            rmtree(*what, **how)
+
+        monkeypatch.setattr(Path, "rename", interrupted_rename)
+        monkeypatch.setattr(shutil, "rmtree", interrupted_rmtree)
+        with pytest.raises(KeyboardInterrupt):
+            write(folder, grey_ramp(5))
+        assert list(tmp_path.iterdir()) == [folder]
+        assert len(list(folder.iterdir())) == (3 if moment == "rename older" else 5)
+
+    @pytest.mark.skipif(os.name != "posix", reason="whether a process is alive")
+    def test_an_older_one_that_a_killed_run_was_replacing_is_put_back(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = write(tmp_path / "frames", grey_ramp(3))
+        code = (
+            "import os, signal, sys; from pathlib import Path\n"
+            "from faceanim_cli.media.atomic_file import replace_folder\n"
+            "rename = Path.rename\n"
+            "Path.rename = lambda *names: (rename(*names), os.kill(os.getpid(), signal.SIGKILL))\n"
+            "new = Path(sys.argv[1]).with_name(f'.frames.partial-{os.getpid()}-abcdef')\n"
+            "new.mkdir()\n"
+            "replace_folder(new, Path(sys.argv[1]))\n"
+        )
+        killed = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert not folder.exists()
+        assert len(list(tmp_path.iterdir())) == 2
+        remove_leftovers(folder)
+        assert list(tmp_path.iterdir()) == [folder]
+        assert np.array_equal(np.array(list(open_video(folder))), grey_ramp(3))
+        assert caplog.messages == [f"{folder}: is back; a run was killed as it replaced it"]
 
     def test_a_full_disk_is_quoted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object, **__: object) -> None:
