@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from faceanim_cli.animation.driver import Crop, crop_driver
 from faceanim_cli.animation.face import Face, anchors_of
+from faceanim_cli.animation.face_presence import held
 from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.image_batches import check_image, detail_side, to_batch
 from faceanim_cli.animation.inference import Inference
@@ -212,6 +213,9 @@ class Animator:
     ) -> Iterator[Image]:
         """Animate the photo, lazily, in batches; one frame out for each frame in.
 
+        Where a frame shows no face, the last motion is held, as by ``faceanim animate``. How sure keypoints
+        are of a face is told by the first batch, not by the whole driver: it should show one.
+
         Args:
             frames: driving frames, uint8 RGB (H, W, 3), all of one size.
             crop: "auto" finds the face in the first second and keeps that crop (None if the photo was set
@@ -228,7 +232,7 @@ class Animator:
         face = self._face
         if face is None:
             raise UsageError("set_photo() comes before animate()")
-        results = face.animate(self.detect(frames, crop), reference)
+        results = face.animate(held(self.detections(frames, crop)), reference)
         return results if self.watermark is None else map(self.watermark.embed, results)
 
     def detect(self, frames: Iterable[Image], crop: Crop | Box = "auto") -> Iterator[MotionBatch]:

@@ -15,14 +15,14 @@ from faceanim_cli.animation.animated_photo import AnimatedPhoto
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.driver import crop_driver
 from faceanim_cli.animation.face import moved, warn_of_beyond
-from faceanim_cli.animation.face_presence import NO_FACE, SURE_FACE
+from faceanim_cli.animation.face_presence import FacePresenceSoFar
 from faceanim_cli.animation.networks import Detected
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.result import provenance_tags
 from faceanim_cli.device import sharing_threads
 from faceanim_cli.errors import NoFaceError
 from faceanim_cli.faces import Box, FaceDetector
-from faceanim_cli.motion.motion_batch import MotionBatch, all_finite
+from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.pictures import Image
 from faceanim_models import Keypoints
 
@@ -31,7 +31,6 @@ GONE_AFTER = 2  # looks in a row that see no face
 FARTHEST = 0.25  # sides of the crop that the face may be off the crop's middle
 MOST_GROWN = 1.4  # times that the face may be as large, or as small, as when it was framed
 SIDE_BY_SIDE = 2  # frames that a CPU works on; more would each take longer
-ADAPTING = 0.05  # share of a new value in what sharpness is usual
 
 
 @dataclass(frozen=True)
@@ -147,15 +146,11 @@ class LivePhoto:
         """Until the face must be searched for again, or motion is to begin anew."""
         faces = [each.retargeting(self._reference) for each in self._animated.faces]
         last: MotionBatch | None = None
-        usual = 0.0
+        presence = FacePresenceSoFar()
         lookout.begin()
         for frame in frames:
             found = self._threads.submit(self._detect, frame.image, crop).result()
-            sharpness = 1.0 if found.sharpness is None else float(found.sharpness[0])
-            usual = usual or sharpness
-            shows = sharpness >= NO_FACE * usual and bool(all_finite(found.motion)[0])
-            if sharpness >= SURE_FACE * usual:
-                usual += ADAPTING * (sharpness - usual)
+            (shows,) = presence.shows(found)
             if shows or last is None:
                 last = found.motion
             if self._reference is None:

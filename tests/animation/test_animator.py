@@ -10,8 +10,10 @@ import torch
 
 from faceanim_cli import Animator
 from faceanim_cli.animation.image_batches import detail_side
+from faceanim_cli.animation.networks import Detected
 from faceanim_cli.errors import NoFaceError, UsageError, WeightsError
 from faceanim_cli.faces import Box, crop_image, detector
+from faceanim_cli.motion.motion_batch import frame_count
 from faceanim_models import FaceSuperResolver, KeypointDetector
 
 SIZE = 64  # of the tiny network
@@ -104,6 +106,30 @@ def test_each_clip_starts_anew(rigid_weights_file: Path) -> None:
     list(animate.animate([dotted(40, 20)]))
     (result,) = animate.animate([dotted(20, 50)])
     assert dot_of(result) == pytest.approx((30, 32), abs=0.3)
+
+
+@pytest.mark.usefixtures("marked_points")
+@pytest.mark.parametrize("batch", [3, 8])
+def test_frames_without_a_face_hold_the_last_motion(
+    rigid_weights_file: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """As the command does; keypoints of black frames lie in the middle, and are half as sure."""
+    black, detections = np.zeros((SIZE, SIZE, 3), np.uint8), Animator.detections
+
+    def told(self: Animator, frames: list[np.ndarray], crop: object = "auto") -> Iterator[Detected]:
+        sharp = [10.0 if frame.any() else 5.0 for frame in frames]
+        for found in detections(self, frames, crop):
+            count = frame_count(found.motion)
+            yield found._replace(sharpness=torch.tensor(sharp[:count]))
+            del sharp[:count]
+
+    monkeypatch.setattr(Animator, "detections", told)
+    animate = animator(rigid_weights_file, batch=batch)
+    animate.set_photo(dotted(30, 32), crop=None)
+    frames = [black, dotted(40, 20), dotted(46, 20), black, black, dotted(40, 29), black]
+    moves = [dot_of(result) for result in animate.animate(frames)]
+    held = [(30, 32), (30, 32), (36, 32), (36, 32), (36, 32), (30, 41), (30, 41)]
+    assert moves == [pytest.approx(at, abs=0.3) for at in held]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 9])

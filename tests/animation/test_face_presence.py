@@ -1,8 +1,13 @@
 """Frames with a face, from how sharp heatmaps are."""
 
-import pytest
+import math
 
-from faceanim_cli.animation.face_presence import FacePresence
+import pytest
+import torch
+
+from faceanim_cli.animation.face_presence import FacePresence, FacePresenceSoFar
+from faceanim_cli.animation.networks import Detected
+from faceanim_models import Keypoints
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,23 @@ def test_what_is_doubtful_belongs_to_the_gap_beside_it(shares: list[float], show
         presence.see(shares[first : first + batch])
     presence.finish()
     assert "".join("y" if shows else "n" for shows in presence.decided) == shown
+
+
+@pytest.mark.parametrize(
+    ("batches", "shown"),
+    [
+        ([[10], [10], [5], [6], [10]], "yynyy"),
+        ([[5, 10, 10, 10], [5, 10]], "nyyyny"),  # the first batch tells what is usual
+        ([[10] * 4, [math.nan, 10], [math.inf, 10]], "yyyynyny"),  # of float16, say
+        ([[math.nan], [10], [5]], "nyn"),
+        ([[10], *([8.9 + i / 10] for i in range(60)), [7]], "y" + "y" * 60 + "n"),  # light comes up
+        ([None, None], "yyyy"),  # other networks do not tell
+    ],
+)
+def test_of_a_stream_what_came_before_tells(batches: list[list[float] | None], shown: str) -> None:
+    presence, said = FacePresenceSoFar(), []
+    for sharpness in batches:
+        points = torch.zeros(2, 1, 2) if sharpness is None else torch.tensor(sharpness)[:, None, None]
+        told = None if sharpness is None else torch.tensor(sharpness)
+        said += presence.shows(Detected(Keypoints(points), told))
+    assert "".join("y" if shows else "n" for shows in said) == shown
