@@ -8,6 +8,8 @@ from faceanim_cli.media.probe import Colours
 # Without these swscale drops chroma precision for speed; flat colours would come back 2 or 3 levels off.
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
+# Sides, pixels, from which players take a picture whose file tells no matrix for BT.709 rather than BT.601.
+HD_LONG, HD_SHORT = 1280, 720
 HDR_TRANSFERS = ("smpte2084", "arib-std-b67")  # PQ and HLG
 WIDE_PRIMARIES = ("bt2020", "smpte431", "smpte432")
 # What swscale, and what zscale beyond it, takes; names as in ffmpeg's banner. Files are tagged with anything.
@@ -22,13 +24,17 @@ _TONE_MAP = "tonemap=mobius:param=0.7:desat=0:peak=4.93"
 _MARGIN = 16  # pixels around a crop that chroma is interpolated from; crops begin at multiples of half of it
 
 
-def colour_filters(colours: Colours) -> tuple[list[str], list[str]]:
+def colour_filters(colours: Colours, size: tuple[int, int]) -> tuple[list[str], list[str]]:
     """Filters at the very beginning, which cost nothing, and those after cropping, which do.
 
     Args:
         colours: of the decoded frames.
+        size: (width, height) of the frames.
     """
     begin = ["bwdif=mode=send_frame:deint=interlaced"] if colours.interlaced else []
+    is_yuv = colours.pixels.startswith(("yuv", "nv", "p0", "p2", "uyvy", "yuyv"))
+    if is_yuv and colours.matrix == "unknown" and (max(size) >= HD_LONG or min(size) >= HD_SHORT):
+        begin.append("setparams=colorspace=bt709")  # else swscale takes BT.601
     is_hdr = colours.transfer in HDR_TRANSFERS
     if not is_hdr and colours.primaries not in WIDE_PRIMARIES and colours.matrix in SWSCALE_MATRICES:
         return begin, []

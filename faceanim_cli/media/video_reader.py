@@ -82,7 +82,7 @@ class VideoReader(FrameSource):
             rest = self.duration - start
             self.duration = rest if self._limit is None else min(rest, float(self._limit / self.fps))
         self.has_audio = self._probe.audio is not None
-        self._begin, self._to_sdr = colour_filters(self._video.colours)
+        self._begin, self._to_sdr = colour_filters(self._video.colours, self._upright)
         if self._to_sdr and not has_filter("zscale"):
             logger.warning(
                 "%s: its colours are HDR or of a wide gamut and look pale, as this ffmpeg lacks zscale; "

@@ -10,7 +10,7 @@ from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.media import VideoReader, open_video, video_reader
 from faceanim_cli.media import ffmpeg as ffmpeg_module
 from faceanim_cli.media.probe import probe
-from tests.media.conftest import ffmpeg, grey_ramp, tone
+from tests.media.conftest import H264, ffmpeg, grey_ramp, tone
 
 MakeClip = Callable[..., Path]
 
@@ -100,6 +100,32 @@ def test_sdr_keeps_its_colours(make_clip: MakeClip, codec: tuple[str, ...]) -> N
     frames = np.broadcast_to(BARS[None, None], (2, 32, 64, 3)).copy()
     frame = next(iter(VideoReader(make_clip(frames, "a.mkv", codec=(*codec, "-crf", "2")))))
     np.testing.assert_allclose(frame[16, 8::16], BARS[8::16], atol=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "matrix", "codec"),
+    [
+        ((1280, 720), "bt709", H264),
+        ((720, 1280), "bt709", H264),
+        ((1280, 534), "bt709", H264),
+        ((640, 360), "smpte170m", H264),
+        ((480, 854), "smpte170m", H264),
+        ((1280, 720), "smpte170m", ("-c:v", "libvpx", "-deadline", "realtime")),  # VP8 has no other matrix
+        ((1280, 720), "smpte170m", ("-c:v", "mjpeg", "-strict", "unofficial", "-q:v", "2")),  # nor has JPEG
+        ((1280, 720), "bt709", ("-c:v", "ffv1", "-pix_fmt", "bgr0")),  # which is RGB
+    ],
+)
+def test_colours_that_no_file_tells_are_those_that_players_assume(
+    make_clip: MakeClip, size: tuple[int, int], matrix: str, codec: tuple[str, ...]
+) -> None:
+    skin = (200, 110, 80)
+    frame = np.full((1, size[1], size[0], 3), skin, np.uint8)
+    yuv = f"scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p"
+    untagged = "setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown"
+    filters = () if "ffv1" in codec else ("-vf", f"{yuv},{untagged}")
+    (seen,) = VideoReader(make_clip(frame, codec=(*filters, *codec)))
+    red_and_green = seen[:: size[1] // 4, :: size[0] // 4, :2].astype(int)
+    assert np.abs(red_and_green - skin[:2]).max() <= 3  # by the other matrix they are 8 off
 
 
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
