@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.driver import Crop
+from faceanim_cli.animation.driver_search import Crop
 from faceanim_cli.animation.face import Face
 from faceanim_cli.animation.result import RenderSettings
 from faceanim_cli.errors import UsageError
@@ -20,6 +20,7 @@ from faceanim_cli.faces import (
     FaceDetector,
     Framing,
     Patch,
+    SearchedPhoto,
     choose_face,
     crop_image,
     edge_distance,
@@ -27,6 +28,7 @@ from faceanim_cli.faces import (
     motion_reach,
     resized,
     square_crop,
+    upright_faces,
 )
 from faceanim_cli.files import file_stamp
 from faceanim_cli.media import Encoding, read_photo
@@ -50,6 +52,7 @@ class AnimatedPhoto:
         crop: of the face, as ``Animator.set_photo``.
         render: which faces, and what is shown.
         name: what messages call the photo.
+        searched: the photo with the faces that were found in it before; None looks for them.
 
     Attributes:
         faces: those that are animated, left to right.
@@ -60,7 +63,13 @@ class AnimatedPhoto:
     """
 
     def __init__(
-        self, animator: Animator, photo: Image, crop: Crop, render: RenderSettings, name: str = "photo"
+        self,
+        animator: Animator,
+        photo: Image,
+        crop: Crop,
+        render: RenderSettings,
+        name: str = "photo",
+        searched: SearchedPhoto | None = None,
     ) -> None:
         if (crop is None or isinstance(crop, tuple)) and (render.all_faces or render.face is not None):
             raise UsageError("a crop says already which face to animate: leave out the number or all faces")
@@ -74,7 +83,10 @@ class AnimatedPhoto:
         self._patches: list[Patch] = []
         if crop == "auto" or isinstance(crop, Framing):
             framing = crop if isinstance(crop, Framing) else Framing()
-            self._photo, found = find_faces(self._photo, name)
+            if searched is None or searched.image is not self._photo:  # at another size, say
+                self._photo, found = find_faces(self._photo, name)
+            else:
+                self._photo, found = upright_faces(searched, name)
             chosen = found if render.all_faces else [choose_face(found, render.face, name)]
             self.faces = []
             for box in chosen:
@@ -180,16 +192,24 @@ class AnimatedPhoto:
         return self._animator.encode(self._photo, crop, name, face=face, reach=reach, whole_photo=whole)
 
 
-def prepared_photo(animator: Animator, path: Path, crop: Crop, render: RenderSettings) -> AnimatedPhoto:
+def prepared_photo(
+    animator: Animator,
+    path: Path,
+    crop: Crop,
+    render: RenderSettings,
+    searched: SearchedPhoto | None = None,
+) -> AnimatedPhoto:
     """The photo of a file, set up for any driver; the same again if it was the last that was asked for.
 
-    A batch animates a photo with many drivers: it is read, searched and encoded once.
+    A batch animates a photo with many drivers: it is read, searched and encoded once; not even that if it
+    was ``searched`` before.
     """
     stamp = file_stamp(path) if path.is_file() else None  # else reading it tells what is wrong
     wanted = (stamp, crop, replace(render, fps=None, audio="none", encoding=Encoding()))
     if animator.prepared is None or animator.prepared[0] != wanted:
         animator.prepared = None  # not both in memory
-        animator.prepared = wanted, AnimatedPhoto(animator, read_photo(path), crop, render, str(path))
+        image = read_photo(path) if searched is None else searched.image
+        animator.prepared = wanted, AnimatedPhoto(animator, image, crop, render, str(path), searched)
     animated = animator.prepared[1]
     assert isinstance(animated, AnimatedPhoto)
     return animated

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from faceanim_cli.animation.driver import Crop, crop_driver
+from faceanim_cli.animation.driver import crop_driver
+from faceanim_cli.animation.driver_search import Crop
 from faceanim_cli.animation.face import Face, anchors_of
 from faceanim_cli.animation.face_presence import held
 from faceanim_cli.animation.framer import Framer

@@ -1,23 +1,19 @@
-"""The ``Driver`` protocol of driving videos and motion files, excerpts, and the crop of driving frames."""
+"""The ``Driver`` protocol of driving videos and motion files, and the crop of driving frames."""
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
+from faceanim_cli.animation.driver_search import Crop
 from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.pipeline import Pipeline
-from faceanim_cli.errors import UsageError
 from faceanim_cli.faces import Box, FaceDetector, Framing, square_crop, track_face
 from faceanim_cli.motion.limits import FrameRuns
 from faceanim_cli.motion.motion_batch import MotionBatch
 from faceanim_cli.pictures import Image
 
-Crop: TypeAlias = Literal["auto"] | Framing | tuple[float, float, float, float] | None
-"""Where a face is: found, found and framed otherwise, x,y,w,h in pixels, or in the whole picture."""
 Panel: TypeAlias = Callable[[Image, Box | None], Image | None]
 """Makes of a frame and its crop what is shown of it beside the result."""
 
@@ -28,37 +24,6 @@ CANDIDATES_PER_SECOND, MOST_CANDIDATES, FEW_CANDIDATES = 3.0, 90, 8
 LOOK_AHEAD = 25  # frames that are waited for to frame a driver whose crop is not told
 LOOK_EVERY = 6  # of these, every 6th is searched for a face
 ANY_SIZE = (2**31, 2**31)  # of frames, where none has been seen: a crop by hand may lie anywhere
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """The part of a driver that is taken, in seconds.
-
-    Raises:
-        UsageError: a start before 0, or nothing to take.
-    """
-
-    start: float = 0.0
-    duration: float | None = None
-    """None is all that follows."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < math.inf:
-            raise UsageError(f"a start of {self.start:g} s: give 0 or more")
-        if self.duration is not None and not 0 < self.duration < math.inf:
-            raise UsageError(f"an excerpt of {self.duration:g} s holds nothing: give an end after the start")
-
-    @classmethod
-    def between(cls, start: float | None, end: float | None, duration: float | None = None) -> "Excerpt":
-        """From seconds to seconds, or for so many; None is the driver's own begin or end.
-
-        Raises:
-            UsageError: an end and a duration, or as the class.
-        """
-        if end is not None and duration is not None:
-            raise UsageError("an end and a duration say the same: give one of them")
-        start = start or 0.0
-        return cls(start, duration if end is None else end - start)
 
 
 class DrivingMotion(NamedTuple):

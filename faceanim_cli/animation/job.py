@@ -15,10 +15,17 @@ from faceanim_cli.animation.driver import (
     FEW_CANDIDATES,
     MOST_CANDIDATES,
     Candidates,
-    Crop,
     Driver,
     DrivingMotion,
+)
+from faceanim_cli.animation.driver_search import (
+    Crop,
+    DriverSearch,
     Excerpt,
+    FaceSearch,
+    crop_of_driver,
+    open_driver,
+    open_excerpt,
 )
 from faceanim_cli.animation.motion_driver import MotionDriver, is_motion
 from faceanim_cli.animation.pipeline import Pipeline
@@ -27,12 +34,10 @@ from faceanim_cli.animation.video_driver import VideoDriver
 from faceanim_cli.errors import UnreadableInputError, UsageError
 from faceanim_cli.faces import FaceDetector, crop_image
 from faceanim_cli.media import (
-    FrameSource,
     check_not_input,
     check_photo_output,
     check_writable,
     open_output,
-    open_video,
     playable_rate,
     remove_leftovers,
     write_photo,
@@ -65,6 +70,7 @@ def animate_file(
     signer: ContentSigner | None = None,
     progress: Progress | None = None,
     looking: Callable[[], None] = lambda: None,
+    searched: FaceSearch | None = None,
 ) -> AnimationResult:
     """Animate ``photo`` as ``driver`` moves and write ``output``, whole or not at all.
 
@@ -88,12 +94,13 @@ def animate_file(
         progress: called with the number of frames done and the number expected, if known.
         looking: called for each frame in which the face is looked for before that. What either raises ends
             the job.
+        searched: what was begun before with the same photo, driver and settings: it is not done again.
 
     Raises:
         UsageError: the output cannot be written, not so, or is an input; or a motion is of other weights.
         UnreadableInputError: photo or driver. NoFaceError: no face in photo or driver.
     """
-    render, excerpt = render or RenderSettings(), excerpt or Excerpt()
+    render, excerpt, searched = render or RenderSettings(), excerpt or Excerpt(), searched or FaceSearch()
     render.check(output, photo, driver)
     if show_crop is not None:
         check_photo_output(show_crop, photo, driver)
@@ -110,16 +117,18 @@ def animate_file(
         if is_motion(driver):
             rate = partial(_motion_rate, output, render.fps)
             source = MotionDriver(driver, animator, rate, excerpt)
-            animated = prepared_photo(animator, photo, photo_crop, render)
+            animated = prepared_photo(animator, photo, photo_crop, render, searched.photo)
         else:
-            crop = None if photo_crop is None and driver_crop == "auto" else driver_crop
-            opener = partial(_open_at_playable_rate, driver, output, render.fps, excerpt)
-            side, framer = animator.model_size, animator.framer
-            video = VideoDriver(opener, crop, animator.detections, side, driver_face, looking, framer)
-            opened.callback(video.close)
-            animated = prepared_photo(animator, photo, photo_crop, render)
+            search = searched.driver
+            if search is None:
+                crop = crop_of_driver(photo_crop, driver_crop)
+                opener = partial(open_driver, driver, output, render.fps, excerpt)
+                search = DriverSearch(opener, crop, driver_face, looking)
+            opened.callback(search.close)
+            video = VideoDriver(search, animator.detections, animator.model_size, animator.framer)
+            animated = prepared_photo(animator, photo, photo_crop, render, searched.photo)
             video.find_face(pipeline)
-            if isinstance(crop, tuple) and video.crops[0] is not None:
+            if isinstance(search.crop, tuple) and video.crops[0] is not None:
                 warn_of_face_size(
                     video.first_frame(), video.crops[0], str(driver), "--driver-crop", FaceDetector()
                 )
@@ -159,16 +168,10 @@ def save_motion(
     found: list[MotionBatch] = []
     shots: list[int] = []
     with Pipeline() as pipeline, ExitStack() as opened:
-        opener = partial(_open_excerpt, driver, fps, excerpt or Excerpt())
-        source = VideoDriver(
-            opener,
-            driver_crop,
-            animator.detections,
-            animator.model_size,
-            driver_face,
-            framer=animator.framer,
-        )
-        opened.callback(source.close)
+        opener = partial(open_excerpt, driver, fps, excerpt or Excerpt())
+        search = DriverSearch(opener, driver_crop, driver_face)
+        opened.callback(search.close)
+        source = VideoDriver(search, animator.detections, animator.model_size, animator.framer)
         source.find_face(pipeline)
         source.candidates(None, FEW_CANDIDATES)
         for shot, seen in source.motion(pipeline, lambda *_: None):
@@ -291,23 +294,3 @@ def _warn_of_missing_faces(driver: Driver) -> None:
 
 def _motion_rate(output: Path, wanted: Fraction | None, own: Fraction) -> Fraction:
     return playable_rate(output, wanted or own)
-
-
-def _open_excerpt(driver: Path, fps: Fraction | None, excerpt: Excerpt, turn: int) -> FrameSource:
-    return open_video(driver, fps, start=excerpt.start, duration=excerpt.duration, turn=turn)
-
-
-def _open_at_playable_rate(
-    driver: Path, output: Path, fps: Fraction | None, excerpt: Excerpt, turn: int
-) -> FrameSource:
-    """The driver at the rate of the result."""
-    video = _open_excerpt(driver, fps, excerpt, turn)
-    rate = playable_rate(output, video.fps)
-    if rate == video.fps:
-        return video
-    if not turn:
-        logger.warning(
-            "%s: such a file cannot play %g frames per second; it gets %g", output, video.fps, float(rate)
-        )
-    video.close()
-    return _open_excerpt(driver, rate, excerpt, turn)

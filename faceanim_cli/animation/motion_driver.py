@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from faceanim_cli.animation.animator import Animator
-from faceanim_cli.animation.driver import MOST_CANDIDATES, Candidates, DrivingMotion, Excerpt, Panel
+from faceanim_cli.animation.driver import MOST_CANDIDATES, Candidates, DrivingMotion, Panel
+from faceanim_cli.animation.driver_search import Excerpt
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UsageError
 from faceanim_cli.motion.library import is_library_motion, library_motion

@@ -17,6 +17,10 @@ DEPTH = 4  # items that may wait between two stages: evens out their unequal pac
 WAKE_S = 0.5  # Windows does not see Ctrl-C in a wait without an end
 
 
+class StageEndedError(Exception):
+    """The pipeline is over; nobody sees it."""
+
+
 class Pipeline:
     """Owns the threads of stages, and ends them all together.
 
@@ -51,6 +55,11 @@ class Pipeline:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    def check(self) -> None:
+        """End the work of a stage whose items nobody will take any more: it raises StageEndedError then."""
+        if self._over:
+            raise StageEndedError
 
     def stage(self, name: str, source: Iterable[T], depth: int = DEPTH) -> "Stage[T]":
         """Start a thread that takes items from ``source``, up to ``depth`` ahead.

@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby, islice
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,37 +13,23 @@ from faceanim_cli.animation.driver import (
     CANDIDATES_PER_SECOND,
     MOST_CANDIDATES,
     Candidates,
-    Crop,
     DrivingMotion,
     Panel,
 )
+from faceanim_cli.animation.driver_search import DriverSearch
 from faceanim_cli.animation.face_presence import NO_FACE, FacePresence
 from faceanim_cli.animation.framer import Framer
 from faceanim_cli.animation.networks import Detected, join_detected
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.errors import UnreadableInputError, UsageError
-from faceanim_cli.faces import (
-    LYING,
-    Box,
-    DriverScan,
-    FaceDetector,
-    Framing,
-    Shot,
-    crop_image,
-    scan_driver,
-    square_crop,
-)
-from faceanim_cli.faces.shots import SCAN_SIDE
+from faceanim_cli.faces import Box, Framing, Shot, crop_image, square_crop
 from faceanim_cli.media import FrameSource
 from faceanim_cli.motion.limits import FrameRuns
 from faceanim_cli.motion.motion_batch import MotionBatch, all_finite, frame_count, join_motion, part_of
 from faceanim_cli.pictures import Flags, Floats, Image
 
-T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
 
-DETECTIONS_PER_SECOND = 3.0  # a head moves little in a third of a second, and Viola-Jones is not free
 FRAMED_BY = 30  # frames of a driver whose landmarks tell how it is framed, where they do
 NEAR = 0.5  # seconds from a frame in which the face was found to one that motion may count from
 
@@ -53,32 +38,23 @@ class VideoDriver:
     """A driving video with the face in it; see ``Driver``.
 
     Args:
-        open_turned: opens it at the rate of the result, so many quarter turns clockwise.
-        crop: of the face; "auto" finds it, None takes frames whole.
+        search: the video, and where its face is.
         detect: keypoints of framed frames, in batches: ``Animator.detections``.
         side: of the frames that it is given, pixels.
-        face: follow this one, counted from 1, left to right; None is the main one.
-        looking: called for each frame in which the face is looked for; what it raises ends the search.
         framer: frames what is found; None is that of our networks.
 
     Raises:
-        UnreadableInputError: it cannot be read. UsageError: a crop that does not touch the frames.
+        UsageError: a crop that does not touch the frames.
     """
 
     def __init__(
         self,
-        open_turned: Callable[[int], FrameSource],
-        crop: Crop,
+        search: DriverSearch,
         detect: Callable[..., Iterator[Detected]],
         side: int,
-        face: int | None = None,
-        looking: Callable[[], None] = lambda: None,
         framer: Framer | None = None,
     ) -> None:
-        self._looking, self._framer = looking, framer or Framer()
-        self._open_turned, self._detect, self._side, self._face = open_turned, detect, side, face
-        self._video = open_turned(0)
-        self._crop = crop
+        self._search, self._detect, self._side, self._framer = search, detect, side, framer or Framer()
         self.path, self.fps = self._video.path, self._video.fps
         self.frame_count_estimate = self._video.frame_count_estimate
         self.sound = self.path if self._video.has_audio else None
@@ -91,8 +67,8 @@ class VideoDriver:
         self._rest: MotionBatch | None = None
         self._panels: deque[Image | None] = deque()
         self.faceless = FrameRuns()
-        if isinstance(crop, tuple):
-            self.crops = [square_crop(Box(*crop), self.size)]
+        if isinstance(search.crop, tuple):
+            self.crops = [square_crop(Box(*search.crop), self.size)]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,23 +76,19 @@ class VideoDriver:
         return self._video.width, self._video.height
 
     def find_face(self, pipeline: Pipeline) -> None:
-        """Look for cuts and for the face between them, where no crop was given.
+        """Learn of the cuts and of the face between them, where no crop was given.
 
         Raises:
             NoFaceError: there is none. UsageError: there is none of that number.
         """
-        if self._crop is None or isinstance(self._crop, tuple):
+        crop = self._search.crop
+        if crop is None or isinstance(crop, tuple):
             return
-        scan = self._scan(pipeline, turnable=True)
-        if scan.turn:
-            self._video.close()
-            self._video = self._open_turned(scan.turn)
-            logger.warning("%s: %s; it is turned by %d degrees", self.path, LYING[scan.turn], 90 * scan.turn)
-            scan = self._scan(pipeline, turnable=False)
+        scan = self._search.scan(pipeline)
         self._shots, self._between_cuts, self.missed = list(scan.shots), scan.faceless, scan.missed
         self.starts = [shot.first for shot in scan.shots]
         self._sharpness = [0.0 for _ in scan.shots]
-        framing = self._crop if isinstance(self._crop, Framing) else Framing()
+        framing = crop if isinstance(crop, Framing) else Framing()
         samples = ((self._shot_of(at), at, frame) for at, frame in self._near_faces(FRAMED_BY))
         found = self._framer.frame_clips(samples, [shot.track for shot in scan.shots], self.size)
         self.crops = [framing.around(crop, self.size) for crop in found]
@@ -179,24 +151,11 @@ class VideoDriver:
 
     def close(self) -> None:
         """See ``Driver``."""
-        self._video.close()
+        self._search.close()
 
-    def _scan(self, pipeline: Pipeline, *, turnable: bool) -> DriverScan:
-        return scan_driver(
-            self._watched(pipeline.stage("scan", self._video.scan(SCAN_SIDE))),
-            self.size,
-            self.fps,
-            FaceDetector(),
-            per_second=DETECTIONS_PER_SECOND,
-            name=str(self.path),
-            number=self._face,
-            turnable=turnable,
-        )
-
-    def _watched(self, frames: Iterable[T]) -> Iterator[T]:
-        for frame in frames:
-            self._looking()
-            yield frame
+    @property
+    def _video(self) -> FrameSource:
+        return self._search.video
 
     def _shot_of(self, number: int) -> int:
         return max(0, bisect_right(self.starts, number) - 1)
@@ -216,7 +175,8 @@ class VideoDriver:
         rate = min(CANDIDATES_PER_SECOND, most / max(self._video.duration or 0.0, 1.0))
         at = [index for shot in self._shots for index in shot.track.indices]
         reach = NEAR * float(self.fps)
-        for number, frame in self._watched(self._video.sample(rate)):
+        for number, frame in self._video.sample(rate):
+            self._search.looking()
             i = bisect_right(at, number)
             if not at or min(abs(number - near) for near in at[max(0, i - 1) : i + 1]) <= reach:
                 yield number, frame

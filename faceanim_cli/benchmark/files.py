@@ -17,8 +17,8 @@ import numpy as np
 
 from faceanim_cli.animation.animated_photo import AnimatedPhoto
 from faceanim_cli.animation.animator import Animator
+from faceanim_cli.animation.driver_search import DETECTIONS_PER_SECOND
 from faceanim_cli.animation.result import RenderSettings
-from faceanim_cli.animation.video_driver import DETECTIONS_PER_SECOND
 from faceanim_cli.benchmark.cases import Timing
 from faceanim_cli.errors import FaceanimError
 from faceanim_cli.faces import FaceDetector, track_face

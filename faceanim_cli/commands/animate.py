@@ -53,11 +53,11 @@ def animate(
 
     start = time.perf_counter()
     output = output or default_output(photo, driver, suffix=".mp4")
-    options.check(photo, driver, output, show_crop)
-    show_progress(not quiet)
-    animator = options.animator()
-    with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:
-        result = options.animate(animator, photo, driver, output, progress, show_crop)
+    with options.searching(photo, driver, output, show_crop) as searched:
+        show_progress(not quiet)
+        animator = options.animator()
+        with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:
+            result = options.animate(animator, photo, driver, output, progress, show_crop, searched=searched)
     if as_json:
         seconds = round(time.perf_counter() - start, 3)
         facts = {"photo": photo, "driver": driver, **asdict(result), "seconds": seconds}

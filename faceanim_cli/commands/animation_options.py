@@ -1,8 +1,9 @@
 """Applies the flags of ``animation_flags.py``: checks inputs and outputs, builds the animator, animates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from faceanim_cli.files import file_sha256, file_stamp
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from faceanim_cli.animation.animator import Animator
-    from faceanim_cli.animation.driver import Crop
+    from faceanim_cli.animation.driver_search import Crop, Excerpt, FaceSearch
     from faceanim_cli.animation.result import AnimationResult, RenderSettings
     from faceanim_cli.batch.worker import WorkerSlot
     from faceanim_cli.live.live_photo import LivePhoto
@@ -74,30 +75,61 @@ class AnimationOptions(AnimationFlags):
         """Refuse to replace what faceanim did not make, unless that is agreed to."""
         check_replacing(outputs, self.overwrite)
 
-    def check(self, photo: Path, driver: Path, output: Path, show_crop: Path | None) -> None:
-        """Refuse, before torch is loaded, what cannot be read or written, and a photo without a face."""
-        from faceanim_cli.faces import Framing, check_face  # noqa: PLC0415
-        from faceanim_cli.media import check_photo_output, read_photo  # noqa: PLC0415
+    @contextmanager
+    def searching(
+        self, photo: Path, driver: Path, output: Path, show_crop: Path | None
+    ) -> Iterator["FaceSearch"]:
+        """Look for the faces of photo and driver; the driver's beside what is done inside of the block.
+
+        What cannot be read or written, and a photo without a face, is refused before that: before torch is
+        loaded.
+        """
+        from faceanim_cli.animation.driver_search import (  # noqa: PLC0415
+            DriverSearch,
+            FaceSearch,
+            crop_of_driver,
+            open_driver,
+        )
+        from faceanim_cli.animation.pipeline import Pipeline  # noqa: PLC0415
+        from faceanim_cli.faces import Framing, choose_face, search_photo  # noqa: PLC0415
+        from faceanim_cli.media import check_photo, check_photo_output, read_photo  # noqa: PLC0415
 
         self.check_output(output, photo, driver)
         if show_crop is not None:
             check_photo_output(show_crop, photo, driver)
         self.check_replacing([output] if show_crop is None else [output, show_crop])
-        self.check_inputs(photo, driver)
-        if self._photo_crop == "auto" or isinstance(self._photo_crop, Framing):
-            check_face(read_photo(photo), str(photo), self.face)
+        check_photo(photo)
+        searched, search = None, None
+        with Pipeline() as pipeline, ExitStack() as opened:
+            if not self._check_motion(driver):
+                opener = partial(open_driver, driver, output, parse_fps(self.fps), self._excerpt)
+                crop = crop_of_driver(self._photo_crop, parse_crop(self.driver_crop))
+                search = DriverSearch(opener, crop, self.driver_face)
+                opened.callback(search.close)
+                search.begin(pipeline)
+            if self._photo_crop == "auto" or isinstance(self._photo_crop, Framing):
+                searched = search_photo(read_photo(photo), str(photo))
+                choose_face(searched.faces, self.face, str(photo))
+            yield FaceSearch(searched, search)
 
     def check_inputs(self, photo: Path, driver: Path) -> None:
         """Refuse, before torch is loaded, a photo or driver that cannot be read, by their headers."""
-        from faceanim_cli.media import check_photo, open_video  # noqa: PLC0415
+        from faceanim_cli.animation.driver_search import open_excerpt  # noqa: PLC0415
+        from faceanim_cli.media import check_photo  # noqa: PLC0415
+
+        check_photo(photo)
+        if not self._check_motion(driver):
+            open_excerpt(driver, parse_fps(self.fps), self._excerpt).close()
+
+    def _check_motion(self, driver: Path) -> bool:
+        """Whether a driver is a motion; one that cannot be read is refused."""
         from faceanim_cli.motion.library import is_library_motion  # noqa: PLC0415
         from faceanim_cli.motion.motion_file import MOTION_SUFFIX, read_motion  # noqa: PLC0415
 
-        check_photo(photo)
         if driver.suffix.lower() == MOTION_SUFFIX and not driver.is_dir():
             read_motion(driver)
-        elif not is_library_motion(driver):
-            open_video(driver, parse_fps(self.fps), start=self.start or 0.0, duration=self._seconds)
+            return True
+        return is_library_motion(driver)
 
     def for_workers(self) -> "AnimationOptions":
         """The same for processes that nobody can answer to: weights are fetched and agreed to before.
@@ -163,9 +195,11 @@ class AnimationOptions(AnimationFlags):
         )
 
     @property
-    def _seconds(self) -> float | None:
-        """How much of the driver is taken; None is all that follows."""
-        return self.duration if self.end is None else self.end - (self.start or 0.0)
+    def _excerpt(self) -> "Excerpt":
+        """How much of the driver is taken."""
+        from faceanim_cli.animation.driver_search import Excerpt  # noqa: PLC0415
+
+        return Excerpt.between(self.start, self.end, self.duration)
 
     @property
     def _whole_photo(self) -> bool:
@@ -196,9 +230,9 @@ class AnimationOptions(AnimationFlags):
         progress: "Progress | None" = None,
         show_crop: Path | None = None,
         looking: Callable[[], None] = lambda: None,
+        searched: "FaceSearch | None" = None,
     ) -> "AnimationResult":
         """Animate one photo with one driver into one file."""
-        from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415
         from faceanim_cli.animation.job import animate_file  # noqa: PLC0415
 
         return animate_file(
@@ -209,13 +243,14 @@ class AnimationOptions(AnimationFlags):
             photo_crop=self._photo_crop,
             driver_crop=parse_crop(self.driver_crop),
             driver_face=self.driver_face,
-            excerpt=Excerpt.between(self.start, self.end, self.duration),
+            excerpt=self._excerpt,
             render=self.render_settings(),
             start_frame=self.start_frame,
             show_crop=show_crop,
             signer=self.signer(),
             progress=progress,
             looking=looking,
+            searched=searched,
         )
 
     def live_photo(self, photo: Path) -> "LivePhoto":

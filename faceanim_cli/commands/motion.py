@@ -44,7 +44,7 @@ def motion(
     options.check_replacing([output])
     open_video(driver, rate, start=options.start or 0.0)
     # Torch takes seconds to load; what is said above need not wait for it.
-    from faceanim_cli.animation.driver import Excerpt  # noqa: PLC0415
+    from faceanim_cli.animation.driver_search import Excerpt  # noqa: PLC0415
     from faceanim_cli.animation.job import save_motion  # noqa: PLC0415
 
     animator = replace(options, sr=False).animator()

@@ -1,6 +1,15 @@
 """Face boxes: found by Viola-Jones, followed through a video, turned into the crop that the networks see."""
 
-from faceanim_cli.faces.choice import LYING, check_face, choose_face, draw_numbers, find_faces, quarter_turned
+from faceanim_cli.faces.choice import (
+    LYING,
+    SearchedPhoto,
+    choose_face,
+    draw_numbers,
+    find_faces,
+    quarter_turned,
+    search_photo,
+    upright_faces,
+)
 from faceanim_cli.faces.compositing import Patch, edge_distance, motion_reach, seam_mask
 from faceanim_cli.faces.detector import FaceDetector
 from faceanim_cli.faces.framing import (
@@ -29,9 +38,9 @@ __all__ = [
     "FaceTrack",
     "Framing",
     "Patch",
+    "SearchedPhoto",
     "Shot",
     "ToneCurve",
-    "check_face",
     "choose_face",
     "clip_crop",
     "crop_image",
@@ -46,9 +55,11 @@ __all__ = [
     "resized",
     "scan_driver",
     "seam_mask",
+    "search_photo",
     "square_crop",
     "tone_curve",
     "toned",
     "track_face",
     "transform_points",
+    "upright_faces",
 ]

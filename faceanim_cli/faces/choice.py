@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +23,16 @@ SMALLEST_USEFUL = 48  # pixels of a face: the networks see it three times as lar
 COLOUR, INK = (255, 210, 0), (0, 0, 0)  # RGB: seen on skin as on hair
 
 
+class SearchedPhoto(NamedTuple):
+    """A photo as it was read, and what a search for faces found in it."""
+
+    image: Image
+    faces: list[Box]
+    """Pixels of the photo when it is turned; largest first."""
+    turn: int
+    """The quarter turns clockwise that right it."""
+
+
 def find_faces(image: Image, name: str) -> tuple[Image, list[Box]]:
     """The photo upright, and all faces in it from left to right: the first is number 1.
 
@@ -34,7 +45,12 @@ def find_faces(image: Image, name: str) -> tuple[Image, list[Box]]:
     Raises:
         NoFaceError: there is none.
     """
-    faces, turn = _search(image, name)
+    return upright_faces(search_photo(image, name), name)
+
+
+def upright_faces(searched: SearchedPhoto, name: str) -> tuple[Image, list[Box]]:
+    """As ``find_faces``, of a photo that was searched before."""
+    image, faces, turn = searched
     if turn:
         logger.warning("%s: %s; it is turned by %d degrees", name, LYING[turn], 90 * turn)
     side = max(face.side for face in faces)
@@ -45,16 +61,8 @@ def find_faces(image: Image, name: str) -> tuple[Image, list[Box]]:
     return quarter_turned(image, turn), sorted(faces, key=lambda face: (face.cx, face.cy))
 
 
-def check_face(image: Image, name: str, number: int | None) -> None:
-    """Refuse a photo without a face, or without one of that number; arguments and errors as below and above.
-
-    Nothing is said of a photo that will do: ``find_faces`` will.
-    """
-    choose_face(_search(image, name)[0], number, name)
-
-
-def _search(image: Image, name: str) -> tuple[list[Box], int]:
-    """The faces in a photo, and the quarter turns clockwise that right it."""
+def search_photo(image: Image, name: str) -> SearchedPhoto:
+    """Look for faces, upright and the other ways round; arguments and errors as ``find_faces``."""
     detector = FaceDetector()
     found = detector.detect_with_votes(image, thorough=True)
     votes, turn = strongest(found), 0
@@ -65,7 +73,7 @@ def _search(image: Image, name: str) -> tuple[list[Box], int]:
                 found, votes, turn = turned, strongest(turned), quarters
     if not found:
         raise no_face(image, name)
-    return [box for box, _ in found], turn
+    return SearchedPhoto(image, [box for box, _ in found], turn)
 
 
 def quarter_turned(image: Image, turn: int) -> Image:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from faceanim_cli import Animator
-from faceanim_cli.animation.driver import Excerpt
+from faceanim_cli.animation.driver_search import Excerpt
 from faceanim_cli.animation.image_batches import Download
 from faceanim_cli.animation.inference import Inference
 from faceanim_cli.animation.job import animate_file

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from faceanim_cli.animation.driver_search import DriverSearch
 from faceanim_cli.animation.networks import Detected
 from faceanim_cli.animation.pipeline import Pipeline
 from faceanim_cli.animation.video_driver import VideoDriver
@@ -40,7 +41,8 @@ def driver(tmp_path: Path) -> Iterator[Callable[..., VideoDriver]]:
         with VideoWriter(path, Fraction(25), frames[0].shape[1::-1], codec="ffv1") as writer:
             for frame in frames:
                 writer.write(frame)
-        opened.append(VideoDriver(lambda turn: open_video(path, turn=turn), crop, detector, SIDE))
+        search = DriverSearch(lambda turn: open_video(path, turn=turn), crop)
+        opened.append(VideoDriver(search, detector, SIDE))
         return opened[-1]
 
     yield make
