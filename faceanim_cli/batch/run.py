@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from faceanim_cli.batch.items import BatchItem, BatchListener, ItemReport
+from faceanim_cli.batch.output_locks import locked_outputs
 from faceanim_cli.batch.pool import run_in_pool
 from faceanim_cli.batch.processes import ProcessPool
 from faceanim_cli.batch.report import open_report, read_report, split_done
 from faceanim_cli.batch.worker import BatchJob, WorkerLostError, animate_item
-from faceanim_cli.errors import UsageError
+from faceanim_cli.errors import UsageError, some_of
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,11 @@ def prepare_batch(job: BatchJob, items: Sequence[BatchItem], settings: BatchSett
     done: list[ItemReport] = []
     if settings.resume:
         items, done = split_done(items, earlier, made_with)
+        if unknown := [report.output for report in done if report.status == "skipped"]:
+            logger.warning(
+                "%s: left as it is, whatever settings made it; a run with --report notes them",
+                some_of(unknown, 1),
+            )
     kinds = {(item.output.parent, item.output.suffix): item for item in items}
     for (folder, _), item in kinds.items():
         try:
@@ -92,12 +98,13 @@ def run_prepared(
         A report on each item; failures are in them.
 
     Raises:
-        UsageError: the report cannot be written, or there is no such cluster.
+        UsageError: the report cannot be written, another batch makes the same, or there is no such cluster.
         WeightsError: the networks cannot be loaded.
     """
     reports = list(batch.done)
     listener.already_done(len(reports))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(locked_outputs(batch.items))
         add = None if settings.report is None else stack.enter_context(open_report(settings.report, reports))
         # Closed, so that workers end before an error that is raised in here goes on.
         results = stack.enter_context(contextlib.closing(_results(job, batch.items, listener, settings)))

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,13 +185,16 @@ def test_a_report_of_an_earlier_version_says_nothing_of_settings(made: list[Batc
     assert split_done(made, read_report(path), {"style": "wild", "weights_sha256": "4567"})[0] == []
 
 
-def test_resuming_without_a_report_believes_what_is_there() -> None:
+def test_resuming_without_a_report_believes_what_is_there(caplog: pytest.LogCaptureFixture) -> None:
     Path("out").mkdir()
     Path("out/a-x.mp4").write_text("from elsewhere")
     _, lines = work(items("a", "b"), resume=True)
     assert begun() == ["b-x.mp4"]
     assert Path("out/a-x.mp4").read_text() == "from elsewhere"
     assert [(line["status"], line["frames"]) for line in lines] == [("skipped", None), ("done", 2)]
+    assert caplog.messages == [
+        "out/a-x.mp4: left as it is, whatever settings made it; a run with --report notes them"
+    ]
 
 
 def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
@@ -276,6 +281,35 @@ def test_nothing_begins_when_outputs_cannot_be_written() -> None:
             BatchSettings(report=Path("nowhere/r.jsonl")),
         )
     assert not Path("log").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks")
+def test_two_batches_at_once_do_not_make_the_same() -> None:
+    other = (
+        "import sys; from pathlib import Path\n"
+        "from faceanim_cli.batch.items import BatchItem\n"
+        "from faceanim_cli.batch.output_locks import locked_outputs\n"
+        "with locked_outputs([BatchItem(Path('p'), Path('d'), Path('link/b-x.mp4'))]):\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    Path("out").mkdir()
+    Path("link").symlink_to("out")
+    work(items("a"))
+    before = Path("report.jsonl").read_text()
+    begun()
+    command = [sys.executable, "-c", other]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(UsageError, match=r"out/b-x\.mp4: another batch is making it"):
+            work(items("a", "b"))
+        assert Path("report.jsonl").read_text() == before
+        assert begun() == []
+        work(items("a", "c"))  # into the same folder
+        process.kill()
+    work(items("a", "b"))
+    assert begun() == ["a-x.mp4", "c-x.mp4", "a-x.mp4", "b-x.mp4"]
 
 
 def test_weights_that_do_not_load_end_the_batch() -> None:

@@ -313,6 +313,10 @@ def test_an_interrupt_as_a_second_pass_starts_ends_it(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr("faceanim_cli.media.ffmpeg.Stderr", interrupted)
+    source = ["-re", "-f", "lavfi", "-i", "color=gray:size=16x16:duration=5"]  # in the time that it tells
     with pytest.raises(KeyboardInterrupt):
-        our_ffmpeg.run(["-f", "lavfi", "-i", "color=gray", "-f", "null", "-"])
-    assert started[0].poll() is not None
+        our_ffmpeg.run([*source, "-f", "null", "-"])
+    try:
+        assert started[0].poll() is not None
+    finally:
+        started[0].kill()
