@@ -71,6 +71,7 @@ class Networks:
         resolver: loads super-resolution, when a picture first goes through it; None for pictures as they are.
         device: where they run.
         dtype: float32, bfloat16 or float16.
+        fused: on a CPU, convolutions run with what follows them, where that works: see ``fuse_convolutions``.
         graphed: batches of this many frames run as CUDA graphs, which take long to make; those of another
             length, a clip's last or what little memory leaves, run as they are. 0 for none.
     """
@@ -82,9 +83,12 @@ class Networks:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         graphed: int = 0,
+        *,
+        fused: bool = True,
     ) -> None:
         self.loaded = (model, resolver)
         self.device, self.dtype, self.graphed = device, dtype, graphed
+        self._fused = fused and device.type == "cpu" and can_fuse(dtype)
         self.model = self._ready(model)
         self._resolver: FaceSuperResolver | None = None
         self._loading = Lock()
@@ -99,8 +103,8 @@ class Networks:
         )
 
     def exact(self) -> "Networks":
-        """The same in float32."""
-        return Networks(*self.loaded, self.device)
+        """The same in float32, by torch's public operators alone."""
+        return Networks(*self.loaded, self.device, fused=False)
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -202,7 +206,7 @@ class Networks:
 
     def _ready(self, network: Network) -> Network:
         ready: Network = fold_batch_norms(network)
-        if self.device.type == "cpu" and can_fuse(self.dtype):
+        if self._fused:
             ready = fuse_convolutions(ready)
         ready = ready.to(self.device)
         lay_channels_last(ready)

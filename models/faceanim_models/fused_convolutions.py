@@ -81,7 +81,9 @@ class FusedConvolution(nn.Module):
         super().__init__()
         assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
         self.conv, self.act = conv, "relu" if relu else "none"
-        self._packed: Tensor | None = None  # the weights as oneDNN wants them, once they gave finite numbers
+        self._packed: Tensor | None = (
+            None  # the weights as oneDNN wants them, once they are known to be sound
+        )
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """(B, in, H, W) -> (B, out, h, w), channels last; ``added`` is as large, and overwritten."""
@@ -89,11 +91,11 @@ class FusedConvolution(nn.Module):
         x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
         out: Tensor
         if self._packed is None:
-            # As torch does it, which keeps NaN: out of oneDNN's ReLU it comes as 0, and nobody sees it.
-            out = conv(x) if added is None else added + conv(x)
-            if not (bool(out.isfinite().all()) and float(conv.weight.abs().amax()) < SOUND):
+            if not self._stays_finite(x, added):
+                # As torch does it, which keeps NaN: out of oneDNN's ReLU it comes as 0, and nobody sees it.
+                out = conv(x) if added is None else added + conv(x)
                 return out.relu_() if self.act == "relu" else out
-            self._pack(x.shape)  # and computed again: the first result is to be rounded as all others
+            self._pack(x.shape)
         if isinstance(conv, nn.ConvTranspose2d):
             out = operators._convolution_transpose_pointwise(
                 x, self._packed, conv.bias, *self._shape, self.act, [], ""
@@ -106,6 +108,16 @@ class FusedConvolution(nn.Module):
                 added, x, self._packed, conv.bias, *self._shape, "add", None, relu, [], None
             )
         return out
+
+    def _stays_finite(self, x: Tensor, added: Tensor | None) -> bool:
+        """Whether weights are sound, and no number that comes of these maps can overflow."""
+        weight = self.conv.weight.float().abs()
+        outputs = 1 if isinstance(self.conv, nn.ConvTranspose2d) else 0
+        most = weight.transpose(0, outputs).flatten(1).sum(1).amax() * x.abs().amax()
+        for more in (self.conv.bias, added):
+            if more is not None:
+                most = most + more.abs().amax()
+        return float(weight.amax()) < SOUND and float(most) < torch.finfo(x.dtype).max
 
     def _pack(self, shape: torch.Size) -> None:
         weight, operators = self.conv.weight, torch.ops.mkldnn

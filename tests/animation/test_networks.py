@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceanim_cli import Animator
 from faceanim_cli.animation.networks import Networks
 from faceanim_cli.errors import FaceanimError
+from faceanim_models import AnimationModel
+from faceanim_models.fused_convolutions import FusedConvolution, can_fuse
+from tests.conftest import TINY
 
 Paint = Callable[..., Tensor]
 
@@ -148,3 +151,24 @@ def test_frames_on_several_cores_come_out_as_on_one(
         torch.set_num_threads(before)
     assert same(found, wanted)
     torch.testing.assert_close(*sharpness)
+
+
+@pytest.mark.skipif(not can_fuse(torch.bfloat16), reason="no bfloat16 in this CPU's fused convolutions")
+def test_half_precision_is_compared_with_what_is_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else fused convolutions that are wrong for some shapes in any precision would agree with each other."""
+    assert can_fuse(torch.float32)  # remembered, and true of the shapes that are tried
+    torch.manual_seed(0)
+    model = AnimationModel(TINY).eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.1)
+    frames, fused = torch.rand(2, 3, 64, 64), FusedConvolution.forward
+    monkeypatch.setattr(FusedConvolution, "forward", lambda *arguments: 1.5 * fused(*arguments))
+    networks = Networks(model, None, torch.device("cpu"), torch.bfloat16)
+    exact = networks.exact()
+    with torch.inference_mode():
+        wanted = model.detect(frames).points
+    with networks.inference():
+        assert (networks.detect(frames).motion[0] - wanted).abs().max() > 0.02
+    with exact.inference():
+        torch.testing.assert_close(exact.detect(frames).motion[0], wanted, rtol=0, atol=1e-3)

@@ -138,6 +138,25 @@ def test_damaged_weights_show_in_every_call(name: str, frames: torch.Tensor) -> 
         assert all(fused(frames).isnan().any() for _ in range(2))
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 3e38])
+def test_numbers_that_are_not_or_overflow_show_in_every_call(wrong: float, transposed: bool) -> None:
+    """And in a frame beside others, after which the convolution is fused nevertheless."""
+    conv = nn.ConvTranspose2d(2, 3, 4, 2, 1) if transposed else nn.Conv2d(2, 3, 3, padding=1)
+    nn.init.constant_(conv.weight, 2.0)
+    fused = FusedConvolution(conv, relu=True)
+    frames = torch.rand(2, 2, 8, 8)
+    damaged = frames.clone()
+    damaged[1, :, 4, 4] = wrong
+    with torch.inference_mode():
+        for _ in range(2):
+            assert fused(damaged).isfinite().flatten(1).all(1).tolist() == [True, False]
+        wanted = conv(frames).relu()
+        for _ in range(2):
+            torch.testing.assert_close(fused(frames), wanted, rtol=1e-5, atol=1e-5)
+        assert fused._packed is not None
+
+
 def test_a_norm_that_could_not_be_folded_stays(frames: torch.Tensor) -> None:
     block = ResidualBlock(3).eval()
     block.norm = nn.InstanceNorm2d(3, affine=True)
