@@ -1,5 +1,6 @@
 """``faceanim animate``: a photo and a driving video in, an animated video out."""
 
+import gc
 import json
 import time
 from dataclasses import asdict
@@ -56,6 +57,7 @@ def animate(
     with options.searching(photo, driver, output, show_crop) as searched:
         show_progress(not quiet)
         animator = options.animator()
+        gc.freeze()  # nor is garbage looked for later among what stays as long as the process
         with frame_progress(f"{photo.name} + {driver.name}", quiet) as progress:
             result = options.animate(animator, photo, driver, output, progress, show_crop, searched=searched)
     if as_json:

@@ -167,12 +167,11 @@ class AnimationOptions(AnimationFlags):
     def animator(self, slot: "WorkerSlot | None" = None) -> "Animator":
         """Load the networks, into a part of the machine if it has several workers."""
         # Torch and the networks are a million objects that stay: looking for garbage among them again and
-        # again, now and later, takes a tenth of the time until the first frame.
+        # again takes a tenth of the time until the first frame.
         gc.disable()
         try:
             return self._animator(slot)
         finally:
-            gc.freeze()
             gc.enable()
 
     def _animator(self, slot: "WorkerSlot | None") -> "Animator":
