@@ -100,6 +100,15 @@ class TrainingFlags:
         bool | None,
         option(WHAT + MORE, "The photo's head is not told apart", "--segmenter/--no-segmenter"),
     ] = None
+    head_planes: Annotated[
+        bool | None,
+        option(
+            WHAT + MORE,
+            "Planes through a turning head are no motions to choose from\nWith --head-planes networks of "
+            "--init that have none get them.",
+            "--head-planes/--no-head-planes",
+        ),
+    ] = None
     encoder: Annotated[
         Literal["resnet18", "resnet34", "resnet50"] | None,
         choice(

@@ -2,7 +2,9 @@
 
 import types
 from collections.abc import Mapping
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from faceanim_cli.data.landmarks import (
     Anchors,
     anchored_keypoints,
 )
-from faceanim_cli.motion.head_model import HEAD, bone_weights
+from faceanim_cli.motion.head_model import HEAD, anchor_means, bone_weights
 from faceanim_cli.training.settings import EncoderName, KeypointsName
 from faceanim_models import (
     AnimationModel,
@@ -39,6 +41,12 @@ BROWS: tuple[Anchors, Anchors] = (((17, 18), (19,), (21,)), ((25, 26), (24,), (2
 MOUTH: Anchors = ((48,), (54,), (51,), (57,), (62,), (66,))
 MOUTH_CENTRE: Anchors = MOUTH[:4]
 
+# Where planes through the head lie that move as it turns in depth: from the mean of its bone, the outer eye
+# corners being 1 apart. Ears, and hair at the sides and at the back. Of the sets of three tried they left the
+# least of frames unexplained, on training people.
+HEAD_DEPTHS = (-0.6, -1.2, -2.0)
+EAR_DEPTH = -0.5  # keypoints there or deeper are at the ears
+
 # How the head model is framed: how far its outer eye corners are apart, and how high they lie, in [-1, 1].
 FRAMED_EYES, FRAMED_HEIGHT = 0.584, -0.118
 
@@ -49,6 +57,7 @@ def shipped_architecture(
     similarity: bool = True,
     segmenter: bool = True,
     encoder: EncoderName = "resnet18",
+    head_planes: bool = True,
 ) -> AnimationSettings:
     """The settings of the shipped model, or of one like it with other keypoints, candidate motions or parts.
 
@@ -56,6 +65,8 @@ def shipped_architecture(
     the pupils are known to those alone. Without anchors there are as many keypoints, found freely.
     """
     count = len(moved(anchors)) or len(DENSE_ANCHORS)
+    # The head that they go through is laid on anchored keypoints, and they come beside the similarity.
+    depths = HEAD_DEPTHS if head_planes and anchors and similarity else ()
     refiner = details = None
     if anchors == SHIPPED_ANCHORS:
         rigid = tuple(int(k) for k in bone_weights(anchors).nonzero()[0])
@@ -63,7 +74,9 @@ def shipped_architecture(
         details = DetailRefinerSettings(_patches(brows=False), rigid)
     return AnimationSettings(
         KeypointDetectorSettings(len(anchors) or count, encoder, refiner=refiner),
-        DenseMotionSettings(count, use_similarity=similarity, photo_channels=4 if segmenter else 0),
+        DenseMotionSettings(
+            count, use_similarity=similarity, photo_channels=4 if segmenter else 0, head_depths=depths
+        ),
         GeneratorSettings(count),
         anchors,
         size,
@@ -76,11 +89,53 @@ def moved(anchors: Anchors) -> Anchors:
     return tuple(group for group in anchors if group not in PUPIL_ANCHORS)
 
 
+def add_head_planes(model: AnimationModel) -> AnimationModel:
+    """A model with anchors and a similarity, and with planes through the head, which it may have already.
+
+    They start where the keypoints on the ears move the picture, which lie at such a depth and until now carry
+    the hair, with a small part of their share: the picture changes by less than a tenth of a decibel, and
+    gradients reach them. The new views of the photo count nothing at first.
+    """
+    if model.settings.motion.head_depths:
+        return model
+    old, depths = model.settings.motion, len(HEAD_DEPTHS)
+    settings = replace(model.settings, motion=replace(old, head_depths=HEAD_DEPTHS))
+    grown, state = AnimationModel(settings), dict(model.state_dict())
+    first = model.dense_motion.candidates - old.num_keypoints  # of the keypoints' motions
+    depth = anchor_means(HEAD, moved(model.settings.anchors))[:, 2]
+    ears = first + np.flatnonzero(depth <= max(EAR_DEPTH, depth.min()))
+    stem = state["dense_motion.unet.stem.conv.weight"]
+    # The views' channels come by colour, and in each by candidate.
+    views = stem[:, : 3 * model.dense_motion.candidates].unflatten(1, (3, -1))
+    fresh = torch.zeros_like(views[:, :, :depths])
+    views = torch.cat((views[:, :, :first], fresh, views[:, :, first:]), dim=2).flatten(1, 2)
+    rest = stem[:, 3 * model.dense_motion.candidates :]
+    state["dense_motion.unet.stem.conv.weight"] = torch.cat((views, rest), dim=1)
+    for name, above in (("weight", 0.0), ("bias", -1.0)):
+        key = f"dense_motion.mixture.{name}"
+        rows = state[key]
+        fresh = rows[ears].mean(0, keepdim=True).expand(depths, *rows.shape[1:]) + above
+        state[key] = torch.cat((rows[:first], fresh, rows[first:]))
+    state["dense_motion.planes.fit"] = torch.zeros(old.num_keypoints, 4)
+    grown.load_state_dict(state)
+    _lay_head(grown)
+    return grown
+
+
 def set_mean_face(model: AnimationModel) -> None:
-    """Tell a fresh model's patches how the keypoints of a mean face are framed; trained ones know it."""
+    """Tell a fresh model's patches and planes where keypoints are on a mean head; trained ones know it."""
+    _lay_head(model)
     for part in (model.keypoint_detector.refiner, model.details):
         if part is not None:
             part.patches.mean_face.copy_(_framed_head(model.settings.anchors))
+
+
+def _lay_head(model: AnimationModel) -> None:
+    if model.dense_motion.planes is not None:
+        anchors = moved(model.settings.anchors)
+        weights = bone_weights(anchors)
+        head = torch.from_numpy(anchor_means(HEAD, anchors))
+        model.dense_motion.planes.lay_on(head, torch.from_numpy(weights / weights.sum()))
 
 
 def _framed_head(anchors: Anchors) -> Tensor:

@@ -22,7 +22,13 @@ from faceanim_cli.data.pairs import PairDataset
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.pictures import Image
 from faceanim_cli.training.adversarial import AdversarialLoss
-from faceanim_cli.training.architecture import ANCHORS, moved, set_mean_face, shipped_architecture
+from faceanim_cli.training.architecture import (
+    ANCHORS,
+    add_head_planes,
+    moved,
+    set_mean_face,
+    shipped_architecture,
+)
 from faceanim_cli.training.loop import train
 from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import perceptual_loss
@@ -155,7 +161,9 @@ def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
     anchors = ANCHORS[settings.keypoints or "dense"]
     similarity, segmenter = settings.similarity is not False, settings.segmenter is not False
     encoder = settings.encoder or "resnet18"
-    model = AnimationModel(shipped_architecture(settings.size, anchors, similarity, segmenter, encoder))
+    planes = settings.head_planes is not False
+    architecture = shipped_architecture(settings.size, anchors, similarity, segmenter, encoder, planes)
+    model = AnimationModel(architecture)
     set_mean_face(model)
     if model.dense_motion.segmenter is not None:
         squeezenet = read_imagenet(imagenet_file("squeezenet1_1", "--perceptual"))
@@ -177,6 +185,8 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
     model = load_weights(init)
     if not isinstance(model, AnimationModel):
         raise WeightsError(f"{init}: first-order-model's networks, which train_first_order goes on from")
+    if settings.head_planes and model.settings.anchors and model.settings.motion.use_similarity:
+        model = add_head_planes(model)
     s, wanted = model.settings, settings
     for option, asked, there in (
         (
@@ -186,6 +196,7 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
         ),
         ("--[no-]similarity", wanted.similarity, s.motion.use_similarity),
         ("--[no-]segmenter", wanted.segmenter, bool(s.motion.photo_channels)),
+        ("--[no-]head-planes", wanted.head_planes, bool(s.motion.head_depths)),
         (f"--encoder {wanted.encoder}", wanted.encoder, s.keypoints.encoder),
     ):
         if asked is not None and asked != there:

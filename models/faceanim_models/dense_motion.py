@@ -19,6 +19,7 @@ from faceanim_models.geometry import (
     warp,
     working_type,
 )
+from faceanim_models.head_planes import HeadPlanes
 from faceanim_models.head_segmenter import HeadSegmenter
 from faceanim_models.memory_layout import channels_first, channels_last, pixel_shuffle
 
@@ -36,6 +37,8 @@ class DenseMotionSettings:
     photo_channels: int = (
         0  # maps of the photo's HeadSegmenter; 0: none, what is head shows in the views alone
     )
+    # Planes through the head that move as it turns in depth, see HeadPlanes; with the similarity only.
+    head_depths: tuple[float, ...] = ()
 
 
 class DenseMotion(NamedTuple):
@@ -51,17 +54,20 @@ class DenseMotionNetwork(Mergeable):
     """Mixes candidate motions pixel by pixel.
 
     The candidates: identity (the background stays), the similarity fitted to all keypoint pairs (the
-    head, its hair and its neck move as one), and one for each keypoint k,
-    ``T_k(z) = s_k + A (z - d_k)``, with that similarity's linear part A. The similarity takes FOMM's
-    learned Jacobians' place (FOMM, eq. 4). The identity's share, and a small learned residual, come at twice
-    the resolution of the other shares.
+    head, its hair and its neck move as one), planes through the head at some depths (ears and hair, when it
+    turns), and one for each keypoint k, ``T_k(z) = s_k + A (z - d_k)``, with that similarity's linear part A.
+    The similarity takes FOMM's learned Jacobians' place (FOMM, eq. 4). The identity's share, and a small
+    learned residual, come at twice the resolution of the other shares.
     """
 
     def __init__(self, settings: DenseMotionSettings) -> None:
         super().__init__()
         self.settings = settings
         k = settings.num_keypoints
-        self.candidates = k + 1 + settings.use_similarity
+        if settings.head_depths and not settings.use_similarity:
+            raise ValueError("planes through the head need the similarity beside them")
+        self.candidates = k + 1 + settings.use_similarity + len(settings.head_depths)
+        self.planes = HeadPlanes(settings.head_depths, k) if settings.head_depths else None
         # Photo maps where they are, and as the head moves them.
         self.unet = UNet(3 * self.candidates + k + 2 * settings.photo_channels, settings.widths)
         self.segmenter: HeadSegmenter | None = None
@@ -101,8 +107,8 @@ class DenseMotionNetwork(Mergeable):
         """
         size = self.settings.size
         with in_full_precision(thumbnail):
-            turned, shifts = self._moving_candidates(source.float(), driving.float())
-            grids = self._as_grids(turned, shifts)  # (B, N, size, size, 2)
+            moves = self._moving_candidates(source.float(), driving.float())
+            grids = self._as_grids(moves)  # (B, N, size, size, 2)
             heatmaps = gaussian_heatmaps(driving.float(), size, size, self.settings.sigma)
             was = gaussian_heatmaps(source.float(), size, size, self.settings.sigma)
         batch, candidates = grids.shape[:2]
@@ -124,9 +130,12 @@ class DenseMotionNetwork(Mergeable):
         likelihood = moving.logsumexp(1, keepdim=True)
         moving = (moving - likelihood).exp()  # their shares
         with in_full_precision(thumbnail):
-            # All that move are turned alike: it is their shifts that are mixed.
-            mixed = (shifts.mT @ moving.flatten(2)).unflatten(2, (size, size))
-            mixed = turned + mixed.permute(0, 2, 3, 1)
+            # All that move are turned alike, and the planes likewise: it is their shifts that are mixed.
+            mixed = (moves.shifts.mT @ moving.flatten(2)).unflatten(2, (size, size))
+            mixed = moves.turned + mixed.permute(0, 2, 3, 1)
+            if moves.in_depth is not None:
+                share = moving[:, 1 : 1 + len(self.settings.head_depths)].sum(1)[..., None]
+                mixed = mixed + share * (moves.in_depth - moves.turned)
         grid = resize_grid(mixed, 2 * size, 2 * size)
         # Whether a pixel moves at all is settled at twice the resolution: a blurred edge between head and
         # background would bend every line that runs into it.
@@ -167,24 +176,36 @@ class DenseMotionNetwork(Mergeable):
 
     def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:
         """All candidate motions as sampling grids, (B, N, size, size, 2)."""
-        return self._as_grids(*self._moving_candidates(source, driving))
+        return self._as_grids(self._moving_candidates(source, driving))
 
-    def _moving_candidates(self, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
-        """All candidates but the first, which share their linear part A.
-
-        Returns:
-            A z of each place z, (B, size, size, 2), and the candidates' shifts, (B, N - 1, 2).
-        """
+    def _moving_candidates(self, source: Tensor, driving: Tensor) -> "_Moves":
+        """All candidates but the first."""
         identity = identity_grid(self.settings.size, self.settings.size, source)[0]  # (size, size, 2)
         if not self.settings.use_similarity:
-            return identity.expand(source.shape[0], -1, -1, -1), source - driving
+            return _Moves(identity.expand(source.shape[0], -1, -1, -1), source - driving)
         linear, shift = fit_similarity(driving, source, self.rigidity.softmax(0))
         turned = torch.einsum("bij,hwj->bhwi", linear, identity)
         offsets = source - torch.einsum("bij,bkj->bki", linear, driving)  # s_k - A d_k
-        return turned, torch.cat((shift[:, None], offsets), dim=1)
+        if self.planes is None:
+            return _Moves(turned, torch.cat((shift[:, None], offsets), dim=1))
+        linear, in_depth = self.planes(source, driving)
+        planes = torch.einsum("bij,hwj->bhwi", linear, identity)
+        return _Moves(turned, torch.cat((shift[:, None], in_depth, offsets), dim=1), planes)
 
-    @staticmethod
-    def _as_grids(turned: Tensor, shifts: Tensor) -> Tensor:
-        batch, height, width, _ = turned.shape
-        still = identity_grid(height, width, turned).expand(batch, -1, -1, -1)
-        return torch.cat((still[:, None], turned[:, None] + shifts[:, :, None, None]), dim=1)
+    def _as_grids(self, moves: "_Moves") -> Tensor:
+        batch, height, width, _ = moves.turned.shape
+        still = identity_grid(height, width, moves.turned).expand(batch, -1, -1, -1)
+        grids = moves.turned[:, None] + moves.shifts[:, :, None, None]
+        if moves.in_depth is not None:
+            first, count = 1, len(self.settings.head_depths)  # after the similarity
+            planes = moves.in_depth[:, None] + moves.shifts[:, first : first + count, None, None]
+            grids = torch.cat((grids[:, :first], planes, grids[:, first + count :]), dim=1)
+        return torch.cat((still[:, None], grids), dim=1)
+
+
+class _Moves(NamedTuple):
+    """Candidates that move: the similarity, planes through the head, and one for each keypoint."""
+
+    turned: Tensor  # (B, size, size, 2): A z of each place z, A the linear part of all but the planes
+    shifts: Tensor  # (B, N - 1, 2)
+    in_depth: Tensor | None = None  # (B, size, size, 2): the same with the planes' linear part

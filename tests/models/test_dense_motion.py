@@ -10,7 +10,7 @@ from skimage.transform import SimilarityTransform
 from torch import nn
 
 from faceanim_models import DenseMotionNetwork, DenseMotionSettings
-from faceanim_models.geometry import identity_grid
+from faceanim_models.geometry import identity_grid, resize_grid
 
 SIZE, K = 16, 5
 TINY = DenseMotionSettings(K, size=SIZE, widths=(8, 12))
@@ -98,6 +98,46 @@ class TestCandidates:
         inside = driving[0].abs().amax(-1) <= 1
         inside[0] = False
         np.testing.assert_allclose(look_up(head, driving[0][inside]), source[0][inside], atol=1e-4)
+
+
+class TestPlanes:
+    """Planes through the head, whose own motion ``test_head_planes`` checks."""
+
+    @pytest.fixture
+    def network(self):
+        network = DenseMotionNetwork(dataclasses.replace(TINY, head_depths=(-0.5, -1.5))).eval()
+        network.planes.lay_on(torch.rand(K, 3) - 0.5, torch.full((K,), 1 / K))
+        return network
+
+    def test_they_come_between_the_similarity_and_the_keypoints(self, network, source):
+        driving = (source + 0.1 * torch.randn(2, K, 2)).clamp(-1, 1)
+        grids = network.candidate_grids(source, driving).detach()
+        linear, shifts = network.planes(source, driving)
+        places = identity_grid(SIZE, SIZE, source)[0]
+        for plane in (0, 1):
+            expected = torch.einsum("bij,hwj->bhwi", linear, places) + shifts[:, plane, None, None]
+            torch.testing.assert_close(grids[:, 2 + plane], expected)
+        assert grids.shape[1] == K + 4
+        for k in range(K):  # theirs are where they were, after the planes
+            found = look_up(grids[0, 4 + k], driving[0, k : k + 1])
+            np.testing.assert_allclose(found[0], source[0, k], atol=1e-4)
+
+    @pytest.mark.parametrize("chosen", [1, 2, 3, 4])
+    def test_the_grid_is_that_of_the_candidate_that_has_all_of_the_share(self, network, source, chosen):
+        with torch.no_grad():
+            network.locality.zero_()
+            network.mixture.weight.zero_()
+            network.mixture.bias.fill_(-60.0)
+            network.mixture.bias[chosen] = 0.0
+        driving = source + 0.1 * torch.randn(2, K, 2)
+        with torch.no_grad():
+            motion = network(torch.rand(2, 3, SIZE, SIZE), source, driving)
+            expected = resize_grid(network.candidate_grids(source, driving)[:, chosen], 2 * SIZE, 2 * SIZE)
+        torch.testing.assert_close(motion.grid, expected, rtol=0, atol=1e-5)
+
+    def test_without_the_similarity_there_are_none(self):
+        with pytest.raises(ValueError, match="similarity"):
+            DenseMotionNetwork(dataclasses.replace(TINY, head_depths=(-0.5,), use_similarity=False))
 
 
 class TestNetwork:

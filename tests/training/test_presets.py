@@ -51,7 +51,9 @@ class TestMotion:
         assert (settings.optimizer, settings.perceptual, settings.keypoints) == ("swats", "vgg19", "paper")
         on = {name: weight for name, weight in vars(settings.losses).items() if weight}
         assert on == {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
-        assert (settings.similarity, settings.segmenter) == (False, False)  # ours, not the paper's
+        assert (settings.similarity, settings.segmenter, settings.head_planes) == (
+            False,
+        ) * 3  # ours, not the paper's
         assert settings.encoder_weights == "imagenet"
         assert dict(settings.pretrained) == {"vgg19": "--perceptual", "resnet18": "--encoder-weights"}
 
@@ -93,6 +95,7 @@ class TestFirstOrder:
             ("shipped", {"keypoints": "free"}, "--keypoints free"),
             ("shipped", {"similarity": False}, "--no-similarity"),
             ("shipped", {"segmenter": False}, "--no-segmenter"),
+            ("shipped", {"head_planes": True}, "--head-planes"),
         ],
     )
     def test_what_means_nothing_to_these_networks_is_refused(self, preset, option, said):
@@ -175,12 +178,16 @@ def test_super_resolution_by_the_paper_is_eq_7_alone():
 class TestTrained:
     def test_the_paper_s_set(self, run, tmp_path):
         settings = motion_settings("paper", **PLACES)
-        chosen = {"similarity": settings.similarity, "segmenter": settings.segmenter}
+        chosen = {name: getattr(settings, name) for name in ("similarity", "segmenter", "head_planes")}
         chosen |= {"losses": settings.losses, "keypoints": "paper", "optimizer": "swats"}
         run(**chosen, discriminator_side=32, max_steps=1)
         built = load_checkpoint(tmp_path / "run" / "last.safetensors").settings
         assert built.anchors == PAPER_ANCHORS
-        assert (built.motion.use_similarity, built.motion.photo_channels) == (False, 0)
+        assert (built.motion.use_similarity, built.motion.photo_channels, built.motion.head_depths) == (
+            False,
+            0,
+            (),
+        )
         said = json.loads((tmp_path / "run" / "settings.json").read_text())
         assert (said["keypoints"], said["losses"]["adversarial"], said["max_minutes"]) == ("paper", 1.0, None)
 
@@ -284,6 +291,7 @@ def real(tmp_path_factory):
 def test_on_real_clips_swats_switches_by_its_tolerance_and_not_by_the_paper_s(run, real, tmp_path):
     settings = motion_settings("paper", **PLACES)
     paper = {"losses": settings.losses, "keypoints": "paper", "similarity": False, "segmenter": False}
+    paper["head_planes"] = False
     options = {**paper, "optimizer": "swats", "discriminator_side": 16, "data": real}
     brief = {"max_steps": 10, "warm_up": 1, "size": 32, "cache": tmp_path / "cache"}
     for share, out in ((0.2, "ours"), (1e-9, "paper")):

@@ -1,0 +1,60 @@
+"""What a trained network gains without harm, and what a fresh one knows of the average head."""
+
+import numpy as np
+import pytest
+import torch
+
+from faceanim_cli.motion.head_model import HEAD, anchor_means
+from faceanim_cli.training.architecture import HEAD_DEPTHS, SHIPPED_ANCHORS, add_head_planes, set_mean_face
+from faceanim_models import AnimationModel
+from tests.training.conftest import tiny_settings
+
+
+@pytest.fixture
+def model():
+    """Without planes, every weight moved off its initial value."""
+    model = AnimationModel(tiny_settings(anchors=SHIPPED_ANCHORS, head_planes=False)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    set_mean_face(model)
+    return model
+
+
+def seen(model):
+    """The motion from one face to another."""
+    motion, maps = model.dense_motion, torch.full((1, 2, 32, 32), 0.3)
+    points = model.details.patches.mean_face[None, : motion.settings.num_keypoints]
+    moved = points * 0.9 + torch.tensor((0.1, -0.05))
+    with torch.no_grad():
+        return motion(torch.linspace(0, 1, 3 * 16 * 16).view(1, 3, 16, 16), points, moved, maps)
+
+
+def test_planes_without_a_share_change_nothing(model):
+    grown = add_head_planes(model).eval()
+    planes = slice(2, 2 + len(HEAD_DEPTHS))
+    assert seen(grown).mixture[:, planes].amin() > 0  # but they have one
+    with torch.no_grad():
+        grown.dense_motion.mixture.bias[planes] -= 60
+    before, after = seen(model), seen(grown)
+    torch.testing.assert_close(after.grid, before.grid, rtol=0, atol=1e-5)
+    torch.testing.assert_close(after.occlusion, before.occlusion, rtol=0, atol=1e-5)
+    others = torch.cat((after.mixture[:, :2], after.mixture[:, planes.stop :]), dim=1)
+    torch.testing.assert_close(others, before.mixture, rtol=0, atol=1e-5)
+
+
+def test_networks_that_have_planes_are_left_as_they_are(model):
+    grown = add_head_planes(model)
+    assert add_head_planes(grown) is grown
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["fresh", "grown"])
+def test_planes_lie_in_the_average_head(model, grown):
+    if grown:
+        model = add_head_planes(model)
+    else:
+        model = AnimationModel(tiny_settings(anchors=SHIPPED_ANCHORS))
+        set_mean_face(model)
+    head = anchor_means(HEAD, SHIPPED_ANCHORS[:29])
+    pose = model.dense_motion.planes.pose(torch.from_numpy(head[None, :, :2] * 0.5 + 0.1).float())
+    np.testing.assert_allclose(pose.axes[0], 0.5 * np.eye(3)[:2], atol=1e-4)
