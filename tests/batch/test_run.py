@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -281,35 +279,6 @@ def test_nothing_begins_when_outputs_cannot_be_written() -> None:
             BatchSettings(report=Path("nowhere/r.jsonl")),
         )
     assert not Path("log").exists()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="locks")
-def test_two_batches_at_once_do_not_make_the_same() -> None:
-    other = (
-        "import sys; from pathlib import Path\n"
-        "from faceanim_cli.batch.items import BatchItem\n"
-        "from faceanim_cli.batch.output_locks import locked_outputs\n"
-        "with locked_outputs([BatchItem(Path('p'), Path('d'), Path('link/b-x.mp4'))]):\n"
-        "    print('locked', flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    Path("out").mkdir()
-    Path("link").symlink_to("out")
-    work(items("a"))
-    before = Path("report.jsonl").read_text()
-    begun()
-    command = [sys.executable, "-c", other]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "locked\n"
-        with pytest.raises(UsageError, match=r"out/b-x\.mp4: another batch is making it"):
-            work(items("a", "b"))
-        assert Path("report.jsonl").read_text() == before
-        assert begun() == []
-        work(items("a", "c"))  # into the same folder
-        process.kill()
-    work(items("a", "b"))
-    assert begun() == ["a-x.mp4", "c-x.mp4", "a-x.mp4", "b-x.mp4"]
 
 
 def test_weights_that_do_not_load_end_the_batch() -> None:
