@@ -1,5 +1,6 @@
 """The command line: exit codes, what goes to stdout, and what is imported when."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,6 +52,14 @@ def test_what_is_loaded_when(photo: Path) -> None:
     assert done.stdout.startswith(f"faceanim {__version__}\n")
     found = [line for line in done.stderr.splitlines() if not line.startswith("faceanim:")]
     assert found == ["0 []"] * 4 + ["5 ['numpy']", "2 ['numpy']", *["5 ['numpy']"] * 2]
+
+
+def test_an_interrupt_while_the_command_line_is_imported_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    paths = os.pathsep.join((str(tmp_path), *filter(None, sys.path)))
+    command = [sys.executable, "-m", "faceanim_cli", "--version"]
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": paths})
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_animate_prints_the_result_and_nothing_else(
