@@ -6,6 +6,7 @@ import torch
 
 from faceanim_cli.motion.head_model import HEAD, anchor_means
 from faceanim_cli.training.architecture import HEAD_DEPTHS, SHIPPED_ANCHORS, add_head_planes, set_mean_face
+from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import AnimationModel
 from tests.training.conftest import tiny_settings
 
@@ -58,3 +59,15 @@ def test_planes_lie_in_the_average_head(model, grown):
     head = anchor_means(HEAD, SHIPPED_ANCHORS[:29])
     pose = model.dense_motion.planes.pose(torch.from_numpy(head[None, :, :2] * 0.5 + 0.1).float())
     np.testing.assert_allclose(pose.axes[0], 0.5 * np.eye(3)[:2], atol=1e-4)
+
+
+def test_weights_without_planes_through_the_head_get_them(run, tmp_path):
+    init = AnimationModel(tiny_settings(head_planes=False))
+    save_checkpoint(tmp_path / "m.safetensors", init)
+    run(init=tmp_path / "m.safetensors", max_steps=1)
+    kept = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert kept.settings.motion.head_depths == ()  # as they were, unless one asks
+    run(init=tmp_path / "m.safetensors", out=tmp_path / "grown", head_planes=True, max_steps=1)
+    grown = load_checkpoint(tmp_path / "grown" / "last.safetensors").dense_motion
+    assert grown.settings.head_depths == HEAD_DEPTHS
+    assert grown.planes.fit.abs().sum() > 0

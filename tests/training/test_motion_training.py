@@ -13,7 +13,7 @@ import torch
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, WeightsError
 from faceanim_cli.training import motion, optim
-from faceanim_cli.training.architecture import HEAD_DEPTHS, SHIPPED_ANCHORS
+from faceanim_cli.training.architecture import SHIPPED_ANCHORS
 from faceanim_cli.training.progress import LossReport
 from faceanim_cli.training.settings import LossWeights
 from faceanim_cli.weights.checkpoint import load_checkpoint, read_metadata, save_checkpoint, stored_type
@@ -136,17 +136,6 @@ class TestRun:
         rigidity = state_of(tmp_path / "run")["model"]["dense_motion.rigidity"]
         assert rigidity.numel() == K
         torch.testing.assert_close(rigidity, torch.full((K,), 0.75), rtol=0, atol=1e-3)
-
-    def test_weights_without_planes_through_the_head_get_them(self, run, tmp_path):
-        init = AnimationModel(tiny_settings(head_planes=False))
-        save_checkpoint(tmp_path / "m.safetensors", init)
-        run(init=tmp_path / "m.safetensors", max_steps=1)
-        kept = load_checkpoint(tmp_path / "run" / "last.safetensors")
-        assert kept.settings.motion.head_depths == ()  # as they were, unless one asks
-        run(init=tmp_path / "m.safetensors", out=tmp_path / "grown", head_planes=True, max_steps=1)
-        grown = load_checkpoint(tmp_path / "grown" / "last.safetensors").dense_motion
-        assert grown.settings.head_depths == HEAD_DEPTHS
-        assert grown.planes.fit.abs().sum() > 0
 
     def test_bfloat16_and_a_loader_process(self, run, no_waiting_for_ever):
         scores, _ = run(precision="bf16", workers=1, max_steps=1)
