@@ -104,9 +104,9 @@ class TrainingFlags:
         bool | None,
         option(
             WHAT + MORE,
-            "Planes through a turning head are no motions to choose from\nWith --head-planes networks of "
-            "--init that have none get them.",
-            "--head-planes/--no-head-planes",
+            "Planes through a turning head are motions to choose from\nEars and hair move by their depth. "
+            "Networks of --init get them; the shipped ones have none.",
+            "--head-planes",
         ),
     ] = None
     encoder: Annotated[

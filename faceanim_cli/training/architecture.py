@@ -15,6 +15,7 @@ from faceanim_cli.data.landmarks import (
     Anchors,
     anchored_keypoints,
 )
+from faceanim_cli.errors import UsageError
 from faceanim_cli.motion.head_model import HEAD, anchor_means, bone_weights
 from faceanim_cli.training.settings import EncoderName, KeypointsName
 from faceanim_models import (
@@ -57,7 +58,6 @@ def shipped_architecture(
     similarity: bool = True,
     segmenter: bool = True,
     encoder: EncoderName = "resnet18",
-    head_planes: bool = True,
 ) -> AnimationSettings:
     """The settings of the shipped model, or of one like it with other keypoints, candidate motions or parts.
 
@@ -65,8 +65,6 @@ def shipped_architecture(
     the pupils are known to those alone. Without anchors there are as many keypoints, found freely.
     """
     count = len(moved(anchors)) or len(DENSE_ANCHORS)
-    # The head that they go through is laid on anchored keypoints, and they come beside the similarity.
-    depths = HEAD_DEPTHS if head_planes and anchors and similarity else ()
     refiner = details = None
     if anchors == SHIPPED_ANCHORS:
         rigid = tuple(int(k) for k in bone_weights(anchors).nonzero()[0])
@@ -74,9 +72,7 @@ def shipped_architecture(
         details = DetailRefinerSettings(_patches(brows=False), rigid)
     return AnimationSettings(
         KeypointDetectorSettings(len(anchors) or count, encoder, refiner=refiner),
-        DenseMotionSettings(
-            count, use_similarity=similarity, photo_channels=4 if segmenter else 0, head_depths=depths
-        ),
+        DenseMotionSettings(count, use_similarity=similarity, photo_channels=4 if segmenter else 0),
         GeneratorSettings(count),
         anchors,
         size,
@@ -90,14 +86,19 @@ def moved(anchors: Anchors) -> Anchors:
 
 
 def add_head_planes(model: AnimationModel) -> AnimationModel:
-    """A model with anchors and a similarity, and with planes through the head, which it may have already.
+    """The model with planes through the head among its motions; as it is if it has them already.
 
     They start where the keypoints on the ears move the picture, which lie at such a depth and until now carry
     the hair, with a small part of their share: the picture changes by less than a tenth of a decibel, and
     gradients reach them. The new views of the photo count nothing at first.
+
+    Raises:
+        UsageError: its keypoints are free, or there is no similarity, beside which the planes come.
     """
     if model.settings.motion.head_depths:
         return model
+    if not model.settings.anchors or not model.settings.motion.use_similarity:
+        raise UsageError("--head-planes: for networks with anchored keypoints and the similarity")
     old, depths = model.settings.motion, len(HEAD_DEPTHS)
     settings = replace(model.settings, motion=replace(old, head_depths=HEAD_DEPTHS))
     grown, state = AnimationModel(settings), dict(model.state_dict())
@@ -118,24 +119,19 @@ def add_head_planes(model: AnimationModel) -> AnimationModel:
         state[key] = torch.cat((rows[:first], fresh, rows[first:]))
     state["dense_motion.planes.fit"] = torch.zeros(old.num_keypoints, 4)
     grown.load_state_dict(state)
-    _lay_head(grown)
+    assert grown.dense_motion.planes is not None
+    anchors = moved(model.settings.anchors)
+    weights = bone_weights(anchors)
+    head = torch.from_numpy(anchor_means(HEAD, anchors))
+    grown.dense_motion.planes.lay_on(head, torch.from_numpy(weights / weights.sum()))
     return grown
 
 
 def set_mean_face(model: AnimationModel) -> None:
-    """Tell a fresh model's patches and planes where keypoints are on a mean head; trained ones know it."""
-    _lay_head(model)
+    """Tell a fresh model's patches how the keypoints of a mean face are framed; trained ones know it."""
     for part in (model.keypoint_detector.refiner, model.details):
         if part is not None:
             part.patches.mean_face.copy_(_framed_head(model.settings.anchors))
-
-
-def _lay_head(model: AnimationModel) -> None:
-    if model.dense_motion.planes is not None:
-        anchors = moved(model.settings.anchors)
-        weights = bone_weights(anchors)
-        head = torch.from_numpy(anchor_means(HEAD, anchors))
-        model.dense_motion.planes.lay_on(head, torch.from_numpy(weights / weights.sum()))
 
 
 def _framed_head(anchors: Anchors) -> Tensor:

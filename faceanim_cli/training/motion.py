@@ -161,10 +161,10 @@ def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
     anchors = ANCHORS[settings.keypoints or "dense"]
     similarity, segmenter = settings.similarity is not False, settings.segmenter is not False
     encoder = settings.encoder or "resnet18"
-    planes = settings.head_planes is not False
-    architecture = shipped_architecture(settings.size, anchors, similarity, segmenter, encoder, planes)
-    model = AnimationModel(architecture)
+    model = AnimationModel(shipped_architecture(settings.size, anchors, similarity, segmenter, encoder))
     set_mean_face(model)
+    if settings.head_planes:
+        model = add_head_planes(model)
     if model.dense_motion.segmenter is not None:
         squeezenet = read_imagenet(imagenet_file("squeezenet1_1", "--perceptual"))
         model.dense_motion.segmenter.start_from_imagenet(squeezenet)
@@ -185,7 +185,7 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
     model = load_weights(init)
     if not isinstance(model, AnimationModel):
         raise WeightsError(f"{init}: first-order-model's networks, which train_first_order goes on from")
-    if settings.head_planes and model.settings.anchors and model.settings.motion.use_similarity:
+    if settings.head_planes:
         model = add_head_planes(model)
     s, wanted = model.settings, settings
     for option, asked, there in (
@@ -196,7 +196,6 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
         ),
         ("--[no-]similarity", wanted.similarity, s.motion.use_similarity),
         ("--[no-]segmenter", wanted.segmenter, bool(s.motion.photo_channels)),
-        ("--[no-]head-planes", wanted.head_planes, bool(s.motion.head_depths)),
         (f"--encoder {wanted.encoder}", wanted.encoder, s.keypoints.encoder),
     ):
         if asked is not None and asked != there:

@@ -28,8 +28,7 @@ PAPER_LOSSES = LossWeights(
     **{field.name: 0.0 for field in fields(LossWeights)}
     | {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
 )
-# What is ours and not the paper's is left away: the dense motion network's similarity, its planes through the
-# head, and its segmenter.
+# What is ours and not the paper's is left away: the similarity and the segmenter of the dense motion network.
 PAPER_MOTION: Mapping[str, Any] = types.MappingProxyType(
     {
         "losses": PAPER_LOSSES,
@@ -38,7 +37,6 @@ PAPER_MOTION: Mapping[str, Any] = types.MappingProxyType(
         "keypoints": "paper",
         "similarity": False,
         "segmenter": False,
-        "head_planes": False,
         "encoder_weights": "imagenet",
     }
 )

@@ -115,8 +115,8 @@ class MotionTrainingSettings(PairSettings):
     # The motions to choose from include the head's as a whole; None: as init's, else yes.
     similarity: bool | None = None
     segmenter: bool | None = None  # maps of the photo's head help the dense motion network; None as above
-    # Planes through the head are motions to choose from; None as above. True: init gets them if it has none.
-    head_planes: bool | None = None
+    # Planes through a turning head are motions to choose from, of fresh networks and of those of init.
+    head_planes: bool = False
     encoder: EncoderName | None = None  # the keypoint detector's; None: that of init, else resnet18
     encoder_weights: str = "none"  # that it starts from: imagenet, a file of torchvision's, or none
     losses: LossWeights = field(default_factory=LossWeights)

@@ -19,8 +19,7 @@ from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 from faceanim_cli.training import motion
 from faceanim_cli.weights import resolve
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
-from faceanim_cli.weights.checkpoint import save_checkpoint
-from faceanim_cli.weights.inspect import describe
+from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import AnimationModel
 from tests.training.conftest import first_order_checkpoint, squeezenet_file, tiny_settings
 
@@ -185,9 +184,9 @@ def test_a_bare_install_trains_what_ships_without_a_network(
     assert (code, err) == (0, "")
     assert json.loads(out) == {"weights": str(tmp_path / "run" / "last.safetensors")}
     files = (tmp_path / "run" / "last.safetensors", shipped_weights(ANIMATION))
-    built, ours = (describe(file).settings for file in files)
-    assert built["motion"] == ours["motion"]
-    assert built["generator"] == ours["generator"]
+    built, ours = (load_checkpoint(file).settings for file in files)
+    assert built.motion == ours.motion
+    assert built.generator == ours.generator
 
 
 @pytest.mark.parametrize("offline", [True, False], ids=["offline", "cut off"])

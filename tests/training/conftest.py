@@ -41,11 +41,10 @@ def tiny_settings(
     similarity: bool = True,
     segmenter: bool = True,
     encoder: str = "resnet18",
-    head_planes: bool = True,
 ) -> AnimationSettings:
     """The shipped architecture, all its parts, in small."""
     k = len(moved(anchors) or DENSE_ANCHORS)
-    shipped = shipped_architecture(size, anchors, similarity, head_planes=head_planes)
+    shipped = shipped_architecture(size, anchors)
     refiner, details = shipped.keypoints.refiner, shipped.details
     if refiner is not None and details is not None:
         refiner, details = (
@@ -57,7 +56,6 @@ def tiny_settings(
             for part in (refiner, details)
         )
     motion = {"use_similarity": similarity, "photo_channels": 2 if segmenter else 0}
-    motion["head_depths"] = shipped.motion.head_depths
     return AnimationSettings(
         KeypointDetectorSettings(
             len(anchors) or k, encoder, input_size=32, stages=1, widths=(8,), refiner=refiner

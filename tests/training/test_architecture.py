@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from faceanim_cli.errors import UsageError
 from faceanim_cli.motion.head_model import HEAD, anchor_means
 from faceanim_cli.training.architecture import HEAD_DEPTHS, SHIPPED_ANCHORS, add_head_planes, set_mean_face
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
@@ -14,7 +15,7 @@ from tests.training.conftest import tiny_settings
 @pytest.fixture
 def model():
     """Without planes, every weight moved off its initial value."""
-    model = AnimationModel(tiny_settings(anchors=SHIPPED_ANCHORS, head_planes=False)).eval()
+    model = AnimationModel(tiny_settings(anchors=SHIPPED_ANCHORS)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -49,20 +50,15 @@ def test_networks_that_have_planes_are_left_as_they_are(model):
     assert add_head_planes(grown) is grown
 
 
-@pytest.mark.parametrize("grown", [False, True], ids=["fresh", "grown"])
-def test_planes_lie_in_the_average_head(model, grown):
-    if grown:
-        model = add_head_planes(model)
-    else:
-        model = AnimationModel(tiny_settings(anchors=SHIPPED_ANCHORS))
-        set_mean_face(model)
+def test_planes_lie_in_the_average_head(model):
+    model = add_head_planes(model)
     head = anchor_means(HEAD, SHIPPED_ANCHORS[:29])
     pose = model.dense_motion.planes.pose(torch.from_numpy(head[None, :, :2] * 0.5 + 0.1).float())
     np.testing.assert_allclose(pose.axes[0], 0.5 * np.eye(3)[:2], atol=1e-4)
 
 
 def test_weights_without_planes_through_the_head_get_them(run, tmp_path):
-    init = AnimationModel(tiny_settings(head_planes=False))
+    init = AnimationModel(tiny_settings())
     save_checkpoint(tmp_path / "m.safetensors", init)
     run(init=tmp_path / "m.safetensors", max_steps=1)
     kept = load_checkpoint(tmp_path / "run" / "last.safetensors")
@@ -71,3 +67,17 @@ def test_weights_without_planes_through_the_head_get_them(run, tmp_path):
     grown = load_checkpoint(tmp_path / "grown" / "last.safetensors").dense_motion
     assert grown.settings.head_depths == HEAD_DEPTHS
     assert grown.planes.fit.abs().sum() > 0
+
+
+@pytest.mark.parametrize("without", [{"anchors": ()}, {"similarity": False}], ids=["anchors", "similarity"])
+def test_networks_that_can_have_no_planes(without):
+    with pytest.raises(UsageError, match="--head-planes: for networks with anchored keypoints"):
+        add_head_planes(AnimationModel(tiny_settings(**without)))
+
+
+def test_fresh_networks_with_planes_train(run, tmp_path):
+    run(head_planes=True, max_steps=2)
+    made = load_checkpoint(tmp_path / "run" / "last.safetensors").dense_motion
+    assert made.settings.head_depths == HEAD_DEPTHS
+    learned = made.unet.stem.conv.weight[:, : 3 * made.candidates].unflatten(1, (3, -1))[:, :, 2:5]
+    assert learned.abs().amax() > 0  # began at nought

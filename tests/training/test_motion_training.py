@@ -293,11 +293,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("changes", "said"),
-        [
-            ({"keypoints": "free"}, "--keypoints free"),
-            ({"similarity": False}, "similarity"),
-            ({"head_planes": False}, "head-planes"),
-        ],
+        [({"keypoints": "free"}, "--keypoints free"), ({"similarity": False}, "similarity")],
     )
     def test_weights_that_are_not_what_was_asked_for(self, run, tmp_path, changes, said):
         save_checkpoint(tmp_path / "m.safetensors", AnimationModel(tiny_settings()))

@@ -178,7 +178,7 @@ def test_super_resolution_by_the_paper_is_eq_7_alone():
 class TestTrained:
     def test_the_paper_s_set(self, run, tmp_path):
         settings = motion_settings("paper", **PLACES)
-        chosen = {name: getattr(settings, name) for name in ("similarity", "segmenter", "head_planes")}
+        chosen = {"similarity": settings.similarity, "segmenter": settings.segmenter}
         chosen |= {"losses": settings.losses, "keypoints": "paper", "optimizer": "swats"}
         run(**chosen, discriminator_side=32, max_steps=1)
         built = load_checkpoint(tmp_path / "run" / "last.safetensors").settings
@@ -291,7 +291,6 @@ def real(tmp_path_factory):
 def test_on_real_clips_swats_switches_by_its_tolerance_and_not_by_the_paper_s(run, real, tmp_path):
     settings = motion_settings("paper", **PLACES)
     paper = {"losses": settings.losses, "keypoints": "paper", "similarity": False, "segmenter": False}
-    paper["head_planes"] = False
     options = {**paper, "optimizer": "swats", "discriminator_side": 16, "data": real}
     brief = {"max_steps": 10, "warm_up": 1, "size": 32, "cache": tmp_path / "cache"}
     for share, out in ((0.2, "ours"), (1e-9, "paper")):
