@@ -124,7 +124,25 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
         _tent_weights(image.shape[-1], width, image),
     )
     with in_full_precision(image):
+        if image.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # A picture with channels last has rows of pixels as they are needed, and here, turned, columns.
+            turned = _weighted_rows(image.float().permute(0, 2, 3, 1), rows).transpose(1, 2)
+            return _weighted_rows(turned, columns).permute(0, 3, 2, 1).to(image.dtype)
         return (rows @ (image.float() @ columns.T)).to(image.dtype)
+
+
+def _weighted_rows(table: Tensor, weights: Tensor) -> Tensor:
+    """``weights`` (n, H) times each table of rows (B, H, W, C), most of them zero: (B, n, W, C), on a CPU."""
+    batch, height = table.shape[:2]
+    counts, at = weights.topk(int((weights > 0).sum(1).amax()), dim=1)
+    at = at + height * torch.arange(batch)[:, None, None]
+    rows = F.embedding_bag(
+        at.flatten(0, 1),
+        table.reshape(batch * height, -1),
+        mode="sum",
+        per_sample_weights=counts.repeat(batch, 1),
+    )
+    return rows.view(batch, len(weights), *table.shape[2:])
 
 
 def _tent_weights(before: int, after: int, like: Tensor) -> Tensor:

@@ -109,6 +109,14 @@ class TestResize:
         assert shrunk.min() > 0.35
         assert shrunk.max() < 0.65
 
+    @pytest.mark.parametrize("size", [(5, 9), (5, 24), (12, 20), (1, 1)])
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_without_gradients_the_same_comes_by_fewer_products(self, size, layout):
+        image = torch.rand(2, 3, HEIGHT, WIDTH).contiguous(memory_format=layout)
+        with torch.no_grad():
+            seen = resize(image, *size)
+        torch.testing.assert_close(seen, resize(image, *size), rtol=0, atol=1e-6)
+
     @pytest.mark.parametrize(("before", "after"), [(32, 64), (128, 32), (128, 64)])
     def test_a_resized_identity_grid_is_the_identity_grid(self, before, after):
         grid = identity_grid(before, before, torch.zeros(1))
