@@ -23,7 +23,9 @@ STEM_BYTES = 80
 REPLACED = ".replaced"
 """Suffix of the temporary name that an older folder has while a new one takes its place."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
-RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors tells what the system said
+RUST_ERROR = re.compile(
+    r"(?:\(os error |Os \{ code: )(\d+)"
+)  # what the system told safetensors; 0.4 by number
 
 
 def partial_path(target: Path, suffix: str = "") -> Path:

@@ -168,6 +168,7 @@ class VideoReader(FrameSource):
             *input_arguments(self.path),
             *("-map", f"0:{self._video.index}"),
             *("-vf", ",".join([*self._begin, *rate, *filters])),
+            *("-r", str(self.fps / step)),  # as the filters make it; ffmpeg 7.0 loses it on the way
             *count,
             *("-f", "rawvideo"),
             "-",
