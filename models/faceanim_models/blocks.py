@@ -66,6 +66,18 @@ class EnlargingBlock(Mergeable, ConvBlock):
         self.add_module("conv", merged)
 
 
+class JoinBlock(ConvBlock):
+    """A 1x1 block of maps and what is joined to them, (B, channels + joined, H, W) -> (B, channels, H, W)."""
+
+    def __init__(self, channels: int, joined: int) -> None:
+        super().__init__(channels + joined, channels, kernel=1)
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """``added``: (B, channels, H, W), what was left out of ``x`` makes of them; may be overwritten."""
+        y: Tensor = self.norm(self.conv(x))
+        return self.relu(y if added is None else y + added)  # type: ignore[no-any-return]
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around which the input is carried: ``relu(x + f(x))``. Shape unchanged."""
 
@@ -115,21 +127,28 @@ class UNet(nn.Module):
         pairs = list(pairwise(widths))
         self.downs = nn.ModuleList(ConvBlock(a, b, stride=2) for a, b in pairs)
         self.joins = nn.ModuleList(
-            ConvBlock(width + extra, width, kernel=1) if extra else nn.Identity()
+            JoinBlock(width, extra) if extra else nn.Identity()
             for width, extra in zip(widths[1:], joined[1:], strict=True)
         )
         self.bottleneck = ResidualBlock(widths[-1])
         self.ups = nn.ModuleList(UpBlock(b, a, a) for a, b in reversed(pairs))
 
-    def forward(self, x: Tensor, joined: Sequence[Tensor | None] = ()) -> Tensor:
-        """(B, in, H, W) -> (B, widths[0], H, W). ``joined[i]``: (B, joined_i, H / 2^i, W / 2^i) or None."""
-        extras = list(joined) or [None] * (len(self.downs) + 1)
+    def forward(
+        self, x: Tensor, joined: Sequence[Tensor | None] = (), added: Sequence[Tensor | None] = ()
+    ) -> Tensor:
+        """(B, in, H, W) -> (B, widths[0], H, W). ``joined[i]``: (B, joined_i, H / 2^i, W / 2^i) or None.
+
+        ``added[i]``: None, or for a level after the first see ``JoinBlock``.
+        """
+        levels = len(self.downs) + 1
+        extras, more = list(joined) or [None] * levels, list(added) or [None] * levels
         x = self.stem(x if extras[0] is None else torch.cat((x, extras[0]), dim=1))
         skips = []
-        for down, join, extra in zip(self.downs, self.joins, extras[1:], strict=True):
+        for down, join, extra, known in zip(self.downs, self.joins, extras[1:], more[1:], strict=True):
             skips.append(x)
             x = down(x)
-            x = join(x if extra is None else torch.cat((x, extra), dim=1))
+            x = x if extra is None else torch.cat((x, extra), dim=1)
+            x = join(x) if known is None else join(x, known)
         x = self.bottleneck(x)
         for up in self.ups:
             x = up(x, skips.pop())
@@ -163,9 +182,22 @@ def fold_batch_norms(network: M) -> M:
             if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
+    for module in list(network.modules()):
         if isinstance(module, Mergeable):
             module.merge()
     return network
+
+
+def of_inputs(conv: nn.Conv2d, *inputs: slice, bias: bool = True) -> nn.Conv2d:
+    """A padded convolution of some of another's input channels, with its bias or without one."""
+    weight = torch.cat([conv.weight[:, some] for some in inputs], dim=1)
+    kernel = weight.shape[-1]
+    part = nn.Conv2d(weight.shape[1], conv.out_channels, kernel, padding=kernel // 2, bias=bias)
+    with torch.no_grad():
+        part.weight.copy_(weight)
+        if part.bias is not None and conv.bias is not None:
+            part.bias.copy_(conv.bias)
+    return part
 
 
 def lay_channels_last(network: nn.Module) -> None:

@@ -89,6 +89,8 @@ class FusedConvolution(nn.Module):
         """(B, in, H, W) -> (B, out, h, w), channels last; ``added`` is as large, and overwritten."""
         conv, operators = self.conv, torch.ops.mkldnn
         x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
+        if added is not None:
+            added = added.to(conv.weight.dtype, memory_format=torch.channels_last)
         out: Tensor
         if self._packed is None:
             if not self._stays_finite(x, added):
@@ -155,11 +157,10 @@ class FusedUpBlock(nn.Module):
         conv, below = block.merge.conv, block.reduce.conv.out_channels
         self.reduce = fuse_convolutions(block.reduce)
         enlarging = blocks.EnlargingBlock(below, conv.out_channels)
-        enlarging.conv = _of_inputs(conv, slice(0, below))
+        enlarging.conv = blocks.of_inputs(conv, slice(0, below))
         enlarging.merge()
         self.enlarge = FusedConvolution(enlarging.conv)
-        skipping = _of_inputs(conv, slice(below, conv.in_channels))
-        skipping.bias = None
+        skipping = blocks.of_inputs(conv, slice(below, conv.in_channels), bias=False)
         self.merge = FusedConvolution(skipping, relu=True)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
@@ -190,32 +191,24 @@ def _fuse_relus(network: nn.Sequential) -> None:
 
 def _fused(block: nn.Module) -> nn.Module | None:
     """What a block is replaced with; None for a kind that stays, or whose norms could not be folded."""
+    fused: nn.Module | None = None
     match block:
         case blocks.UpBlock() if _folded(block.reduce.norm, block.merge.norm):
-            return FusedUpBlock(block)
+            fused = FusedUpBlock(block)
         case blocks.ResidualBlock() if _folded(block.norm):
-            return FusedResidual(fuse_convolutions(block.first), FusedConvolution(block.conv, relu=True))
+            fused = FusedResidual(fuse_convolutions(block.first), FusedConvolution(block.conv, relu=True))
+        case blocks.JoinBlock() if _folded(block.norm):
+            fused = FusedConvolution(block.conv, relu=True)
         case super_resolver.ResidualBlock():
-            return FusedResidual(FusedConvolution(block.first, relu=True), FusedConvolution(block.second))
+            fused = FusedResidual(FusedConvolution(block.first, relu=True), FusedConvolution(block.second))
         case BasicBlock() if _folded(block.bn1, block.bn2):
             last = FusedConvolution(block.conv2, relu=True)
-            return FusedResidual(FusedConvolution(block.conv1, relu=True), last, block.downsample)
+            fused = FusedResidual(FusedConvolution(block.conv1, relu=True), last, block.downsample)
         case first_order.PreactivatedBlock() if _folded(block.norm2):
             first = nn.Sequential(block.norm1, nn.ReLU(), FusedConvolution(block.conv1, relu=True))
-            return FusedResidual(first, FusedConvolution(block.conv2))
-    return None
+            fused = FusedResidual(first, FusedConvolution(block.conv2))
+    return fused
 
 
 def _folded(*norms: nn.Module) -> bool:
     return all(isinstance(norm, nn.Identity) for norm in norms)
-
-
-def _of_inputs(conv: nn.Conv2d, inputs: slice) -> nn.Conv2d:
-    """A 3x3 convolution of some of its input channels."""
-    weight = conv.weight[:, inputs]
-    part = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
-    with torch.no_grad():
-        part.weight.copy_(weight)
-        if conv.bias is not None and part.bias is not None:
-            part.bias.copy_(conv.bias)
-    return part

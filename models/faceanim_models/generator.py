@@ -1,12 +1,13 @@
 """The generator (paper §3.1, steps 4 and 5): warp the photo, repaint what the warp cannot show."""
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from faceanim_models.blocks import ConvBlock, ResidualBlock, UNet
+from faceanim_models.blocks import ConvBlock, JoinBlock, Mergeable, ResidualBlock, UNet, of_inputs
 from faceanim_models.dense_motion import DenseMotion
 from faceanim_models.geometry import (
     identity_grid,
@@ -36,7 +37,7 @@ class Generated(NamedTuple):
     mask: Tensor  # M: (B, 1, H, W) in [0, 1], 1 where the repainted pixel is taken
 
 
-class Generator(nn.Module):
+class Generator(Mergeable):
     """Photo and dense motion to the animated frame.
 
     The warp (Eq. 1) is done on pixels at full size: E. A U-Net reads concat(E, F) and the occlusion
@@ -66,14 +67,40 @@ class Generator(nn.Module):
         # Start from the warp: R = E, and M = sigmoid(-1).
         nn.init.zeros_(self.head.weight)
         self.head.bias = nn.Parameter(torch.tensor([0.0] * 12 + [-1.0] * 4))
+        self.projections: nn.ModuleList | None = None  # of the photo's features but the first
+
+    def merge(self) -> None:
+        """See ``Mergeable``: what the U-Net's 1x1 convolutions make of the photo is made once for all frames.
+
+        They may come before the warp as well as after it, both are linear.
+        """
+        projections = []
+        for join, width, features in zip(
+            self.unet.joins, self.settings.widths[1:], self.settings.photo_widths[1:], strict=False
+        ):
+            assert isinstance(join, JoinBlock)
+            conv, after = join.conv, width + features
+            projections.append(of_inputs(conv, slice(width, after), bias=False))
+            join.conv = of_inputs(conv, slice(0, width), slice(after, None))
+        self.projections = nn.ModuleList(projections)
+        self.head = copy.deepcopy(self.head)  # whose weights may be another network's, too
+        with torch.no_grad():  # see where it is used
+            for parameter in self.head.parameters():
+                parameter[:12] *= 2
 
     def encode(self, photo: Tensor) -> list[Tensor]:
-        """Features of the photo (B, 3, H, W), once: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1))."""
+        """Features of the photo (B, 3, H, W), once: (B, photo_widths[i], H / 2^(i+1), W / 2^(i+1)).
+
+        Merged, they have the U-Net's ``widths[i]`` in place of ``photo_widths[i]`` channels for i > 0.
+        """
         features = []
         x = pixel_unshuffle(photo)
         for stage in self.photo_encoder:
             x = stage(x)
             features.append(x)
+        if self.projections is not None:
+            projected = [project(x) for project, x in zip(self.projections, features[1:], strict=True)]
+            features = features[:1] + projected
         return features
 
     def forward(self, photo: Tensor, features: list[Tensor], motion: DenseMotion) -> Generated:
@@ -91,19 +118,26 @@ class Generator(nn.Module):
         x = torch.cat((pixel_unshuffle(warped), shift, occlusion), dim=1)
         x = channels_last(x.to(working_type(x)))
 
-        joined: list[Tensor | None] = []
+        levels = len(self.settings.widths)
+        joined: list[Tensor | None] = [None] * levels
+        added: list[Tensor | None] = [None] * levels
         for level, feature in enumerate(features):
             moved = warp(feature, resize_grid(motion.grid, *feature.shape[-2:]))
+            if level and self.projections is not None:
+                added[level] = moved
+            else:
+                joined[level] = moved
             if level == 1:
-                heatmaps = resize(motion.heatmaps, *feature.shape[-2:]).to(moved.dtype)
-                moved = torch.cat((moved, channels_last(heatmaps)), dim=1)
-            joined.append(moved)
-        joined += [None] * (len(self.settings.widths) - len(joined))
+                heatmaps = channels_last(resize(motion.heatmaps, *feature.shape[-2:]).to(moved.dtype))
+                before = joined[1]
+                joined[1] = heatmaps if before is None else torch.cat((before, heatmaps), dim=1)
 
-        painted = channels_first(self.head(self.unet(x, joined))).float()
+        painted = channels_first(self.head(self.unet(x, joined, added))).float()
         warped = warped.float()
-        # tanh(x) = 2 sigmoid(2x) - 1, six times as fast on a CPU
-        change = 2 * torch.sigmoid(2 * pixel_shuffle(painted[:, :12])) - 1  # R - E
+        # tanh(x) = 2 sigmoid(2x) - 1, six times as fast on a CPU; merged, the head gives 2x
+        twice = pixel_shuffle(painted[:, :12])
+        share = torch.sigmoid(2 * twice if self.projections is None else twice)
+        change = torch.add(share.new_tensor(-1.0), share, alpha=2)  # R - E
         mask = torch.sigmoid(pixel_shuffle(painted[:, 12:]))  # M
         # Eq. 2, E (1 - M) + R M, in one pass over the pixels
         return Generated(torch.addcmul(warped, mask, change), warped, warped + change, mask)

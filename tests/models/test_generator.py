@@ -6,6 +6,7 @@ from skimage.data import astronaut
 from torch import nn
 
 from faceanim_models import DenseMotion, Generator, GeneratorSettings
+from faceanim_models.blocks import fold_batch_norms
 from faceanim_models.geometry import identity_grid, resize
 
 K = 4
@@ -123,3 +124,15 @@ def test_features_are_warped_with_the_picture(generator, face):
     with_them = generator(face, features, still()).repainted
     without = generator(face, [torch.zeros_like(f) for f in features], still()).repainted
     assert (with_them - without).abs().max() > 1e-4
+
+
+def test_merged_what_is_made_of_the_photo_is_ready_before_the_warp(generator, face):
+    merged = fold_batch_norms(generator)
+    motion = motion_of(identity_grid(32, 32, face) * 0.9 + 0.05)
+    wanted = generator(face, generator.encode(face), motion)
+    features = merged.encode(face)
+    assert [f.shape[1] for f in features] == [4, 12, 16]  # the U-Net's widths after the first
+    assert [join.conv.in_channels for join in merged.unet.joins] == [12 + K, 16]
+    seen = merged(face, features, motion)
+    torch.testing.assert_close(seen.mask, wanted.mask, rtol=0, atol=1e-5)
+    torch.testing.assert_close(seen.image, wanted.image, rtol=0, atol=1e-5)
