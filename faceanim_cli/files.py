@@ -1,8 +1,10 @@
-"""Hashes and change stamps of files, and file names that are cut to length."""
+"""Hashes and change stamps of files, file names that are cut to length, and JSON of others."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 CHUNK = 1 << 22  # bytes read at a time
 
@@ -38,3 +40,15 @@ def cut_name(text: str, size: int) -> str:
     while len(os.fsencode(text)) > size:
         text = text[:-1]
     return text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says, for texts that may be anybody's.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python bears.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from faceanim_cli.batch.items import BatchItem, InputStamps, ItemReport
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError, some_of
+from faceanim_cli.files import parse_json
 from faceanim_cli.media import check_writable, whole_file
 from faceanim_cli.media.find_files import frame_files
 
@@ -94,7 +95,11 @@ def read_report(path: Path) -> list[ItemReport]:
     reports = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is unfinished
         try:
-            reports.append(ItemReport(**json.loads(line)))
+            report = ItemReport(**parse_json(line))
+            told = (report.settings or {}, report.inputs or {})
+            if not isinstance(report.output, str) or not all(isinstance(values, dict) for values in told):
+                raise TypeError("values of other kinds")
+            reports.append(report)
         except (ValueError, TypeError) as error:
             raise UnreadableInputError(
                 f"{path}, line {number}: not a line of a report; give --report another name"

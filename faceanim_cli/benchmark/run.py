@@ -1,6 +1,5 @@
 """Runs a whole benchmark, and reads and writes its JSON."""
 
-import json
 import platform
 import tempfile
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from faceanim_cli.data.data_folder import example_clips
 from faceanim_cli.device import choose_device
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.faces import resized
+from faceanim_cli.files import parse_json
 from faceanim_cli.media import VideoReader, write_photo
 from faceanim_cli.pictures import Progress
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
@@ -112,7 +112,7 @@ def read_benchmark(path: Path) -> Benchmark:
         UnreadableInputError: no such file, or not that.
     """
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = parse_json(path.read_text(encoding="utf-8"))
         return Benchmark(
             run["faceanim"],
             dict(run["machine"]),
@@ -126,7 +126,7 @@ def read_benchmark(path: Path) -> Benchmark:
         )
     except OSError as error:
         raise UnreadableInputError(f"{path}: {error.strerror or error}; give what --json printed") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableInputError(
             f"{path}: not what `faceanim benchmark --json` prints; give such a file"
         ) from error

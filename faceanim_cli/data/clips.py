@@ -30,7 +30,7 @@ from faceanim_cli.data.landmarks import (
 )
 from faceanim_cli.data.stacked_frames import open_frames
 from faceanim_cli.errors import FaceanimError, UnreadableInputError
-from faceanim_cli.files import file_stamp
+from faceanim_cli.files import file_stamp, parse_json
 from faceanim_cli.media import whole_file
 from faceanim_cli.pictures import Floats, Frames, Landmarks, Progress
 
@@ -173,7 +173,7 @@ def _open_clip(file: ClipFile, cache: Path) -> Clip | None:
 def _cached(file: ClipFile, files: Sequence[Path], stamp_file: Path) -> list[CachedArray] | None:
     """What the cache has of a clip, if it is whole and the clip has not changed since, or is gone."""
     try:
-        stamp = json.loads(stamp_file.read_text())
+        stamp = parse_json(stamp_file.read_text())
         if file.path.exists() and stamp != _stamp(file):
             return None
         frames, landmarks, aperture = arrays = [CachedArray.open(path) for path in files]

@@ -27,7 +27,7 @@ from faceanim_cli.data.sequences import Dropped
 from faceanim_cli.data.sources import Source
 from faceanim_cli.data.vox_metadata import VoxRow
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
-from faceanim_cli.files import file_stamp
+from faceanim_cli.files import file_stamp, parse_json
 from faceanim_cli.media import whole_file
 
 FILE = "prepared.jsonl"
@@ -74,9 +74,9 @@ class Journal:
         try:
             text = path.read_text(encoding="utf-8", errors="surrogateescape")
             lines = text.split("\n")[:-1]  # the last is empty, or broken off
-            before = json.loads(lines[0])["settings"] if lines else dict(settings)
+            before = dict(parse_json(lines[0])["settings"] if lines else settings)
             for line in lines[1:]:
-                journal._read_entry(json.loads(line))
+                journal._read_entry(parse_json(line))
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UnreadableInputError(
                 f"{path}: damaged ({error}); delete it to prepare this folder anew"
@@ -147,7 +147,7 @@ class Journal:
 
     def _read_entry(self, entry: dict[str, Any]) -> None:
         if "manifest" in entry:
-            self.manifest, self.draw = entry["manifest"], entry["draw"]
+            self.manifest, self.draw = dict(entry["manifest"]), list(entry["draw"])
             return
         if "identity" not in entry:  # of an older version: prepared anew
             return

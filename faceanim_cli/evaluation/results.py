@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from faceanim_cli.errors import UsageError
+from faceanim_cli.files import parse_json
 from faceanim_cli.media import whole_file
 
 NAMES = ("frame", "subject")  # columns of a table of frames that are no numbers
@@ -138,7 +139,7 @@ class ScoreFolder:
 
     def _summary_before(self) -> dict[str, Any]:
         try:
-            summary = json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))
+            summary = parse_json((self.folder / "scores.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return summary if isinstance(summary, dict) else {}

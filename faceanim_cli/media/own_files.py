@@ -1,6 +1,5 @@
 """Tells files that faceanim wrote, which it may replace without asking."""
 
-import json
 import re
 import warnings
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
 
+from faceanim_cli.files import parse_json
 from faceanim_cli.media.ffmpeg import input_arguments, run
 
 PICTURES = ("PNG", "JPEG", "GIF", "WEBP")  # that are written
@@ -75,6 +75,6 @@ def _motion_origin(path: Path) -> str | None:
             return None
         header = file.read(length)
     try:
-        return "faceanim 1" if "faceanim_motion" in json.loads(header)["__metadata__"] else ""
+        return "faceanim 1" if "faceanim_motion" in parse_json(header)["__metadata__"] else ""
     except (ValueError, KeyError, TypeError):
         return None

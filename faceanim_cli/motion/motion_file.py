@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from faceanim_cli.errors import UnreadableInputError, UsageError
+from faceanim_cli.files import parse_json
 from faceanim_cli.media import whole_file
 from faceanim_cli.motion.head_model import HEAD, Anchors
 from faceanim_cli.motion.head_transfer import EYE_CORNERS
@@ -185,7 +186,7 @@ def read_motion(path: Path) -> Motion:
         raise UnreadableInputError(
             f"cannot read the motion {path}: {error.strerror or error}; check the path"
         ) from error
-    except (SafetensorError, ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise UnreadableInputError(
             f"cannot read the motion {path}: {error}; make it with faceanim motion"
         ) from error
@@ -212,17 +213,17 @@ def _checked(arrays: dict[str, Floats], metadata: dict[str, str]) -> Motion:
     if not 0 < fps <= FASTEST:
         raise ValueError(f"{metadata['fps']} frames per second")
     frames = len(next(iter(arrays.values())))
-    groups = json.loads(metadata["anchors"])
+    groups = parse_json(metadata["anchors"])
     anchors = tuple(tuple(group) for group in groups)
     if anchors and ("points" not in arrays or len(anchors) != arrays["points"].shape[1]):
         raise ValueError(f"{len(anchors)} anchors for other keypoints")
     for group in anchors:
         if not group or not all(type(i) is int and 0 <= i < len(HEAD) for i in group):
             raise ValueError(f"anchor {group}")
-    reference = json.loads(metadata["reference"])
+    reference = parse_json(metadata["reference"])
     if reference is not None and (type(reference) is not int or not 0 <= reference < frames):
         raise ValueError(f"reference frame {reference}")
-    starts = json.loads(metadata.get("starts", "[0]"))  # files of earlier versions know one shot
+    starts = parse_json(metadata.get("starts", "[0]"))  # files of earlier versions know one shot
     known = isinstance(starts, list) and all(type(start) is int and start < frames for start in starts)
     if not known or starts != sorted(set(starts)) or starts[:1] != [0]:
         raise ValueError("shots that are none")

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.files import parse_json
 from faceanim_cli.motion.library import LIBRARY
 from faceanim_cli.web.access import SESSION
 from faceanim_cli.web.jobs import KINDS, Job, result_as
@@ -212,7 +213,7 @@ async def _json(request: Request) -> Mapping[str, Any]:
         if len(body) > LONGEST_REQUEST:
             raise TooLargeError("That is too much at once")
     try:
-        asked = json.loads(body)
+        asked = parse_json(body)
     except ValueError:
         asked = None
     if not isinstance(asked, dict):

@@ -7,7 +7,6 @@ page keeps two frames under way, so that none waits long: what is slow is told b
 
 import asyncio
 import io
-import json
 import logging
 import queue
 import tempfile
@@ -22,6 +21,7 @@ from PIL import Image as PillowImage
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from faceanim_cli.errors import FaceanimError, UnreadableInputError, UsageError
+from faceanim_cli.files import parse_json
 from faceanim_cli.pictures import Image
 from faceanim_cli.web.jobs import MakeOptions
 from faceanim_cli.web.sentences import ANOTHER_VERSION, OUR_FAULT, for_page
@@ -69,7 +69,7 @@ class LiveStage:
 
     async def _perform(self, socket: WebSocket) -> None:
         try:
-            asked, content = json.loads(await socket.receive_text()), await socket.receive_bytes()
+            asked, content = parse_json(await socket.receive_text()), await socket.receive_bytes()
             name = shown_name(str(asked["name"]), "photo")
         except (ValueError, KeyError, TypeError):
             await socket.send_json({"error": ANOTHER_VERSION})

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.files import parse_json
 from faceanim_cli.media.atomic_file import whole_file
 from faceanim_cli.weights.file_kind import FORMAT, file_kind, read_metadata, safetensors_header
 from faceanim_models import (
@@ -100,7 +101,7 @@ def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
         raise WeightsError(f"{path}: holds a {name} network where {expected} weights are needed")
     kind, settings_type = NETWORKS[name]
     try:
-        network = kind(settings_from_json(settings_type, json.loads(metadata["settings"])))
+        network = kind(settings_from_json(settings_type, parse_json(metadata["settings"])))
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # what wrong settings lead to
         raise WeightsError(f"{path}: its settings do not rebuild a {name} network: {error}") from error
     try:

@@ -4,7 +4,6 @@ Downloads of checkpoints go wrong in a few well-known ways, each of which a load
 ("invalid load key, '<'"). Here each is named for what it is, with what to do about it.
 """
 
-import json
 import struct
 import tarfile
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from faceanim_cli.errors import WeightsError
+from faceanim_cli.files import parse_json
 
 FileKind: TypeAlias = Literal["safetensors", "torch zip", "torch legacy"]
 
@@ -92,8 +92,8 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         file.seek(8)
         text = file.read(length)
     try:
-        header: dict[str, Any] = json.loads(text)
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        header: dict[str, Any] = parse_json(text)
+        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise WeightsError(
             f"{path}: a damaged safetensors file: its header does not read; fetch it again"

@@ -1,6 +1,5 @@
 """Describes any supported weights file by its header or opcodes, without torch."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from faceanim_cli.errors import WeightsError
-from faceanim_cli.files import file_sha256
+from faceanim_cli.files import file_sha256, parse_json
 from faceanim_cli.weights.catalogue import CATALOGUE
 from faceanim_cli.weights.file_kind import file_kind, read_metadata
 from faceanim_cli.weights.first_order_layout import first_order_parts, first_order_sizes
@@ -67,7 +66,7 @@ def describe(path: Path) -> WeightsDescription:
     if kind == "safetensors":
         metadata = read_metadata(path)
         try:
-            settings = dict(json.loads(metadata["settings"]))
+            settings = dict(parse_json(metadata["settings"]))
         except (TypeError, ValueError) as error:
             raise WeightsError(f"{path}: its settings do not read ({error}); fetch it again") from error
         name = "faceanim checkpoint"

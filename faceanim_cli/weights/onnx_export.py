@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from faceanim_cli import __version__
 from faceanim_cli.errors import UsageError, WeightsError
 from faceanim_cli.faces.framing import FRAME_SCALE
-from faceanim_cli.files import file_sha256
+from faceanim_cli.files import file_sha256, parse_json
 from faceanim_cli.media.atomic_file import remove_leftovers, whole_folder
 from faceanim_cli.media.output_checks import check_folder_of_ours
 from faceanim_cli.media.own_files import LITTER
@@ -81,7 +81,7 @@ def is_export(folder: Path) -> bool:
     try:
         if not folder.is_dir() or not any(folder.iterdir()):
             return not folder.is_file()
-        return "faceanim" in json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        return "faceanim" in parse_json((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceanim_cli.errors import UsageError, WeightsError
-from faceanim_cli.files import file_sha256
+from faceanim_cli.files import file_sha256, parse_json
 from faceanim_cli.weights.catalogue import REPO_FILENAMES
 from faceanim_cli.weights.file_kind import read_metadata
 from faceanim_cli.weights.hub import is_offline
@@ -147,7 +147,7 @@ def _scores(text: str | None) -> str:
     if not text:
         return "None were measured for this file."
     try:
-        scores = json.loads(text)
+        scores = parse_json(text)
     except ValueError:
         return text
     return _table("Measure", "Score", scores) if isinstance(scores, dict) else text

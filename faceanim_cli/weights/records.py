@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from faceanim_cli.files import file_stamp
+from faceanim_cli.files import file_stamp, parse_json
 from faceanim_cli.weights.catalogue import CatalogueEntry
 
 
@@ -93,7 +93,7 @@ def _hash_record(path: Path) -> Path:
 
 def _read(record: Path) -> dict[str, Any] | None:
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
+        known = parse_json(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # never written, or cut short by a power cut
         return None
     return known if isinstance(known, dict) else None
