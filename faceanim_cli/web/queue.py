@@ -91,8 +91,14 @@ class JobQueue:
             return self._waiting.index(job) + 1 + (self._working is not None)
 
     def start(self, job: Job) -> None:
-        """Queue a job whose files are there."""
+        """Queue a job whose files are there.
+
+        Raises:
+            UsageError: it was queued before, or cancelled meanwhile.
+        """
         with self._changed:
+            if job.state != "uploading":
+                raise UsageError("This animation was started already, or is cancelled")
             job.change(state="waiting")
             self._waiting.append(job)
             self._moved()

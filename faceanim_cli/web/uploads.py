@@ -22,7 +22,8 @@ class TooLargeError(UnreadableInputError):
 
 def shown_name(text: str, otherwise: str) -> str:
     """What a person calls a file, safe to show and to save under: without folders and control characters."""
-    name = re.sub(r"[\x00-\x1f\x7f/\\]", "", re.split(r"[/\\]", unquote(text))[-1]).strip(". ")
+    text = unquote(text).encode(errors="replace").decode()  # halves of letters, as some systems' names have
+    name = re.sub(r"[\x00-\x1f\x7f/\\]", "", re.split(r"[/\\]", text)[-1]).strip(". ")
     return name[-LONGEST_NAME:] or otherwise
 
 

@@ -2,12 +2,17 @@
 
 import http.client
 import json
+import os
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `web` is not installed")
@@ -15,6 +20,9 @@ pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 
 from faceanim_cli.commands.animation_options import AnimationOptions
 from faceanim_cli.commands.web import models, page_options
+from faceanim_cli.data.landmarks import PAPER_ANCHORS
+from faceanim_cli.motion.library import library_motion
+from faceanim_cli.motion.motion_file import write_motion
 from faceanim_cli.web import server as web_server
 
 WAIT_S = 60.0  # for what is done in a second on a quiet machine
@@ -135,3 +143,34 @@ def page(rigid_weights_file: Path) -> Iterator[web_server.Address]:
 @pytest.fixture
 def person(page: web_server.Address) -> Person:
     return Person(page)
+
+
+def folders(tmp: Path) -> list[Path]:
+    """What servers of this process have on the disk."""
+    return list(tmp.glob(f"faceanim-web-{os.getpid()}-*/*"))
+
+
+@pytest.fixture
+def leaves_nothing(person: Person) -> Callable[[], None]:
+    """After each test its person's jobs are removed, and then there is nothing left."""
+    yield  # type: ignore[misc]
+    with person.news() as news:
+        for job in next(news)["ids"]:
+            person.ask("DELETE", f"/api/jobs/{job}")
+    end = time.monotonic() + 20
+    while left := folders(Path(tempfile.gettempdir())):
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def motion(path: Path, frames: int) -> Path:
+    """A motion file: a driver that costs nothing to read."""
+    nod = library_motion("nod", PAPER_ANCHORS)
+    points = nod.arrays["points"]
+    write_motion(path, replace(nod, arrays={"points": np.resize(points, (frames, *points.shape[1:]))}))
+    return path
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    return motion(tmp_path / "short.motion", 2)

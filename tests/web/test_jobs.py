@@ -3,13 +3,10 @@
 import base64
 import io
 import json
-import os
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from faceanim_cli.data.landmarks import PAPER_ANCHORS
 from faceanim_cli.media import VideoReader, read_photo, write_photo
-from faceanim_cli.motion.library import library_motion
-from faceanim_cli.motion.motion_file import write_motion
-from faceanim_cli.web import uploads
 from faceanim_cli.web.queue import MOST_WAITING
 
-from .conftest import WAIT_S, Person
+from .conftest import Person, folders, motion
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-
-def folders(tmp: Path) -> list[Path]:
-    """What servers of this process have on the disk."""
-    return list(tmp.glob(f"faceanim-web-{os.getpid()}-*/*"))
-
-
-@pytest.fixture
-def leaves_nothing(person: Person) -> Callable[[], None]:
-    """After each test its person's jobs are removed, and then there is nothing left."""
-    yield  # type: ignore[misc]
-    with person.news() as news:
-        for job in next(news)["ids"]:
-            person.ask("DELETE", f"/api/jobs/{job}")
-    end = time.monotonic() + 20
-    while left := folders(Path(tempfile.gettempdir())):
-        assert time.monotonic() < end, left
-        time.sleep(0.05)
-
-
-def motion(path: Path, frames: int) -> Path:
-    """A motion file: a driver that costs nothing to read."""
-    nod = library_motion("nod", PAPER_ANCHORS)
-    points = nod.arrays["points"]
-    write_motion(path, replace(nod, arrays={"points": np.resize(points, (frames, *points.shape[1:]))}))
-    return path
-
-
-@pytest.fixture
-def short(tmp_path: Path) -> Path:
-    return motion(tmp_path / "short.motion", 2)
 
 
 @pytest.fixture
@@ -246,66 +208,6 @@ def test_a_driver_that_cannot_be_read_is_told_at_once(person: Person, photo: Pat
     person.json("PUT", f"/api/jobs/{job}/driver", b"no video" * 100)
     status, sentence = person.error("POST", f"/api/jobs/{job}/start")
     assert status == 422 and "dance.mp4" in sentence and "/" not in sentence
-
-
-def test_too_large_is_refused_before_it_is_read(person: Person) -> None:
-    """Eighty megabytes are a video's, no photo's."""
-    job = person.create()
-    status, sentence = person.error("PUT", f"/api/jobs/{job}/photo", bytes(80_000_000))
-    assert (status, sentence) == (413, "photo.png is too large: at most 50 MB are taken")
-    assert person.error("POST", f"/api/jobs/{job}/start")[0] == 404
-
-
-def test_too_large_without_saying_so(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body in chunks tells no length."""
-    monkeypatch.setattr("faceanim_cli.web.app.PHOTO_MB", 1)
-    job = person.create()
-    chunks = (bytes(100_000) for _ in range(15))
-    try:
-        status, sentence = person.error("PUT", f"/api/jobs/{job}/photo", chunks)
-    except (BrokenPipeError, ConnectionResetError):
-        return  # refused before all was sent
-    assert (status, sentence) == (413, "photo.png is too large: at most 1 MB are taken")
-
-
-@pytest.fixture
-def upload(person: Person) -> Iterator[tuple[str, socket.socket]]:
-    """A job, and a connection that has sent a part of its photo."""
-    job = person.create()
-    head = (
-        f"PUT /api/jobs/{job}/photo HTTP/1.1\r\nHost: {person.host}\r\nOrigin: http://{person.host}\r\n"
-        f"Cookie: {person.cookie}\r\nContent-Length: 10\r\n\r\nbegin"
-    )
-    with socket.create_connection(("127.0.0.1", person.address.port), timeout=WAIT_S) as connection:
-        connection.sendall(head.encode())
-        yield job, connection
-
-
-def test_an_upload_that_ends_early_leaves_nothing(person: Person, upload: tuple[str, socket.socket]) -> None:
-    job, connection = upload
-    with person.news() as news:
-        assert next(news)["ids"] == [job]
-        connection.close()
-        assert next(news)["ids"] == []
-
-
-def test_an_upload_that_is_cancelled_leaves_nothing(
-    person: Person, upload: tuple[str, socket.socket]
-) -> None:
-    job, connection = upload
-    person.json("POST", f"/api/jobs/{job}/cancel")
-    connection.sendall(b"ended")
-    assert b"200 OK" in connection.recv(1000)
-    (folder,) = folders(Path(tempfile.gettempdir()))
-    assert list(folder.iterdir()) == []
-
-
-def test_names_of_files_are_only_names() -> None:
-    assert uploads.shown_name("..%2F..%2Fetc%2Fpasswd", "x") == "passwd"
-    assert uploads.shown_name("C:\\photos\\me.jpg", "x") == "me.jpg"
-    assert uploads.shown_name("a%00b%0a.png", "x") == "ab.png"
-    assert uploads.shown_name("..", "photo") == "photo"
-    assert len(uploads.shown_name("a" * 300 + ".png", "x")) == 100
 
 
 def test_the_oldest_are_forgotten(

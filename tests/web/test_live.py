@@ -16,8 +16,7 @@ from PIL import Image as PillowImage
 from faceanim_cli.errors import UnreadableInputError
 from faceanim_cli.web.live import decoded
 
-from .conftest import WAIT_S, Person
-from .test_jobs import folders
+from .conftest import WAIT_S, Person, folders
 
 websockets = pytest.importorskip("websockets.sync.client", reason="the extra `web` is not installed")
 refused = pytest.importorskip("websockets.exceptions").InvalidStatus
@@ -99,7 +98,7 @@ def test_errors_are_told(
         assert begin(socket, photo or jpeg(astronaut), **settings) == {"error": sentence}
 
 
-@pytest.mark.parametrize("first", ["{", "[]", "{}", b"x"])
+@pytest.mark.parametrize("first", ["{", "[]", "{}", "[" * 100_000, b"x"])
 def test_what_the_page_never_sends(person: Person, first: str | bytes) -> None:
     with stage(person) as socket:
         socket.send(first)
