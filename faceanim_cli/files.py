@@ -42,7 +42,7 @@ def cut_name(text: str, size: int) -> str:
     return text
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes | bytearray) -> Any:
     """What a JSON text says, for texts that may be anybody's.
 
     Raises:
