@@ -19,11 +19,12 @@ import torch
 from faceanim_cli.animation.landmark_model import LandmarkModel
 from faceanim_cli.data.clips import cache_bytes
 from faceanim_cli.data.data_folder import MANIFEST, has_manifest, in_both_splits, read_manifest, write_table
+from faceanim_cli.data.journal import FILE as JOURNAL
 from faceanim_cli.data.journal import Journal, key_of, update_manifest
 from faceanim_cli.data.landmarks import EXTRA_FOLDER, LANDMARKS_FOLDER
 from faceanim_cli.data.one_video import PreparedClip, PreparedVideo, VideoPreparer
 from faceanim_cli.data.sequences import Dropped, SequenceSettings
-from faceanim_cli.data.sources import Source, find_sources, with_unique_name
+from faceanim_cli.data.sources import Source, find_sources, with_unique_name, without_results
 from faceanim_cli.data.stills import prepare_still
 from faceanim_cli.data.vox_metadata import VoxRow, read_vox_metadata
 from faceanim_cli.device import choose_device
@@ -119,11 +120,13 @@ def prepare(
     Raises:
         UnreadableInputError: nothing to read among the videos, or nothing readable.
         NoFaceError: no clip in any.
-        UsageError: settings that make no sense, ``out`` prepared with others, or not writable.
+        UsageError: settings that make no sense, ``out`` prepared with others, not writable, or a video that
+            would be overwritten.
         FaceanimError: the disk is full.
     """
     _check(settings)
-    sources = find_sources(videos, settings.person_from, settings.landmarks, out)
+    found = find_sources(videos, settings.person_from, settings.landmarks, out)
+    sources = without_results(found, out, (out / JOURNAL).is_file())
     listed = None if settings.metadata is None else read_vox_metadata(settings.metadata)
     missing: list[str] = []
     if listed is not None:

@@ -19,6 +19,7 @@ from faceanim_cli.media.find_files import Listing, expand, walk
 from faceanim_cli.media.signatures import read_head
 
 SPLIT_FOLDERS = {"train": "train", "test": "val", "val": "val"}  # first-order-model validates on "test"
+RESULTS = ("clips", "photos")  # folders of a data folder that hold what videos and stills became
 STILLS_FOLDERS = {"photos", "portraits"}
 FEW_GAPS = 0.8  # of the frames follow on the one before
 LONGEST_NAME = (
@@ -131,6 +132,29 @@ def find_sources(
             "validated on; move their videos, or rename the folders of those who are different people"
         )
     return _unique(sources)
+
+
+def without_results(sources: Sequence[Source], out: Path, earlier: bool) -> list[Source]:
+    """Those that did not come of an earlier run, where the folder of results is searched as well.
+
+    Args:
+        sources: videos and stills.
+        out: the data folder.
+        earlier: whether there was an earlier run.
+
+    Raises:
+        UsageError: a source, or its landmarks, would be overwritten by what is made of it.
+    """
+    own = [source for source in sources if any(_inside(source.path, out / name) for name in RESULTS)]
+    lost = [] if earlier else [source.path for source in own]
+    lost += [
+        s.landmarks
+        for s in sources
+        if s.landmarks is not None and _inside(s.landmarks, out / LANDMARKS_FOLDER)
+    ]
+    if lost:
+        raise UsageError(f"{lost[0]} lies where {out} is to have what is made of it; give -o another folder")
+    return [source for source in sources if source not in own]
 
 
 def _found(path: Path, out: Path | None) -> Iterator[tuple[Path, str | None, bool]]:

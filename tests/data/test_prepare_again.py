@@ -1,6 +1,7 @@
 """Preparation that goes on: after an interruption, with more videos, other lists, changes made by hand."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,3 +187,36 @@ class TestGoingOn:
         (tmp_path / "out" / "prepared.jsonl").write_text("[]\n")
         with pytest.raises(UnreadableInputError, match="damaged"):
             prepare([tmp_path / "in"], tmp_path / "out", SETTINGS)
+
+
+class TestFoldersThatHoldBoth:
+    """Results that lie among the videos."""
+
+    @pytest.mark.parametrize("pattern", ["", "**/*.mp4"])
+    def test_clips_are_not_taken_for_more_videos(self, tmp_path, make_video, pattern):
+        make_video("a.mp4")
+        folder = tmp_path / "in"
+        first = prepare([folder / pattern], folder, SETTINGS)
+        before = contents(folder)
+        second = prepare([folder / pattern], folder, SETTINGS)
+        assert [clip.file for clip in second.clips] == [clip.file for clip in first.clips]
+        assert second.dropped == []
+        assert contents(folder) == before
+
+    def test_videos_are_not_overwritten_by_what_they_become(self, tmp_path, make_video):
+        make_video("a.mp4")
+        (tmp_path / "in").rename(tmp_path / "clips")
+        before = contents(tmp_path)
+        with pytest.raises(UsageError, match=r"clips/a\.mp4 lies where"):
+            prepare([tmp_path / "clips"], tmp_path, SETTINGS)
+        assert contents(tmp_path) == before
+
+    def test_landmarks_are_not_overwritten_by_what_they_become(self, tmp_path, make_video):
+        make_video("a.mp4")
+        landmarks = tmp_path / "out" / "landmarks"
+        landmarks.mkdir(parents=True)
+        np.save(landmarks / "a.npy", np.zeros((30, 68, 2), np.float32))
+        before = contents(tmp_path)
+        with pytest.raises(UsageError, match=r"landmarks/a\.npy lies where"):
+            prepare([tmp_path / "in"], tmp_path / "out", replace(SETTINGS, landmarks=landmarks))
+        assert contents(tmp_path) == before
