@@ -2,13 +2,17 @@
 
 import contextlib
 import errno
+import functools
+import hashlib
 import itertools
 import logging
 import os
 import re
 import secrets
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 STEM_BYTES = 80
 """Of a temporary name: file names end at 255 bytes, on some disks at 143, of any script."""
+ABANDONED_S = 86_400
+"""After so long without a change, what another machine was writing is taken for left."""
 REPLACED = ".replaced"
 """Suffix of the temporary name that an older folder has while a new one takes its place."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
@@ -31,14 +37,14 @@ RUST_ERROR = re.compile(
 def partial_path(target: Path, suffix: str = "") -> Path:
     """A hidden, unused name beside ``target``.
 
-    The process id tells whose leftover it is after a power cut; the random part keeps two writers of one
-    process apart.
+    Machine and process id tell whose leftover it is after a power cut; the random part keeps two writers of
+    one process apart.
 
     Args:
         target: what will be written.
         suffix: of a file on the way to it; it follows that of ``target``.
     """
-    mark = f"partial-{os.getpid()}-{secrets.token_hex(3)}"
+    mark = f"partial-{_machine()}-{os.getpid()}-{secrets.token_hex(3)}"
     return target.with_name(
         f".{cut_name(target.stem, STEM_BYTES)}.{mark}{cut_name(target.suffix, STEM_BYTES)}{suffix}"
     )
@@ -175,12 +181,13 @@ def _lack_of_space(error: Exception) -> str | None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what a killed process of this machine left of ``path`` under a temporary name; an older folder
-    that it was about to replace gets its name back.
+    """Remove what a killed process left of ``path`` under a temporary name; an older folder that it was about
+    to replace gets its name back.
 
     Called by who is about to write ``path``: this process has no such file yet, and in a container it may
     well have the number of one that was killed. Only POSIX tells whether a process is alive without touching
-    it; elsewhere nothing is removed.
+    it; elsewhere nothing is removed. Of other machines' processes, whose disk this may be too, nobody here
+    knows: what they write is theirs until it has not changed for a day.
     """
     target = Path(path).resolve()
     if os.name != "posix" or not target.parent.is_dir():
@@ -189,23 +196,39 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
         re.escape(cut_name(target.stem, STEM_BYTES)),
         re.escape(cut_name(target.suffix, STEM_BYTES)),
     )
-    name = re.compile(rf"\.{stem}\.partial-(\d+)-[0-9a-f]{{6}}{suffix}(\.[a-z]+)?")
+    name = re.compile(rf"\.{stem}\.partial-(?:([0-9a-f]{{6}})-)?(\d+)-[0-9a-f]{{6}}{suffix}(\.[a-z]+)?")
     try:
         files = list(target.parent.iterdir())
     except PermissionError:  # a folder that takes files but does not show them
         return
     for file in files:
         match = name.fullmatch(file.name)
-        if match is None or (int(match[1]) != os.getpid() and _is_alive(int(match[1]))):
+        if match is None or _is_being_written(file, match[1], int(match[2])):
             continue
         with contextlib.suppress(OSError):  # somebody else's: it is in nobody's way
-            if match[2] == REPLACED and not os.path.lexists(target):
+            if match[3] == REPLACED and not os.path.lexists(target):
                 file.rename(target)
                 logger.warning("%s: is back; a run was killed as it replaced it", path)
             elif file.is_dir():
                 shutil.rmtree(file)
             else:
                 file.unlink()
+
+
+def _is_being_written(partial: Path, machine: str | None, process: int) -> bool:
+    """Whether somebody may be at it; of the process alone, as older versions have it, on this machine."""
+    if machine in (None, _machine()):
+        return process != os.getpid() and _is_alive(process)
+    try:
+        return time.time() - partial.stat().st_mtime < ABANDONED_S
+    except OSError:  # gone meanwhile
+        return True
+
+
+@functools.cache
+def _machine() -> str:
+    """What tells this machine from others; its name would be nobody's business."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
 def _is_alive(process: int) -> bool:

@@ -1,8 +1,10 @@
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import torch
 from safetensors.numpy import save_file
 
 from faceanim_cli.errors import FaceanimError, UsageError
-from faceanim_cli.media import check_not_input, check_writable, remove_leftovers, whole_file
+from faceanim_cli.media import atomic_file, check_not_input, check_writable, remove_leftovers, whole_file
+from faceanim_cli.media.atomic_file import partial_path
 from faceanim_cli.media.output_checks import check_folder
 from tests.media.conftest import file_size_limit
 
@@ -24,7 +27,7 @@ def test_the_file_appears_only_at_the_end(tmp_path: Path) -> None:
     with whole_file(target) as partial:
         assert partial.parent == tmp_path
         assert partial.suffix == ".mp4"  # ffmpeg picks the container from it
-        assert partial.name.startswith(f".out.partial-{os.getpid()}")
+        assert re.fullmatch(rf"\.out\.partial-[0-9a-f]{{6}}-{os.getpid()}-[0-9a-f]{{6}}\.\w+", partial.name)
         partial.write_bytes(b"half")
         assert not target.exists()
     assert target.read_bytes() == b"half"
@@ -167,6 +170,27 @@ def test_leftovers_of_dead_processes_go(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     remove_leftovers(tmp_path / "o.gif")
     assert {name: (tmp_path / name).exists() for name in names} == names
+
+
+@posix
+def test_what_another_machine_is_writing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that several see; a process of its number is here dead or alive."""
+    monkeypatch.setattr(atomic_file, "_machine", lambda: "0000aa")
+    elsewhere = [partial_path(tmp_path / "o.mp4"), partial_path(tmp_path / "o")]
+    monkeypatch.setattr(atomic_file, "_machine", lambda: "0000bb")
+    here = partial_path(tmp_path / "o.mp4")
+    elsewhere[0].touch()
+    elsewhere[1].mkdir()
+    here.touch()
+    for name in ("o.mp4", "o"):
+        remove_leftovers(tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == sorted(elsewhere)
+    long_ago = time.time() - 2 * 86_400
+    for partial in elsewhere:
+        os.utime(partial, (long_ago, long_ago))
+    for name in ("o.mp4", "o"):
+        remove_leftovers(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_check_writable(tmp_path: Path) -> None:
