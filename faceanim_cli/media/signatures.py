@@ -60,6 +60,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\x01\xb3", VIDEO),
     (8, b"AVI ", VIDEO),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", VIDEO),  # Windows Media
+    (8, b'{"', "a safetensors file (weights or a motion)"),
 )
 _PAGES = ((b"<mpd", PLAYLIST), (b"<smil", PLAYLIST), (b"<asx", PLAYLIST), (b"<svg", "an SVG drawing"))
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

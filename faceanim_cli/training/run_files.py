@@ -37,6 +37,9 @@ class RunFiles:
 
     Args:
         settings: the run's; its folder is made.
+
+    Raises:
+        UsageError: it cannot be made.
     """
 
     def __init__(self, settings: RunSettings) -> None:
@@ -46,7 +49,10 @@ class RunFiles:
         self.state_file = self.out / "state.pt"
         self.last, self.best = self.out / "last.safetensors", self.out / "best.safetensors"
         self.saved_step: int | None = None  # that the run would go on from
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.out}: {error.strerror}; choose another -o") from error
 
     def begin(self, settings: RunSettings) -> None:
         """Write the effective settings, sweep up what a killed run had not finished, and look at ``init``.

@@ -127,6 +127,7 @@ KINDS = {
     "svg": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     "zip": b"PK\x03\x04" + bytes(60),
     "html": b"<!DOCTYPE html><html>not found</html>",
+    "safetensors": b"\x40" + bytes(7) + b'{"__metadata__":{"faceanim":"1"}}' + bytes(60),
     "json": json.dumps({"error": 404}).encode(),
 }
 
@@ -139,6 +140,7 @@ KINDS = {
         ("svg", "an SVG drawing"),
         ("zip", "a ZIP archive"),
         ("html", "a web page"),
+        ("safetensors", "a safetensors file"),
         ("json", "a text"),
     ],
 )

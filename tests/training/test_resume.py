@@ -145,6 +145,14 @@ def test_a_kill_in_the_middle_of_a_save_costs_nothing_that_was_saved(run, tmp_pa
     assert not list((tmp_path / "parts").glob(".*.partial-*"))
 
 
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="choose another -o"):
+        RunFiles(RunSettings(data=tmp_path, out=tmp_path / name))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_full_disk_costs_nothing_that_was_saved(run, tmp_path):
     run(max_steps=1)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
