@@ -110,14 +110,14 @@ class DenseMotionNetwork(Mergeable):
             moves = self._moving_candidates(source.float(), driving.float())
             grids = self._as_grids(moves)  # (B, N, size, size, 2)
             heatmaps = gaussian_heatmaps(driving.float(), size, size, self.settings.sigma)
-            was = gaussian_heatmaps(source.float(), size, size, self.settings.sigma)
+            was = gaussian_heatmaps(_first(source).float(), size, size, self.settings.sigma)
         batch, candidates = grids.shape[:2]
         # One photo sampled by all candidates at once: they lie below one another in one tall grid.
         tall = grids.reshape(batch, candidates * size, size, 2)
         views = warp(thumbnail, tall).unflatten(2, (candidates, size)).flatten(1, 2)  # (B, 3 N, size, size)
         inputs = [views, heatmaps - was]
         if photo_maps is not None:
-            small = F.avg_pool2d(photo_maps, 2)
+            small = F.avg_pool2d(_first(photo_maps), 2).expand(batch, -1, -1, -1)
             # Without the head candidate: as the keypoints move on the average.
             head = grids[:, 1] if self.settings.use_similarity else grids[:, 1:].mean(1)
             inputs += [small, warp(small, head)]
@@ -201,6 +201,12 @@ class DenseMotionNetwork(Mergeable):
             planes = moves.in_depth[:, None] + moves.shifts[:, first : first + count, None, None]
             grids = torch.cat((grids[:, :first], planes, grids[:, first + count :]), dim=1)
         return torch.cat((still[:, None], grids), dim=1)
+
+
+def _first(values: Tensor) -> Tensor:
+    """The first of a batch that is one photo's over and over: what comes of it is worked out once."""
+    one = values.stride(0) == 0 and not torch.compiler.is_compiling()
+    return values[:1] if one else values
 
 
 class _Moves(NamedTuple):

@@ -33,8 +33,13 @@ class Generated(NamedTuple):
 
     image: Tensor  # I_t = E (1 - M) + R M, in [0, 1] up to a little overshoot of R
     warped: Tensor  # E, in [0, 1]
-    repainted: Tensor  # R
+    change: Tensor  # R - E, in [-1, 1]
     mask: Tensor  # M: (B, 1, H, W) in [0, 1], 1 where the repainted pixel is taken
+
+    @property
+    def repainted(self) -> Tensor:
+        """R: for training; who wants the image alone need not write it to memory."""
+        return self.warped + self.change
 
 
 class Generator(Mergeable):
@@ -140,4 +145,4 @@ class Generator(Mergeable):
         change = torch.add(share.new_tensor(-1.0), share, alpha=2)  # R - E
         mask = torch.sigmoid(pixel_shuffle(painted[:, 12:]))  # M
         # Eq. 2, E (1 - M) + R M, in one pass over the pixels
-        return Generated(torch.addcmul(warped, mask, change), warped, warped + change, mask)
+        return Generated(torch.addcmul(warped, mask, change), warped, change, mask)

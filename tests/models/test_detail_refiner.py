@@ -72,7 +72,8 @@ def test_the_code_of_one_photo_serves_a_batch():
         for i in range(3):
             one, _ = model(code, drivings[i : i + 1])
             torch.testing.assert_close(batched.image[i : i + 1], one.image, rtol=0, atol=1e-5)
-        folded, _ = fold_batch_norms(model)(code.expand(3), drivings)
+        folding = fold_batch_norms(model)
+        folded, _ = folding(folding.encode_photo(photo, FACE[None]).expand(3), drivings)
     torch.testing.assert_close(folded.image, batched.image, rtol=0, atol=1e-4)
 
 

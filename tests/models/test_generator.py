@@ -50,7 +50,8 @@ def face():
 
 
 def test_composes_by_equation_2(generator, face):
-    image, warped, repainted, mask = generator(face, generator.encode(face), still())
+    generated = generator(face, generator.encode(face), still())
+    image, warped, repainted, mask = generated.image, generated.warped, generated.repainted, generated.mask
     assert image.shape == warped.shape == repainted.shape == (1, 3, 64, 64)
     assert mask.shape == (1, 1, 64, 64)
     assert mask.min() > 0
@@ -78,9 +79,10 @@ def test_an_empty_mask_shows_e_and_a_full_one_shows_r(generator, face):
 
 def test_starts_from_the_warp(face):
     generator = Generator(TINY).eval()
-    image, warped, repainted, mask = generator(face, generator.encode(face), still())
-    torch.testing.assert_close(image, warped)
-    torch.testing.assert_close(repainted, warped)
+    generated = generator(face, generator.encode(face), still())
+    warped, mask = generated.warped, generated.mask
+    torch.testing.assert_close(generated.image, warped)
+    torch.testing.assert_close(generated.repainted, warped)
     assert mask.min() > 0  # R has its say from the start
     assert mask.max() < 0.3
 
