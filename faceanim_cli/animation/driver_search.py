@@ -146,9 +146,11 @@ class _EndingDetector(FaceDetector):
         super().__init__()
         self._pipeline = pipeline
 
-    def detect_with_votes(self, image: Image, *, thorough: bool = False) -> list[tuple[Box, int]]:
+    def detect_with_votes(
+        self, image: Image, *, thorough: bool = False, quick: bool = False
+    ) -> list[tuple[Box, int]]:
         self._pipeline.check()
-        return super().detect_with_votes(image, thorough=thorough)
+        return super().detect_with_votes(image, thorough=thorough, quick=quick)
 
 
 class FaceSearch(NamedTuple):

@@ -111,10 +111,17 @@ class FaceDetector:
         """
         return [box for box, _ in self.detect_with_votes(image, thorough=thorough)]
 
-    def detect_with_votes(self, image: Image, *, thorough: bool = False) -> list[tuple[Box, int]]:
-        """As ``detect``, and how many windows fired on each: an upright face collects about a hundred."""
+    def detect_with_votes(
+        self, image: Image, *, thorough: bool = False, quick: bool = False
+    ) -> list[tuple[Box, int]]:
+        """As ``detect``, and how many windows fired on each: an upright face collects about a hundred.
+
+        Args:
+            image, thorough: as of ``detect``.
+            quick: leave it at the first attempt, which takes a fifth of the time where there is no face.
+        """
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        for side, tilts in ATTEMPTS if thorough else ATTEMPTS[:-1]:
+        for side, tilts in ATTEMPTS if thorough else ATTEMPTS[:1] if quick else ATTEMPTS[:-1]:
             if side > max(SEARCH_SIDE, *grey.shape):
                 break  # enlarging shows nothing new
             answers = [self._search(grey, side, tilt, thorough) for tilt in tilts]

@@ -44,12 +44,14 @@ ALIKE = 0.8  # correlation of thumbnails that show the same picture, be it brigh
 FLASH_FRAMES = 3  # a change that is over so soon is no shot, whatever it shows
 APART = 1.2  # a face that is elsewhere is a shot of its own if both together are so much wider than its crop
 TURN_SAMPLES = 5  # frames that are searched in other orientations, where few show a face
+MISSES = 3  # samples in a row without a face, after which
+RETRY = 6  # only every so-manieth is searched for small and tilted faces, too: most of the time goes there
 
 
 class VotingDetector(Protocol):
     """What a scan needs of ``FaceDetector``."""
 
-    def detect_with_votes(self, image: Image) -> list[tuple[Box, int]]:
+    def detect_with_votes(self, image: Image, *, quick: bool = False) -> list[tuple[Box, int]]:
         """Face boxes of a grey image, uint8 (H, W), in its pixels, and how sure they are."""
 
 
@@ -165,10 +167,11 @@ class _FrameSearch:
         self.longest_side = 1
         self._detector, self._step = detector, step
         self._before, self._blank = np.zeros(0, np.float32), False
-        self._kept: list[Image] = []
+        self._kept: list[tuple[Image, int]] = []  # and the votes of the face in it
         self.sure = 0
         self._every = 1
         self._samples = 0
+        self._misses = 0
 
     def look(self, frame: Image) -> None:
         """The next frame, grey."""
@@ -185,32 +188,46 @@ class _FrameSearch:
         segment = self.segments[-1]
         segment.end, segment.ends = number + 1, thumbnail
         self._before = thumbnail
-        if number % self._step == 0 or (number == segment.first and not self._in_motion()):
-            found = self._detector.detect_with_votes(frame)
+        begins = number == segment.first and not self._in_motion()
+        if number % self._step == 0 or begins:
+            self._misses *= not begins
+            quick = self._misses >= MISSES and self._misses % RETRY > 0
+            found = self._detector.detect_with_votes(frame, quick=quick)
+            self._misses = 0 if found else self._misses + 1
             segment.found[number] = [box for box, _ in found]
             self.sure += strongest(found) >= SURE_VOTES
-            self._keep(frame)
+            self._keep(frame, strongest(found))
 
     def best_rotation(self) -> int:
         """Quarter turns by which the frames that were kept show a face far better; 0 if none does."""
-        votes = [
-            sum(
-                strongest(self._detector.detect_with_votes(quarter_turned(frame, turn)))
-                for frame in self._kept
+        frames = [frame for frame, _ in self._kept]
+        needed = max(TURN_AHEAD * sum(votes for _, votes in self._kept), SURE_VOTES * len(frames) / 2)
+        turn, votes = self._best_turn(frames, (1, 2, 3), quick=True)
+        if votes < needed:  # a small face, or none: one frame tells whether it is worth looking
+            turn, votes = self._best_turn(frames[len(frames) // 2 :][:1], (1, 2, 3), quick=False)
+            votes = self._best_turn(frames, (turn,), quick=False)[1] if votes >= SURE_VOTES / 2 else 0
+        return turn if votes >= needed else 0
+
+    def _best_turn(self, frames: Sequence[Image], turns: Sequence[int], *, quick: bool) -> tuple[int, int]:
+        """The turn by which frames have the most votes, and these, added up."""
+        votes = {
+            turn: sum(
+                strongest(self._detector.detect_with_votes(quarter_turned(frame, turn), quick=quick))
+                for frame in frames
             )
-            for turn in range(4)
-        ]
-        best = int(np.argmax(votes))
-        return best if votes[best] >= max(TURN_AHEAD * votes[0], SURE_VOTES * len(self._kept) / 2) else 0
+            for turn in turns
+        }
+        best = max(votes, key=lambda turn: votes[turn])
+        return best, votes[best]
 
     def _in_motion(self) -> bool:
         """Whether the frame before jumped as well: then searching each of them would cost too much."""
         return len(self.changes) > 1 and self.changes[-2] >= JUMP_LEVELS
 
-    def _keep(self, frame: Image) -> None:
+    def _keep(self, frame: Image, votes: int) -> None:
         """Every so-manieth sample, evenly over however many come."""
         if self._samples % self._every == 0:
-            self._kept.append(frame)
+            self._kept.append((frame, votes))
             if len(self._kept) > TURN_SAMPLES:
                 self._kept, self._every = self._kept[::2], 2 * self._every
         self._samples += 1

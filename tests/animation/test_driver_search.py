@@ -68,7 +68,7 @@ def test_it_ends_with_the_frame_that_it_is_at(
     """Also where it would go on with the frames turned, as few show a face."""
     begun, pipeline, calls = threading.Event(), Pipeline(), 0
 
-    def detect(_: FaceDetector, image: np.ndarray, *, thorough: bool = False) -> list[tuple[Box, int]]:
+    def detect(_: FaceDetector, image: np.ndarray, **how: bool) -> list[tuple[Box, int]]:
         nonlocal calls
         calls += 1
         begun.set()
@@ -149,9 +149,11 @@ def test_nothing_is_searched_twice(
     searched: list[bool] = []
     detect = FaceDetector.detect_with_votes
 
-    def counted(self: FaceDetector, image: np.ndarray, *, thorough: bool = False) -> list[tuple[Box, int]]:
+    def counted(
+        self: FaceDetector, image: np.ndarray, *, thorough: bool = False, quick: bool = False
+    ) -> list[tuple[Box, int]]:
         searched.append(thorough)
-        return detect(self, image, thorough=thorough)
+        return detect(self, image, thorough=thorough, quick=quick)
 
     monkeypatch.setattr(FaceDetector, "detect_with_votes", counted)
     line = ("animate", photo, make_driver(frames=10), "--weights", rigid_weights_file, "--codec", "ffv1")

@@ -19,7 +19,7 @@ MARKS = {mark: 1 + 2 * i for i, mark in enumerate(FACES)}
 class MarkDetector:
     """Finds the faces whose marks are in the first row of pixels."""
 
-    def detect_with_votes(self, image: np.ndarray) -> list[tuple[Box, int]]:
+    def detect_with_votes(self, image: np.ndarray, *, quick: bool = False) -> list[tuple[Box, int]]:
         if image.shape[0] > image.shape[1]:  # on its side
             return []
         return [(FACES[mark], 100) for mark, x in MARKS.items() if image[0, x] == 255]
@@ -130,7 +130,7 @@ def test_boxes_are_those_of_the_frames_as_they_are() -> None:
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_a_video_on_its_side_is_recognised(turn: int) -> None:
     class Upright(MarkDetector):
-        def detect_with_votes(self, image: np.ndarray) -> list[tuple[Box, int]]:
+        def detect_with_votes(self, image: np.ndarray, *, quick: bool = False) -> list[tuple[Box, int]]:
             right = image[0, 0] == 255 and image.shape == SIZE[::-1]
             return [(FACES["a"], 100 if right else 12)]  # and a cheek, a collar in the others
 
@@ -154,3 +154,60 @@ def test_no_face_and_no_frames_are_named() -> None:
 
 def test_stretches_without_a_face_are_told() -> None:
     assert scan(("-", "", 25), ("A", "a", 25), ("C", "", 10), ("B", "b", 9)).faceless == ((0, 24), (50, 59))
+
+
+class SlowToFind(MarkDetector):
+    """Finds face b by a long search only, as a small or tilted one."""
+
+    def __init__(self) -> None:
+        self.long_searches = 0
+
+    def detect_with_votes(self, image: np.ndarray, *, quick: bool = False) -> list[tuple[Box, int]]:
+        self.long_searches += not quick
+        return [
+            (box, votes) for box, votes in super().detect_with_votes(image) if not quick or box != FACES["b"]
+        ]
+
+
+def searched(*runs: tuple[str, str, int]) -> tuple[SlowToFind, list[int]]:
+    """Of the same runs: the detector, and the numbers of the frames in which it has found the face."""
+    frames = [frame(room, marks) for room, marks, count in runs for _ in range(count)]
+    detector = SlowToFind()
+    found = scan_driver(frames, SIZE, Fraction(25), detector, per_second=3.0, name="d.mp4")
+    return detector, [index for shot in found.shots for index in shot.track.indices]
+
+
+def test_where_there_is_no_face_the_search_is_short() -> None:
+    """One frame in eight is searched."""
+    detector, at = searched(("A", "a", 8), ("A", "", 800))
+    assert at == [0]
+    assert detector.long_searches < 1 + 3 + 100 / 6 + 15 + 3  # not 101 for faces, and 15 for other ways round
+
+
+def test_a_small_face_that_comes_back_is_found_soon_and_then_followed() -> None:
+    _, at = searched(("A", "b", 80), ("A", "", 160), ("A", "b", 240))
+    assert at[:10] == list(range(0, 80, 8))
+    assert 240 <= at[10] <= 240 + 6 * 8
+    assert at[10:] == list(range(at[10], 480, 8))
+
+
+def test_after_a_cut_a_small_face_is_found_at_once() -> None:
+    _, at = searched(("A", "a", 80), ("A", "", 160), ("B", "b", 81))
+    assert at == [*range(0, 80, 8), *range(240, 321, 8)]
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_what_lies_on_its_side_with_a_small_face_is_recognised(small: bool) -> None:
+    class Lying(SlowToFind):
+        def detect_with_votes(self, image: np.ndarray, *, quick: bool = False) -> list[tuple[Box, int]]:
+            self.long_searches += not quick
+            upright = image.shape == SIZE[::-1] and image[0, 0] == 255
+            return [(FACES["a"], 100)] if upright and not (small and quick) else []
+
+    upright = ROOMS["A"].copy()
+    upright[0, 0], upright[-1, -1] = 255, 0
+    lying = np.ascontiguousarray(np.rot90(upright))
+    detector = Lying()
+    found = scan_driver([lying] * 400, lying.shape[::-1], Fraction(25), detector, per_second=3.0, name="d")
+    assert found.turn == 1
+    assert detector.long_searches < 3 + 50 / 6 + 2 + 3 + 5
