@@ -8,15 +8,18 @@ before a convolution, the doubling is made part of it besides, see ``blocks.Enla
 
 import copy
 import logging
+import math
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from faceanim_models import blocks, first_order, super_resolver
 from faceanim_models.backbones import BasicBlock, ResNet
+from faceanim_models.memory_layout import channels_first, pixel_shuffle
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ OPERATORS = (
     "_convolution_pointwise_",
     "_convolution_transpose_pointwise",
 )
+OUTPUTS = 16  # channels that oneDNN computes at a time
+LARGE_KERNEL = 5  # of smaller ones the weights that are added cost what is gained
 SOUND = 1e3  # weights of trained networks are far below; with larger ones numbers may overflow in any frame
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}  # of the largest number
 
@@ -149,6 +154,49 @@ class FusedResidual(nn.Module):
         return cast(Tensor, self.last(self.first(x), added))
 
 
+class BlockConvolution(nn.Module):
+    """A convolution with few outputs, of blocks of pixels: oneDNN computes 16 outputs in the time of one.
+
+    The outputs of f x f pixels are those of one convolution with stride f and a kernel larger by f - 1. With
+    7 x 7 weights and three outputs, f is 2 and the time a third.
+
+    Args:
+        conv: ``suits`` says which.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        outputs, kernel = conv.out_channels, conv.kernel_size[0]
+        self.factor = factor = math.isqrt(OUTPUTS // outputs)
+        larger = kernel + factor - 1
+        blocked = nn.Conv2d(
+            conv.in_channels, outputs * factor**2, larger, factor, kernel // 2, bias=conv.bias is not None
+        )
+        weight = conv.weight.new_zeros(outputs, factor, factor, conv.in_channels, larger, larger)
+        with torch.no_grad():
+            for y, x in product(range(factor), repeat=2):
+                weight[:, y, x, :, y : y + kernel, x : x + kernel] = conv.weight
+            blocked.weight.copy_(weight.flatten(0, 2))
+            if blocked.bias is not None and conv.bias is not None:
+                blocked.bias.copy_(conv.bias.repeat_interleave(factor**2))
+        self.conv = FusedConvolution(blocked)
+
+    @staticmethod
+    def suits(conv: nn.Conv2d) -> bool:
+        """Whether it gains: few outputs of a large kernel, padded with zeros to the input's size."""
+        kernel = conv.kernel_size[0]
+        few = 4 * conv.out_channels <= OUTPUTS and kernel >= LARGE_KERNEL and conv.groups == 1
+        square = kernel % 2 == 1 and conv.kernel_size == (kernel, kernel)
+        padded = conv.padding == (kernel // 2, kernel // 2) and conv.padding_mode == "zeros"
+        return few and square and padded and conv.stride == conv.dilation == (1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H, W)."""
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % self.factor, 0, -height % self.factor))  # to whole blocks
+        return pixel_shuffle(channels_first(self.conv(x)), self.factor)[..., :height, :width]
+
+
 class FusedUpBlock(nn.Module):
     """A ``blocks.UpBlock`` that neither doubles nor concatenates maps: it adds two convolutions."""
 
@@ -199,6 +247,8 @@ def _fused(block: nn.Module) -> nn.Module | None:
             fused = FusedResidual(fuse_convolutions(block.first), FusedConvolution(block.conv, relu=True))
         case blocks.JoinBlock() if _folded(block.norm):
             fused = FusedConvolution(block.conv, relu=True)
+        case nn.Conv2d() if BlockConvolution.suits(block):
+            fused = BlockConvolution(block)
         case super_resolver.ResidualBlock():
             fused = FusedResidual(FusedConvolution(block.first, relu=True), FusedConvolution(block.second))
         case BasicBlock() if _folded(block.bn1, block.bn2):

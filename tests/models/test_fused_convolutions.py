@@ -10,7 +10,7 @@ from faceanim_models import AnimationModel, FaceSuperResolver, FaceSuperResolver
 from faceanim_models import fused_convolutions as module
 from faceanim_models.backbones import ResNet
 from faceanim_models.blocks import ResidualBlock, UNet, cast_convolutions, fold_batch_norms
-from faceanim_models.fused_convolutions import FusedConvolution, can_fuse, fuse_convolutions
+from faceanim_models.fused_convolutions import BlockConvolution, FusedConvolution, can_fuse, fuse_convolutions
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel, ThinPlateSplineSettings
 from tests.conftest import TINY_FIRST_ORDER
 from tests.models.conftest import randomise_norms, tiny_settings
@@ -136,6 +136,39 @@ def test_damaged_weights_show_in_every_call(name: str, frames: torch.Tensor) -> 
     fused = fuse_convolutions(fold_batch_norms(network.eval()))
     with torch.inference_mode():
         assert all(fused(frames).isnan().any() for _ in range(2))
+
+
+@pytest.mark.parametrize("size", [(16, 24), (9, 15)])
+@pytest.mark.parametrize("outputs", [1, 3, 4])
+@pytest.mark.parametrize(("kernel", "bias"), [(5, True), (7, False)])
+def test_few_outputs_of_a_large_kernel_come_by_blocks(
+    size: tuple[int, int], outputs: int, kernel: int, bias: bool
+) -> None:
+    network = nn.Sequential(nn.Conv2d(6, outputs, kernel, padding=kernel // 2, bias=bias))
+    x = torch.rand(2, 6, *size)
+    with torch.inference_mode():
+        wanted = network(x)
+        fused = fuse_convolutions(network)
+        assert isinstance(fused[0], BlockConvolution)
+        torch.testing.assert_close(fused(x), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(6, 5, 7, padding=3),
+        nn.Conv2d(6, 3, 3, padding=1),
+        nn.Conv2d(6, 3, 7),
+        nn.Conv2d(6, 3, 7, padding=3, stride=2),
+        nn.Conv2d(6, 3, (7, 5), padding=(3, 2)),
+        nn.Conv2d(3, 3, 7, padding=3, groups=3),
+        nn.Conv2d(6, 3, 7, padding=3, padding_mode="reflect"),
+        nn.Conv2d(6, 3, 5, padding=4, dilation=2),
+    ],
+    ids=str,
+)
+def test_other_convolutions_do_not(conv: nn.Conv2d) -> None:
+    assert fuse_convolutions(nn.Sequential(conv))[0] is conv
 
 
 @pytest.mark.parametrize("transposed", [False, True])
