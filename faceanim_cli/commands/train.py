@@ -82,7 +82,7 @@ class TrainingFlags:
         Literal["shipped", "paper"],
         choice(WHAT, "Where settings start from: shipped or paper", ("shipped", "paper")),
     ] = "shipped"
-    size: Annotated[int | None, option(WHAT, "Frames' side, a multiple of 32 [256; sr: 64]")] = None
+    size: Annotated[int | None, option(WHAT, "Frames' side, a multiple of 16 [256; sr: 64]")] = None
     keypoints: Annotated[
         Literal["dense", "paper", "free"] | None,
         choice(

@@ -123,6 +123,8 @@ class MotionTrainingSettings(PairSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.size < 32 or self.size % 16:  # the networks halve it four times
+            raise UsageError(f"--size {self.size}: give a multiple of 16, at least 32")
         if self.init is not None and self.encoder_weights != "none":
             raise UsageError(
                 f"--encoder-weights {self.encoder_weights}: --init {self.init} brings weights of its own; "

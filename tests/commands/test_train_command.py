@@ -228,6 +228,8 @@ def test_super_resolution_goes_on_from_a_repository_s_super_resolution(
             4,
             "goes on from animation",
         ),
+        (("--size", "63"), 2, "--size 63: give a multiple of 16"),
+        (("--size", "40"), 2, "--size 40: give a multiple of 16"),
         (("--swats-tolerance", "0.1"), 2, "add --optimizer swats"),
         (("--perceptual", "vgg16"), 4, "--perceptual vgg16: no such file, nor a name"),
         (("--encoder-weights", "r.pth"), 4, "--encoder-weights r.pth: no such file, nor a name"),
