@@ -134,7 +134,7 @@ class DenseMotionNetwork(Mergeable):
             mixed = (moves.shifts.mT @ moving.flatten(2)).unflatten(2, (size, size))
             mixed = moves.turned + mixed.permute(0, 2, 3, 1)
             if moves.in_depth is not None:
-                share = moving[:, 1 : 1 + len(self.settings.head_depths)].sum(1)[..., None]
+                share = moving[:, self._in_depth].sum(1)[..., None]
                 mixed = mixed + share * (moves.in_depth - moves.turned)
         grid = resize_grid(mixed, 2 * size, 2 * size)
         # Whether a pixel moves at all is settled at twice the resolution: a blurred edge between head and
@@ -161,6 +161,11 @@ class DenseMotionNetwork(Mergeable):
             assert merged.bias is not None
             merged.bias.copy_(torch.cat([head.bias for head in heads if head.bias is not None]))
         self.merged = merged
+
+    @property
+    def _in_depth(self) -> slice:
+        """The planes' place among the candidates that move: after the similarity."""
+        return slice(1, 1 + len(self.settings.head_depths))
 
     def _heads(self) -> list[nn.Conv2d]:
         background = [] if self.segmenter is None else [self.background]
@@ -197,9 +202,10 @@ class DenseMotionNetwork(Mergeable):
         still = identity_grid(height, width, moves.turned).expand(batch, -1, -1, -1)
         grids = moves.turned[:, None] + moves.shifts[:, :, None, None]
         if moves.in_depth is not None:
-            first, count = 1, len(self.settings.head_depths)  # after the similarity
-            planes = moves.in_depth[:, None] + moves.shifts[:, first : first + count, None, None]
-            grids = torch.cat((grids[:, :first], planes, grids[:, first + count :]), dim=1)
+            planes = moves.in_depth[:, None] + moves.shifts[:, self._in_depth, None, None]
+            grids = torch.cat(
+                (grids[:, : self._in_depth.start], planes, grids[:, self._in_depth.stop :]), dim=1
+            )
         return torch.cat((still[:, None], grids), dim=1)
 
 
