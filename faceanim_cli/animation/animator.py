@@ -43,7 +43,6 @@ from faceanim_cli.weights.catalogue import ANIMATION, SUPER_RESOLUTION, shipped_
 from faceanim_cli.weights.checkpoint import load_checkpoint, network_name
 from faceanim_cli.weights.load import load_weights
 from faceanim_models import FaceSuperResolver, LivePortraitModel
-from faceanim_models.photo_detail import high_band
 
 logger = logging.getLogger(__name__)
 
@@ -188,15 +187,14 @@ class Animator:
             picture = to_batch([seen], inference.copies)
             shown = min(height, width) if place is None else int(place.w)
             side = detail_side(shown, None if whole_photo else self.size, self.model_size)
-            detail = None
+            large = None
             if self._shows_detail and side is not None:
                 large = to_batch([crop_image(image, place, side)], inference.copies)
-                detail = high_band(large, self.model_size)
         shares = None if reach is None else torch.from_numpy(reach)[None, None].to(self.device)
         lips = None
         if self.motion.close_lips and isinstance(self.framer, LandmarkFramer):
             lips = self.framer.open_lips(image, place, face, name)
-        return Face(inference, self.motion, place, picture, shares, tone_curve(seen), lips, detail)
+        return Face(inference, self.motion, place, picture, shares, tone_curve(seen), lips, large)
 
     def frame(self, image: Image, face: Box, framing: Framing) -> Box:
         """The square of a photo, whole pixels, in which these networks want to see a face.

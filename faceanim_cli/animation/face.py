@@ -10,7 +10,7 @@ from torch import Tensor
 
 from faceanim_cli.animation.image_batches import Download
 from faceanim_cli.animation.inference import Inference, mean_difference
-from faceanim_cli.animation.networks import Code, Networks, motion_of
+from faceanim_cli.animation.networks import Code, Networks, PhotoDetail, motion_of
 from faceanim_cli.faces import Box, ToneCurve, toned
 from faceanim_cli.motion.best_frame import closest_frame
 from faceanim_cli.motion.motion_batch import MotionBatch, part_of
@@ -18,7 +18,7 @@ from faceanim_cli.motion.retargeting import Retargeting
 from faceanim_cli.motion.settings import MotionSettings
 from faceanim_cli.pictures import Image
 from faceanim_cli.weights.load import PublishedModel
-from faceanim_models import Keypoints, LivePortraitModel
+from faceanim_models import Keypoints, LivePortraitModel, PhotoCode
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class Face:
         reach: (1, 1, h, w), as ``PhotoCode``'s; or None.
         tones: the only colours that it may have; None for any.
         lip_opening: of LivePortrait's photos whose lips are to be closed first; None for others.
-        detail: the crop's high band, (1, 3, S, S), to be shown in frames of that size; None leaves
-            its size to ``Inference`` and the detail to super-resolution.
+        large: the crop at the size of the frames, (1, 3, S, S), whose detail they show; None leaves
+            their size to ``Inference`` and the detail to super-resolution.
     """
 
     def __init__(
@@ -47,12 +47,16 @@ class Face:
         reach: Tensor | None,
         tones: ToneCurve | None = None,
         lip_opening: float | None = None,
-        detail: Tensor | None = None,
+        large: Tensor | None = None,
     ) -> None:
         self.crop, self._tones, self._lip_opening = crop, tones, lip_opening
         self._inference, self._motion = inference, motion
-        self._picture, self._reach, self._detail = picture, reach, detail
+        self._picture, self._reach = picture, reach
         self._networks, self._code = inference.networks, self._encoded(inference.networks)
+        self._detail: PhotoDetail | None = None
+        if large is not None and isinstance(self._code, PhotoCode):
+            with inference.networks.inference():
+                self._detail = inference.networks.photo_detail(large, self._code)
 
     def animate(
         self, motion: Iterable[MotionBatch], reference: MotionBatch | None = None, first_frame: int = 0

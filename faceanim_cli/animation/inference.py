@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from faceanim_cli.animation.image_batches import DeviceCopies, Download, to_frames
-from faceanim_cli.animation.networks import Code, Detected, Networks
-from faceanim_cli.animation.photo_detail import detailed_frames
+from faceanim_cli.animation.networks import Code, Detected, Networks, PhotoDetail
+from faceanim_cli.animation.photo_detail import detailed_frames, refine_frames
 from faceanim_cli.device import in_parts
 from faceanim_cli.motion.motion_batch import part_of
 from faceanim_cli.pictures import Image
@@ -82,27 +82,36 @@ class Inference:
         return in_parts(detect, everything, self.device, self._use_batch)
 
     def paint(
-        self, networks: Networks, code: Code, keypoints: Keypoints, band: Tensor | None = None
+        self, networks: Networks, code: Code, keypoints: Keypoints, detail: PhotoDetail | None = None
     ) -> list[Download]:
         """Frames, uint8 (B, size, size, 3), of a photo with its keypoints; in pieces as ``detect``.
 
         Args:
             networks, code, keypoints: see ``Networks.paint``.
-            band: the high band of the photo's crop, (1, 3, S, S): frames show it and are as large.
+            detail: of the photo, (S, S): frames show it and are as large.
         """
 
         def paint(part: slice) -> list[Download]:
             with networks.inference():
-                if band is None or not isinstance(code, PhotoCode):
+                if detail is None or not isinstance(code, PhotoCode):
                     pictures = networks.paint(code, part_of(keypoints, part))
                     return [to_frames(pictures, self.size, self.copies)]
-                painted = networks.paint_parts(code, part_of(keypoints, part))
+                wanted, refiner = part_of(keypoints, part), networks.large_details
+                painted = networks.paint_parts(code, wanted)
                 if self.device.type == "cpu":
-                    return [Download(torch.from_numpy(detailed_frames(painted, band)), None)]
-                return [
-                    to_frames(with_photo_detail(*frame, band), band.shape[-1], self.copies)
-                    for frame in painted.frames()  # large ones, one after the other, are less in memory
-                ]
+                    frames = detailed_frames(painted, detail.band)
+                    if refiner is not None:
+                        codes = detail.patches_of(len(frames))
+                        refine_frames(frames, refiner, wanted.points.float(), codes)
+                    return [Download(torch.from_numpy(frames), None)]
+                done = []
+                # Large ones, one after the other, are less in memory.
+                for frame, points in zip(painted.frames(), wanted.points.split(1), strict=True):
+                    large = with_photo_detail(*frame, detail.band)
+                    if refiner is not None:
+                        large = refiner(large, points, detail.patches_of(1))
+                    done.append(to_frames(large, large.shape[-1], self.copies))
+                return done
 
         return in_parts(paint, slice(0, len(keypoints.points)), self.device, self._use_batch)
 

@@ -29,8 +29,10 @@ from faceanim_models import (
     PhotoCode,
 )
 from faceanim_models.blocks import cast_convolutions, fold_batch_norms, lay_channels_last
+from faceanim_models.detail_refiner import DetailRefiner, PatchCode
 from faceanim_models.first_order import scaled
 from faceanim_models.fused_convolutions import can_fuse, fuse_convolutions
+from faceanim_models.photo_detail import high_band
 from faceanim_models.thin_plate_spline import ThinPlateSplineModel
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -57,6 +59,17 @@ class Painted(NamedTuple):
             one = slice(number, number + 1)
             mask = None if self.mask is None else self.mask[one]
             yield Painted(self.image[one], self.warped[one], mask, self.grid[one])
+
+
+class PhotoDetail(NamedTuple):
+    """What frames larger than the networks' own show of the photo at their size."""
+
+    band: Tensor  # (1, 3, S, S), as ``photo_detail.high_band`` makes it
+    patches: list[PatchCode] | None = None  # of eyes and mouth, for networks that paint them at that size
+
+    def patches_of(self, batch: int) -> list[PatchCode]:
+        """Seen as those of ``batch`` photos, without copying."""
+        return [PatchCode(*(t.expand(batch, *t.shape[1:]) for t in code)) for code in self.patches or []]
 
 
 Code: TypeAlias = PhotoCode | LivePortraitCode
@@ -150,6 +163,17 @@ class Networks:
         if isinstance(self.model, LivePortraitModel):
             return self.model.encode_photo(photo)
         return self.model.encode_photo(photo)._replace(reach=reach)
+
+    def photo_detail(self, large: Tensor, code: PhotoCode) -> PhotoDetail:
+        """What of the photo as large as the results, (1, 3, S, S) in [0, 1], they show."""
+        refiner = self.large_details
+        patches = None if refiner is None else refiner.encode(large, code.keypoints.float())
+        return PhotoDetail(high_band(large, self.model.settings.image_size), patches)
+
+    @property
+    def large_details(self) -> DetailRefiner | None:
+        """Paints eyes and mouth of frames larger than the networks' own; None of networks without it."""
+        return self.model.large_details if isinstance(self.model, AnimationModel) else None
 
     def keypoints(self, frames: Tensor) -> Tensor:
         """(B, K, 2) in [-1, 1] of frames (B, 3, H, W): where each shows its own face's keypoints."""

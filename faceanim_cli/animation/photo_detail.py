@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from faceanim_cli.animation.networks import Painted
-from faceanim_cli.pictures import Floats
+from faceanim_cli.pictures import Floats, Image
+from faceanim_models.detail_refiner import DetailRefiner, PatchCode
 from faceanim_models.photo_detail import BLUR, difference, pixel_shift, share_of_photo
 
 
@@ -36,6 +37,51 @@ def detailed_frames(painted: Painted, band: Tensor) -> npt.NDArray[np.uint8]:
         base = cv2.resize(_interleaved(picture), size, interpolation=cv2.INTER_CUBIC)
         cv2.add(base, shown, frame, dtype=cv2.CV_8U)  # rounded, and cut off at 0 and 255
     return frames
+
+
+def refine_frames(
+    frames: npt.NDArray[np.uint8], refiner: DetailRefiner, keypoints: Tensor, codes: list[PatchCode]
+) -> None:
+    """Paint eyes and mouth of frames again, in place: ``DetailRefiner.forward`` on uint8 (B, S, S, 3)."""
+    side = frames.shape[1]
+    for number, (kind, places, code) in enumerate(
+        zip(refiner.settings.patches, refiner.patches(keypoints), codes, strict=True)
+    ):
+        height, width = kind.pixels
+        # From a patch's pixels to the frame's, (B, N, 2, 3).
+        scale = torch.tensor([2 / (width - 1), 2 / (height - 1)])
+        linear = places.axes * scale * ((side - 1) / 2)
+        corner = (places.centres - places.axes.sum(-1) + 1) * ((side - 1) / 2)
+        matrices = torch.cat((linear, corner[..., None]), dim=-1).double().numpy()
+        shown = [
+            [_patch(frame, matrix, (width, height)) for matrix in each]
+            for frame, each in zip(frames, matrices, strict=True)
+        ]
+        patches = torch.from_numpy(np.array(shown)).permute(0, 1, 4, 2, 3).float() / 255
+        added = refiner.change(number, patches.contiguous(), keypoints, places, code)
+        for frame, changes, each in zip(frames, 255 * added, matrices, strict=True):
+            for change, matrix in zip(changes, each, strict=True):
+                _add_patch(frame, _interleaved(change), matrix)
+
+
+def _patch(frame: Image, matrix: npt.NDArray[np.float64], size: tuple[int, int]) -> Image:
+    """The patch of that width and height that ``matrix`` lays into a frame."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(frame, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def _add_patch(frame: Image, change: Floats, matrix: npt.NDArray[np.float64]) -> None:
+    """Add a patch to the rectangle of the frame that it lies in."""
+    height, width = change.shape[:2]
+    corners = matrix @ [[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]]
+    last = frame.shape[0] - 1
+    (x, y), (right, bottom) = (
+        np.clip(np.rint(f(corners, axis=1)), 0, last).astype(int) for f in (np.min, np.max)
+    )
+    there = matrix - [[0, 0, x], [0, 0, y]]
+    area = frame[y : bottom + 1, x : right + 1]
+    pasted = cv2.warpAffine(change, there, (area.shape[1], area.shape[0]))  # zero beside it
+    cv2.add(area, pasted, area, dtype=cv2.CV_8U)  # rounded, and cut off at 0 and 255
 
 
 def _blurred(plane: Tensor) -> Floats:

@@ -28,6 +28,9 @@ class AnimationSettings:
     anchors: tuple[tuple[int, ...], ...] = ()
     image_size: int = 256  # pixels: the size that the weights were trained for
     details: DetailRefinerSettings | None = None  # eyes and mouth painted again at full resolution
+    large_details: DetailRefinerSettings | None = (
+        None  # the same in larger results, which show the photo's detail
+    )
 
 
 class Keypoints(NamedTuple):
@@ -85,6 +88,9 @@ class AnimationModel(nn.Module):
         self.dense_motion = DenseMotionNetwork(settings.motion)
         self.generator = Generator(settings.generator)
         self.details = None if settings.details is None else DetailRefiner(settings.details, found)
+        # Not of ``forward``: it paints in what ``photo_detail`` has made of a frame.
+        large = settings.large_details
+        self.large_details = None if large is None else DetailRefiner(large, found)
 
     def detect(self, images: Tensor, kept: list[Tensor] | None = None) -> Keypoints:
         """Keypoints of images (B, 3, H, W); ``kept`` gets the logits of their heatmaps."""
