@@ -42,12 +42,13 @@ class TrainingFlags:
         ),
     ]
     stage: Annotated[
-        Literal["motion", "keypoints", "sr"],
+        Literal["motion", "keypoints", "details", "sr"],
         choice(
             BASICS,
-            "motion, keypoints, or sr (super-resolution)\nThe animation networks; of them the keypoint "
-            "detector alone, on landmarks; or super-resolution, on photos.",
-            ("motion", "keypoints", "sr"),
+            "motion, keypoints, details, or sr\nThe animation networks; of them the keypoint detector "
+            "alone, on landmarks, or what paints eyes and mouth of large results, on large faces; or "
+            "super-resolution, on photos.",
+            ("motion", "keypoints", "details", "sr"),
         ),
     ] = "motion"
     out: Annotated[
@@ -64,7 +65,7 @@ class TrainingFlags:
         option(
             BASICS,
             "Fine-tune these weights: a name, a file, user/repo\nFirst-order-model's too; and if only on one "
-            "person's clips. The keypoints' stage goes on from the shipped ones.",
+            "person's clips. The stages of keypoints and details go on from the shipped ones.",
             autocompletion=weights_names,
         ),
     ] = None
@@ -184,7 +185,7 @@ class TrainingFlags:
         int | None,
         option(
             HOW,
-            "Pairs of a batch, in each process [8; keypoints: 32]",
+            "Pairs of a batch, in each process [8; keypoints: 32; details: 16]",
             *("--batch-size", "--batch"),
             min=1,
         ),

@@ -110,7 +110,9 @@ class Clip:
     aperture: Floats | CachedArray | None = None
 
 
-def open_clips(files: Sequence[ClipFile], cache: Path, progress: Progress | None = None) -> Iterator[Clip]:
+def open_clips(
+    files: Sequence[ClipFile], cache: Path, progress: Progress | None = None, side: int = CACHED_SIDE
+) -> Iterator[Clip]:
     """The clips, decoded into ``cache`` unless they are there as they are now.
 
     Unreadable ones are skipped and logged.
@@ -119,13 +121,16 @@ def open_clips(files: Sequence[ClipFile], cache: Path, progress: Progress | None
         files: of ``clip_files.clips_with_landmarks``.
         cache: a folder; about 300 KB for each frame kept.
         progress: told how many clips are open, and of how many.
+        side: pixels of the frames' shorter side, at most; clips of another have a cache of their own.
 
     Raises:
         FaceanimError: the cache cannot be written: the disk is full.
     """
+    if side != CACHED_SIDE:
+        cache = cache / f"{side}"
     cache.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        futures = [pool.submit(_open_clip, file, cache) for file in files]
+        futures = [pool.submit(_open_clip, file, cache, side) for file in files]
         try:
             for done, future in enumerate(futures, start=1):
                 clip = future.result()
@@ -140,19 +145,19 @@ def open_clips(files: Sequence[ClipFile], cache: Path, progress: Progress | None
 
 def cache_bytes(width: int, height: int, frames: int, fps: float) -> int:
     """About how much of the cache a clip takes."""
-    scale = _scale(width, height)
+    scale = _scale(width, height, CACHED_SIDE)
     return round(frames / _step(fps) * width * scale * height * scale * 3)
 
 
-def _open_clip(file: ClipFile, cache: Path) -> Clip | None:
+def _open_clip(file: ClipFile, cache: Path, side: int) -> Clip | None:
     files = [cache / f"{file.path.stem}.{what}.npy" for what in ("frames", "landmarks", "aperture")]
     stamp_file = cache / f"{file.path.stem}.json"
-    cached = _cached(file, files, stamp_file)
+    cached = _cached(file, files, stamp_file, side)
     if cached is None:
         stamp_file.unlink(missing_ok=True)
-        stamp = _stamp(file)  # before decoding: should the clip change meanwhile, that will be noticed
+        stamp = _stamp(file, side)  # before decoding: should the clip change meanwhile, that will be noticed
         try:
-            _decode(file, *files)
+            _decode(file, side, *files)
             with whole_file(stamp_file) as partial:  # last: it means done
                 partial.write_text(json.dumps(stamp))
         except UnreadableInputError as error:
@@ -170,11 +175,11 @@ def _open_clip(file: ClipFile, cache: Path) -> Clip | None:
     return Clip(file.path.stem, file.identity, frames.first(len(landmarks)), landmarks, aperture)
 
 
-def _cached(file: ClipFile, files: Sequence[Path], stamp_file: Path) -> list[CachedArray] | None:
+def _cached(file: ClipFile, files: Sequence[Path], stamp_file: Path, side: int) -> list[CachedArray] | None:
     """What the cache has of a clip, if it is whole and the clip has not changed since, or is gone."""
     try:
         stamp = parse_json(stamp_file.read_text())
-        if file.path.exists() and stamp != _stamp(file):
+        if file.path.exists() and stamp != _stamp(file, side):
             return None
         frames, landmarks, aperture = arrays = [CachedArray.open(path) for path in files]
     except (OSError, ValueError, EOFError):  # not there, or cut off
@@ -184,9 +189,9 @@ def _cached(file: ClipFile, files: Sequence[Path], stamp_file: Path) -> list[Cac
     return arrays if whole and shapes == ((3,), (NUM_POINTS, 2), (2,)) else None
 
 
-def _stamp(file: ClipFile) -> dict[str, Any]:
+def _stamp(file: ClipFile, side: int) -> dict[str, Any]:
     """What the cache of a clip depends on."""
-    stamp: dict[str, Any] = {"side": CACHED_SIDE, "fps": CACHED_FPS, "points": [NUM_POINTS, "as shown"]}
+    stamp: dict[str, Any] = {"side": side, "fps": CACHED_FPS, "points": [NUM_POINTS, "as shown"]}
     if file.path.exists():
         stamp["clip"] = file_stamp(file.path)
     if file.landmarks is not None and file.landmarks.exists():
@@ -194,13 +199,13 @@ def _stamp(file: ClipFile) -> dict[str, Any]:
     return stamp
 
 
-def _decode(file: ClipFile, frames_file: Path, points_file: Path, aperture_file: Path) -> None:
+def _decode(file: ClipFile, side: int, frames_file: Path, points_file: Path, aperture_file: Path) -> None:
     """Write the arrays; frames go to the file one by one, so memory does not grow with the clip."""
     assert file.landmarks is not None
     kept: list[int] = []
     with open_frames(file.path) as reader:
         points = read_landmarks(file.landmarks, (reader.width, reader.height), reader.pixel_aspect)
-        step, scale = _step(float(reader.fps)), _scale(reader.width, reader.height)
+        step, scale = _step(float(reader.fps)), _scale(reader.width, reader.height, side)
         size = (round(reader.width * scale), round(reader.height * scale))
         wanted = np.asarray(np.isfinite(points[::step, :NUM_LANDMARKS]).all((1, 2)))
         shape = (int(wanted.sum()), size[1], size[0], 3)
@@ -231,5 +236,5 @@ def _step(fps: float) -> int:
     return max(1, round(fps / CACHED_FPS))
 
 
-def _scale(width: int, height: int) -> float:
-    return min(1.0, CACHED_SIDE / min(width, height))
+def _scale(width: int, height: int, side: int) -> float:
+    return min(1.0, side / min(width, height))

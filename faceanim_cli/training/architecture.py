@@ -127,6 +127,25 @@ def add_head_planes(model: AnimationModel) -> AnimationModel:
     return grown
 
 
+def add_large_details(model: AnimationModel) -> AnimationModel:
+    """The model with a refiner of results larger than its frames; as it is if it has one.
+
+    It starts by changing nothing.
+    """
+    details = model.settings.details
+    if model.large_details is not None or details is None:
+        return model
+    patches = tuple(
+        replace(kind, pixels=(2 * kind.pixels[0], 2 * kind.pixels[1])) for kind in details.patches
+    )
+    large = replace(details, patches=patches, fold=2 * details.fold)
+    grown = AnimationModel(replace(model.settings, large_details=large))
+    grown.load_state_dict(model.state_dict(), strict=False)
+    assert grown.large_details is not None and model.details is not None
+    grown.large_details.patches.load_state_dict(model.details.patches.state_dict())
+    return grown
+
+
 def set_mean_face(model: AnimationModel) -> None:
     """Tell a fresh model's patches how the keypoints of a mean face are framed; trained ones know it."""
     for part in (model.keypoint_detector.refiner, model.details):

@@ -15,7 +15,7 @@ import cv2
 from lightning_fabric import Fabric
 from torch import nn
 
-from faceanim_cli.data.clips import Clip, open_clips
+from faceanim_cli.data.clips import CACHED_SIDE, Clip, open_clips
 from faceanim_cli.data.data_folder import clips_with_landmarks
 from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
 from faceanim_cli.data.pairs import PairDataset
@@ -67,8 +67,8 @@ class Clips(NamedTuple):
     val: list[Clip]
 
 
-def training_clips(settings: ClipSettings, fabric: Fabric) -> Clips:
-    """The clips of ``settings.data``, decoded into the cache.
+def training_clips(settings: ClipSettings, fabric: Fabric, side: int = CACHED_SIDE) -> Clips:
+    """The clips of ``settings.data``, decoded into the cache, their shorter side of at most ``side`` pixels.
 
     Raises:
         UnreadableInputError: no usable data.
@@ -79,8 +79,8 @@ def training_clips(settings: ClipSettings, fabric: Fabric) -> Clips:
     records = clips_with_landmarks(settings.data)
     cache = settings.cache or settings.out / "cache"
     with fabric.rank_zero_first():  # the first process fills the cache
-        train = list(open_clips([r for r in records if r.split == "train"], cache))
-        val = list(open_clips([r for r in records if r.split == "val"], cache))
+        train = list(open_clips([r for r in records if r.split == "train"], cache, side=side))
+        val = list(open_clips([r for r in records if r.split == "val"], cache, side=side))
     if not train:
         raise UnreadableInputError(f"{settings.data}: no readable clip with split 'train' in manifest.csv")
     return Clips(train, [clip for clip in val if len(clip.frames) > EVERY])

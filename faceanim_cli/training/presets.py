@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from faceanim_cli.errors import UsageError
 from faceanim_cli.training.settings import (
+    DetailLossWeights,
+    DetailTrainingSettings,
     FirstOrderLossWeights,
     FirstOrderTrainingSettings,
     KeypointLossWeights,
@@ -21,7 +23,7 @@ from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 
 PresetName: TypeAlias = Literal["shipped", "paper"]
 Settings = TypeVar("Settings", bound=RunSettings)
-Weights = TypeVar("Weights", LossWeights, FirstOrderLossWeights, KeypointLossWeights)
+Weights = TypeVar("Weights", LossWeights, FirstOrderLossWeights, KeypointLossWeights, DetailLossWeights)
 
 # Eq. 6: L_p + L_D + L_G, nothing else but that the keypoints are the paper's ten landmarks.
 PAPER_LOSSES = LossWeights(
@@ -94,6 +96,18 @@ def keypoint_settings(
     if chosen.get("perceptual") is not None:
         raise UsageError(_meaningless(f"--perceptual {chosen['perceptual']}", "--stage keypoints"))
     return _settings(KeypointTrainingSettings, chosen, "--stage keypoints")
+
+
+def detail_settings(preset: PresetName, losses: Sequence[str] = (), **given: Any) -> DetailTrainingSettings:
+    """The settings of the refiner of larger results; otherwise as above.
+
+    Raises:
+        UsageError: a setting that means nothing to it.
+    """
+    _refuse_paper(preset, "--stage details")
+    chosen = _stated(given) | {"losses": loss_weights(DetailLossWeights(), losses)}
+    chosen.setdefault("init", shipped_weights(ANIMATION))
+    return _settings(DetailTrainingSettings, chosen, "--stage details")
 
 
 def super_resolution_settings(

@@ -190,6 +190,25 @@ class KeypointTrainingSettings(ClipSettings):
 
 
 @dataclass(frozen=True)
+class DetailLossWeights:
+    """Weight of each term, on the patches around eyes and mouth; 0 switches it off."""
+
+    patch_pixels: float = 4.0  # L1
+    patch_perceptual: float = 0.8  # Eq. 3
+    patch_keypoints: float = 1.0  # where the detector sees eyes and mouth in result and driving frame
+
+
+@dataclass(frozen=True)
+class DetailTrainingSettings(ClipSettings):
+    """Settings of a run of the refiner of larger results; ``init`` holds it or gets it, the rest stays."""
+
+    batch: int = 16
+    learning_rate: float = 8e-4
+    warm_up: int = 50
+    losses: DetailLossWeights = field(default_factory=DetailLossWeights)
+
+
+@dataclass(frozen=True)
 class SuperResolutionSettings(RunSettings):
     """Settings of a run of super-resolution."""
 

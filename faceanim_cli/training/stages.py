@@ -8,9 +8,11 @@ from typing import Any, Literal, TypeAlias
 from faceanim_cli.errors import WeightsError
 from faceanim_cli.training.first_order import train_first_order
 from faceanim_cli.training.keypoints import train_keypoints
+from faceanim_cli.training.large_details import train_details
 from faceanim_cli.training.motion import train_motion
 from faceanim_cli.training.presets import (
     PresetName,
+    detail_settings,
     first_order_settings,
     keypoint_settings,
     motion_settings,
@@ -18,6 +20,7 @@ from faceanim_cli.training.presets import (
 )
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import (
+    DetailTrainingSettings,
     FirstOrderTrainingSettings,
     KeypointTrainingSettings,
     MotionTrainingSettings,
@@ -28,11 +31,12 @@ from faceanim_cli.training.super_resolution import train_super_resolution
 from faceanim_cli.weights.imagenet import imagenet_file
 from faceanim_cli.weights.inspect import describe
 
-StageName: TypeAlias = Literal["motion", "keypoints", "sr"]
+StageName: TypeAlias = Literal["motion", "keypoints", "details", "sr"]
 
 NETWORKS: dict[StageName, tuple[str, ...]] = {  # that a stage goes on from
     "motion": ("animation", "first-order"),
     "keypoints": ("animation",),
+    "details": ("animation",),
     "sr": ("super-resolution",),
 }
 
@@ -68,6 +72,8 @@ def stage_settings(
         return super_resolution_settings(preset, losses, init=init, **given)
     if stage == "keypoints":
         return keypoint_settings(preset, losses, init=init, **given)
+    if stage == "details":
+        return detail_settings(preset, losses, init=init, **given)
     if network == "first-order":
         return first_order_settings(preset, losses, init=init, **given)
     return motion_settings(preset, losses, init=init, **given)
@@ -104,6 +110,8 @@ def train_stage(settings: RunSettings, listener: Listener | None = None) -> Trai
         return train_super_resolution(settings, listener)
     if isinstance(settings, KeypointTrainingSettings):
         return train_keypoints(settings, listener)
+    if isinstance(settings, DetailTrainingSettings):
+        return train_details(settings, listener)
     if isinstance(settings, FirstOrderTrainingSettings):
         return train_first_order(settings, listener)
     assert isinstance(settings, MotionTrainingSettings)

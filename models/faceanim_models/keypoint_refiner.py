@@ -55,13 +55,15 @@ class KeypointRefiner(nn.Module):
 
     def places(self, images: Tensor, frames: list[PatchFrames]) -> list[Tensor]:
         """For each kind of patch, where images (B, 3, H, W) show its points: (B, N, P, 2) in [-1, 1]."""
-        places = []
-        for kind, network, frame in zip(self.settings.patches, self.networks, frames, strict=True):
-            x = pixel_unshuffle(cut_patches(images, frame, kind.pixels).flatten(0, 1))
-            heatmaps = channels_first(network(channels_last(x.to(working_type(x))))).float()
-            found = soft_argmax(heatmaps / self.settings.temperature)
-            places.append(found.unflatten(0, frame.centres.shape[:2]))
-        return places
+        return [self.places_in(number, images, frame) for number, frame in enumerate(frames)]
+
+    def places_in(self, number: int, images: Tensor, frame: PatchFrames) -> Tensor:
+        """The same in the patches of one kind, by its ``number``: (B, N, P, 2)."""
+        kind = self.settings.patches[number]
+        x = pixel_unshuffle(cut_patches(images, frame, kind.pixels).flatten(0, 1))
+        heatmaps = channels_first(self.networks[number](channels_last(x.to(working_type(x))))).float()
+        found: Tensor = soft_argmax(heatmaps / self.settings.temperature)
+        return found.unflatten(0, frame.centres.shape[:2])  # type: ignore[no-any-return]
 
 
 class PatchUNet(nn.Module):
