@@ -148,7 +148,7 @@ def add_large_details(model: AnimationModel) -> AnimationModel:
 
 def set_mean_face(model: AnimationModel) -> None:
     """Tell a fresh model's patches how the keypoints of a mean face are framed; trained ones know it."""
-    for part in (model.keypoint_detector.refiner, model.details):
+    for part in (model.keypoint_detector.refiner, model.details, model.large_details):
         if part is not None:
             part.patches.mean_face.copy_(_framed_head(model.settings.anchors))
 

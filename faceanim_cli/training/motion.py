@@ -207,4 +207,6 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
         model.keypoint_detector.requires_grad_(False)
     if model.dense_motion.segmenter is not None:
         model.dense_motion.segmenter.freeze_encoder()
+    if model.large_details is not None:  # of results alone, and of its own stage
+        model.large_details.requires_grad_(False)
     return model

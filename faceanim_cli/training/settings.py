@@ -193,8 +193,8 @@ class KeypointTrainingSettings(ClipSettings):
 class DetailLossWeights:
     """Weight of each term, on the patches around eyes and mouth; 0 switches it off."""
 
-    patch_pixels: float = 4.0  # L1
-    patch_perceptual: float = 0.8  # Eq. 3
+    patch_pixels: float = 2.0  # L1: what is uncertain is blurred by it
+    patch_perceptual: float = 1.2  # Eq. 3
     patch_keypoints: float = 1.0  # where the detector sees eyes and mouth in result and driving frame
 
 
@@ -203,7 +203,7 @@ class DetailTrainingSettings(ClipSettings):
     """Settings of a run of the refiner of larger results; ``init`` holds it or gets it, the rest stays."""
 
     batch: int = 16
-    learning_rate: float = 8e-4
+    learning_rate: float = 1e-3
     warm_up: int = 50
     losses: DetailLossWeights = field(default_factory=DetailLossWeights)
 

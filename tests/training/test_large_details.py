@@ -8,7 +8,12 @@ import torch
 from faceanim_cli.errors import UnreadableInputError, WeightsError
 from faceanim_cli.training.architecture import SHIPPED_ANCHORS, add_large_details, set_mean_face
 from faceanim_cli.training.large_details import DetailObjective, train_details
-from faceanim_cli.training.settings import DetailLossWeights, DetailTrainingSettings
+from faceanim_cli.training.motion import train_motion
+from faceanim_cli.training.settings import (
+    DetailLossWeights,
+    DetailTrainingSettings,
+    MotionTrainingSettings,
+)
 from faceanim_cli.weights.checkpoint import load_checkpoint, save_checkpoint
 from faceanim_models import AnimationModel, KeypointDetector
 from faceanim_models.face_patches import cut_patches
@@ -74,6 +79,15 @@ class TestRun:
         run(out=tmp_path / "parts", max_steps=3, max_minutes=1e-9)
         run(out=tmp_path / "parts", max_steps=3)
         assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "parts"))
+
+    def test_the_motion_stage_leaves_it_as_it_is(self, small, quick, model, tmp_path):
+        save_checkpoint(tmp_path / "large.safetensors", model)
+        training(train_motion, MotionTrainingSettings, quick)(
+            init=tmp_path / "large.safetensors", max_steps=1
+        )
+        start = load_checkpoint(tmp_path / "large.safetensors").large_details.state_dict()
+        after = load_checkpoint(tmp_path / "run" / "last.safetensors").large_details.state_dict()
+        assert same(after, start)
 
     def test_small_faces_are_refused(self, run, data):
         with pytest.raises(UnreadableInputError, match="whose crop has 96 pixels or more"):

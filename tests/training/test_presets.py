@@ -19,6 +19,7 @@ from faceanim_cli.media import VideoReader
 from faceanim_cli.motion.landmark_lifting import lift_keypoints
 from faceanim_cli.training.optim import Schedule
 from faceanim_cli.training.presets import (
+    detail_settings,
     first_order_settings,
     keypoint_settings,
     loss_weights,
@@ -129,7 +130,11 @@ class TestKeypoints:
 
 @pytest.mark.parametrize(
     ("settings", "trained"),
-    [(keypoint_settings, "--stage keypoints"), (super_resolution_settings, "--stage sr")],
+    [
+        (keypoint_settings, "--stage keypoints"),
+        (detail_settings, "--stage details"),
+        (super_resolution_settings, "--stage sr"),
+    ],
 )
 @pytest.mark.parametrize(
     ("option", "said"),
@@ -154,6 +159,7 @@ def test_other_stages_refuse_what_means_nothing_to_them(settings, trained, optio
         (super_resolution_settings, {"segmenter": False}, "--no-segmenter"),
         (keypoint_settings, {"perceptual": "vgg19"}, "--perceptual vgg19"),
         (keypoint_settings, {"preset": "paper"}, "--preset paper"),
+        (detail_settings, {"preset": "paper"}, "--preset paper"),
     ],
 )
 def test_each_refuses_more_of_its_own(settings, call, said):
