@@ -28,6 +28,7 @@ from faceanim_cli.training.perceptual import PerceptualLoss, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import DetailLossWeights, DetailTrainingSettings
 from faceanim_cli.training.stage import Batch, Stage
+from faceanim_cli.training.texture import contrast_distance, sharpness_distance
 from faceanim_cli.training.validation import EVERY, framed_clip
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 from faceanim_cli.weights.load import load_weights
@@ -87,20 +88,26 @@ class DetailObjective(nn.Module):
         """
         made, _, truth = self.patches(batch["source"], batch["driving"])
         w = self.weights
-        terms: dict[str, list[Tensor]] = {"patch_pixels": [], "patch_perceptual": [], "patch_keypoints": []}
+        terms: dict[str, Tensor] = {}
+
+        def add(name: str, term: Tensor) -> None:
+            terms[f"patch_{name}"] = terms.get(f"patch_{name}", 0) + term
+
         for number, (found, wanted) in enumerate(zip(made, truth, strict=True)):
-            terms["patch_pixels"].append((found - wanted).abs().mean())
-            if self.perceptual is not None and w.patch_perceptual:
+            add("pixels", (found - wanted).abs().mean())
+            add("sharpness", sharpness_distance(found, wanted))
+            if self.perceptual is not None and (w.patch_perceptual or w.patch_contrast):
                 with torch.no_grad():
-                    maps = self.perceptual.maps(wanted)
-                terms["patch_perceptual"].append(self.perceptual(found, maps))
+                    target = self.perceptual.maps(wanted)
+                maps = self.perceptual.maps(found)
+                add("perceptual", self.perceptual.distance(maps, target))
+                add("contrast", contrast_distance(maps, target))
             if w.patch_keypoints:
                 with torch.no_grad():
                     places = self._keypoints(number, wanted)
-                terms["patch_keypoints"].append((self._keypoints(number, found) - places).abs().mean())
-        sums = {name: torch.stack(values).sum() for name, values in terms.items() if values}
-        loss = torch.stack([getattr(w, name) * term for name, term in sums.items()]).sum()
-        return loss, {name: term.detach() for name, term in sums.items()}, made[-1]
+                add("keypoints", (self._keypoints(number, found) - places).abs().mean())
+        loss = torch.stack([getattr(w, name) * term for name, term in terms.items()]).sum()
+        return loss, {name: term.detach() for name, term in terms.items()}, made[-1]
 
     def patches(self, source: Tensor, driving: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Patches of each kind, (B N, 3, h, w): of the result, of what is refined, of the driving frame."""

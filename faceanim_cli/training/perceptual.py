@@ -52,7 +52,11 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, images: Tensor, target: list[Tensor]) -> Tensor:
         """Distance of ``images`` to the :meth:`maps` of their targets."""
-        pairs = zip(self.maps(images), target, strict=True)
+        return self.distance(self.maps(images), target)
+
+    def distance(self, maps: list[Tensor], target: list[Tensor]) -> Tensor:
+        """Between the :meth:`maps` of two images."""
+        pairs = zip(maps, target, strict=True)
         if not self.unit_vectors:  # as first-order-model: mean over features, sum over stages and scales
             return torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
         # Mean over pixels and scales, sum over stages. The L1 norm of a unit vector grows with the root of

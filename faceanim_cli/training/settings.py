@@ -194,7 +194,9 @@ class DetailLossWeights:
     """Weight of each term, on the patches around eyes and mouth; 0 switches it off."""
 
     patch_pixels: float = 2.0  # L1: what is uncertain is blurred by it
-    patch_perceptual: float = 1.2  # Eq. 3
+    patch_perceptual: float = 0.8  # Eq. 3
+    patch_contrast: float = 1.0  # how much those features vary around each place
+    patch_sharpness: float = 8.0  # how large the Laplacian is there
     patch_keypoints: float = 1.0  # where the detector sees eyes and mouth in result and driving frame
 
 

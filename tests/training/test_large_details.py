@@ -100,7 +100,7 @@ class TestRun:
 
 
 def test_a_fresh_refiner_changes_nothing_and_learns(model):
-    objective = DetailObjective(model, None, DetailLossWeights(patch_keypoints=0))
+    objective = DetailObjective(model, None, DetailLossWeights(patch_keypoints=0, patch_sharpness=0))
     photo = torch.nn.functional.interpolate(torch.rand(2, 3, 24, 24), (LARGE, LARGE), mode="bicubic")
     batch = {"source": photo, "driving": photo.flip(1)}  # other colours
     made, before, _ = objective.patches(batch["source"], batch["driving"])
@@ -114,7 +114,7 @@ def test_a_fresh_refiner_changes_nothing_and_learns(model):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert terms.keys() == {"patch_pixels"}
+    assert terms.keys() == {"patch_pixels", "patch_sharpness"}
     assert losses[-1] < 0.8 * losses[0]
     assert all(p.grad is None for p in model.generator.parameters())
 
