@@ -55,13 +55,14 @@ def refine_frames(
         matrices = torch.cat((linear, corner[..., None]), dim=-1).double().numpy()
         shown = [
             [_patch(frame, matrix, (width, height)) for matrix in each]
-            for frame, each in zip(frames, matrices, strict=True)
+            for frame, each in zip(frames, np.nan_to_num(matrices, posinf=0, neginf=0), strict=True)
         ]
         patches = torch.from_numpy(np.array(shown)).permute(0, 1, 4, 2, 3).float() / 255
         added = refiner.change(number, patches.contiguous(), keypoints, places, code)
         for frame, changes, each in zip(frames, 255 * added, matrices, strict=True):
             for change, matrix in zip(changes, each, strict=True):
-                _add_patch(frame, _interleaved(change), matrix)
+                if np.isfinite(matrix).all():  # what is not a number is nowhere
+                    _add_patch(frame, _interleaved(change), matrix)
 
 
 def _patch(frame: Image, matrix: npt.NDArray[np.float64], size: tuple[int, int]) -> Image:

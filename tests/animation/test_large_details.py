@@ -21,6 +21,7 @@ TURNED = torch.tensor([[0.96, -0.2], [0.2, 0.96]])
 
 def refiner_that_paints() -> DetailRefiner:
     """Whose changes differ from pixel to pixel."""
+    torch.manual_seed(1)
     refiner = DetailRefiner(LARGE, 5).eval()
     refiner.patches.mean_face.copy_(FACE)
     randomise_norms(refiner)
@@ -42,9 +43,20 @@ def test_opencv_paints_what_the_network_paints(side: int) -> None:
         refine_frames(found, refiner, keypoints, codes)
     change = np.abs(found.astype(float) - frames.numpy())
     difference = np.abs(found - 255 * wanted.clamp(0, 1).numpy())
-    assert change.mean() > 2  # there is something to compare
+    assert change.mean() > 1  # there is something to compare
     assert difference.mean() < 0.5
     assert difference.max() < 20  # OpenCV samples at steps of 1/32 pixel
+
+
+def test_keypoints_that_are_no_numbers_paint_nothing() -> None:
+    refiner = refiner_that_paints()
+    keypoints = torch.stack((FACE, FACE * torch.nan))
+    frames = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    painted = frames.copy()
+    with torch.inference_mode():
+        refine_frames(painted, refiner, keypoints, refiner.encode(torch.rand(2, 3, 64, 64), keypoints))
+    assert (painted[0] != frames[0]).any()
+    assert (painted[1] == frames[1]).all()
 
 
 def test_large_results_are_painted_again(tmp_path, monkeypatch) -> None:
