@@ -107,7 +107,8 @@ class Site:
         """Begin a job: its settings; its files come by themselves."""
         asked = await _json(request)
         motion, settings = asked.get("motion"), asked.get("settings")
-        if not isinstance(settings, dict) or not (motion is None or motion in LIBRARY):
+        known = motion is None or (isinstance(motion, str) and motion in LIBRARY)
+        if not isinstance(settings, dict) or not known:
             raise UsageError(ANOTHER_VERSION)
         photo = shown_name(str(asked.get("photo", "")), "photo")
         driver = motion or shown_name(str(asked.get("driver", "")), "video")

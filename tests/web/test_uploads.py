@@ -77,6 +77,20 @@ def test_an_upload_that_is_cancelled_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "null",
+        '{"settings": {}, "motion": ["nod"]}',
+        '{"settings": {}, "motion": {}}',
+        '{"settings": ' + "[" * 9000,
+    ],
+)
+def test_what_the_page_never_asks(person: Person, asked: str) -> None:
+    status, sentence = person.error("POST", "/api/jobs", asked)
+    assert (status, sentence) == (422, "This page is of another version of faceanim: reload it")
+
+
 def test_started_twice_at_once_is_done_once(
     person: Person, photo: Path, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
