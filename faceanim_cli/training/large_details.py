@@ -28,7 +28,7 @@ from faceanim_cli.training.perceptual import PerceptualLoss, perceptual_loss
 from faceanim_cli.training.progress import Listener, TrainingResult
 from faceanim_cli.training.settings import DetailLossWeights, DetailTrainingSettings
 from faceanim_cli.training.stage import Batch, Stage
-from faceanim_cli.training.texture import contrast_distance, sharpness_distance
+from faceanim_cli.training.texture import contrast_distance, sharpness, sharpness_distance
 from faceanim_cli.training.validation import EVERY, framed_clip
 from faceanim_cli.weights.catalogue import ANIMATION, shipped_weights
 from faceanim_cli.weights.load import load_weights
@@ -51,6 +51,8 @@ class DetailScores:
     distance_before: float
     psnr: float  # dB
     psnr_before: float
+    sharpness: float  # mean size of the Laplacian, over the driving frames'
+    sharpness_before: float
 
     @property
     def value(self) -> float:
@@ -60,7 +62,8 @@ class DetailScores:
     def __str__(self) -> str:
         return (
             f"features {self.distance:.4f} apart ({self.distance_before:.4f} before), "
-            f"PSNR {self.psnr:.2f} dB ({self.psnr_before:.2f})"
+            f"PSNR {self.psnr:.2f} dB ({self.psnr_before:.2f}), "
+            f"{self.sharpness:.0%} as sharp ({self.sharpness_before:.0%})"
         )
 
 
@@ -229,6 +232,7 @@ def validate_details(
                 maps = compare.maps(wanted)
                 row = [compare(patches, maps) for patches in (found, old)]
                 row += [_psnr(patches, wanted) for patches in (found, old)]
+                row += [sharpness(patches).mean() / sharpness(wanted).mean() for patches in (found, old)]
                 rows.append(torch.stack(row).float().cpu())
     return DetailScores(*torch.stack(rows).mean(0).tolist())
 

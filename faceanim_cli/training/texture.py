@@ -25,8 +25,16 @@ def contrast_distance(maps: Sequence[Tensor], target: Sequence[Tensor]) -> Tenso
 
 
 def sharpness_distance(images: Tensor, target: Tensor) -> Tensor:
-    """Mean L1 distance of how large the Laplacian is, as its root mean square in windows, of (B, 3, H, W)."""
-    return (_sharpness(images) - _sharpness(target)).abs().mean()
+    """Mean L1 distance of the :func:`sharpness` of images (B, 3, H, W)."""
+    return (sharpness(images) - sharpness(target)).abs().mean()
+
+
+def sharpness(images: Tensor) -> Tensor:
+    """How large the Laplacian is, as its root mean square in windows: (B, 3, H, W) to (B, 3, h, w)."""
+    kernel = images.new_tensor(LAPLACIAN).float().expand(images.shape[1], 1, 3, 3)
+    with torch.autocast(images.device.type, enabled=False):
+        edges = F.conv2d(images.float(), kernel, groups=images.shape[1])
+    return (F.avg_pool2d(edges.square(), WINDOW, WINDOW // 2) + 1e-6).sqrt()
 
 
 def _deviation(maps: Tensor) -> Tensor:
@@ -36,10 +44,3 @@ def _deviation(maps: Tensor) -> Tensor:
     variance = F.avg_pool2d(maps.square(), side, step) - mean.square()
     # Far below what unit vectors of so many features vary by; it keeps the root's slope finite.
     return (variance.clamp_min(0) + 1e-4 / maps.shape[1]).sqrt()
-
-
-def _sharpness(images: Tensor) -> Tensor:
-    kernel = images.new_tensor(LAPLACIAN).float().expand(images.shape[1], 1, 3, 3)
-    with torch.autocast(images.device.type, enabled=False):
-        edges = F.conv2d(images.float(), kernel, groups=images.shape[1])
-    return (F.avg_pool2d(edges.square(), WINDOW, WINDOW // 2) + 1e-6).sqrt()
