@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from faceanim_cli.motion.head_likeness import HeadLikeness
 from faceanim_cli.motion.motion_batch import MotionBatch, join_motion
 from faceanim_cli.weights.load import Model
 from faceanim_models import (
@@ -42,7 +43,8 @@ class Detected(NamedTuple):
     """What the networks say of a batch of driving frames."""
 
     motion: MotionBatch
-    sharpness: Tensor | None = None  # (B,): how far heatmaps rise; where there is no face, half as far
+    # (B,): how far heatmaps rise; where there is no face, half as far, or keypoints lie as on no head.
+    sharpness: Tensor | None = None
 
 
 class Painted(NamedTuple):
@@ -71,6 +73,10 @@ class PhotoDetail(NamedTuple):
         """Seen as those of ``batch`` photos, without copying."""
         return [PatchCode(*(t.expand(batch, *t.shape[1:]) for t in code)) for code in self.patches or []]
 
+
+# What heatmaps' sharpness counts for where keypoints lie as on no head. Something: weights that see heads
+# badly everywhere are to animate all the same.
+UNLIKE_A_HEAD = 0.25
 
 Code: TypeAlias = PhotoCode | LivePortraitCode
 R = TypeVar("R", Tensor, Detected, Painted)
@@ -103,6 +109,8 @@ class Networks:
         self.device, self.dtype, self.graphed = device, dtype, graphed
         self._fused = fused and device.type == "cpu" and can_fuse(dtype)
         self.model = self._ready(model)
+        anchors = getattr(model.settings, "anchors", ())
+        self._likeness = HeadLikeness(anchors).to(device) if anchors else None
         self._resolver: FaceSuperResolver | None = None
         self._loading = Lock()
         self._graphs = (
@@ -210,7 +218,12 @@ class Networks:
         if not kept:
             return Detected(keypoints)
         logits = kept[0].flatten(2)
-        return Detected(keypoints, (logits.amax(-1) - logits.mean(-1)).mean(-1))
+        sharpness = (logits.amax(-1) - logits.mean(-1)).mean(-1)
+        if self._likeness is not None:  # text makes heatmaps sharper than any face
+            with torch.autocast(self.device.type, enabled=False):
+                head = self._likeness(keypoints.points)
+            sharpness = torch.where(head, sharpness, UNLIKE_A_HEAD * sharpness)
+        return Detected(keypoints, sharpness)
 
     def _paint(self, code: Code, keypoints: Keypoints) -> Tensor:
         pictures: Tensor

@@ -2,9 +2,13 @@
 
 import math
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut
 
+from faceanim_cli.animation.animator import Animator
 from faceanim_cli.animation.face_presence import FacePresence, FacePresenceSoFar
 from faceanim_cli.animation.networks import Detected
 from faceanim_models import Keypoints
@@ -51,3 +55,17 @@ def test_of_a_stream_what_came_before_tells(batches: list[list[float] | None], s
         told = None if sharpness is None else torch.tensor(sharpness)
         said += presence.shows(Detected(Keypoints(points), told))
     assert "".join("y" if shows else "n" for shows in said) == shown
+
+
+def test_a_title_card_is_no_face_however_sharp_its_letters_are() -> None:
+    photo = astronaut()
+    card = np.full_like(photo, (30, 110, 200))
+    cv2.putText(card, "C", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 12, (250, 170, 20), 40)
+    cv2.putText(card, "a", (420, 330), cv2.FONT_HERSHEY_SIMPLEX, 2, (250, 170, 20), 12)
+    animator = Animator(size=256, sr=False, mark=None, device="cpu")
+    animator.set_photo(photo)
+    place = animator.photo_crop
+    (found,) = animator.detections([photo, card], place)
+    assert found.sharpness[1] < 0.4 * found.sharpness[0]
+    before, after = animator.animate([photo, card], place)
+    assert (before == after).all()
