@@ -185,7 +185,7 @@ class TrainingFlags:
         int | None,
         option(
             HOW,
-            "Pairs of a batch, in each process [8; keypoints: 32; details: 16]",
+            "Pairs in each process [8; keypoints 32; details 16]",
             *("--batch-size", "--batch"),
             min=1,
         ),

@@ -260,7 +260,7 @@ def test_a_stopped_batch_leaves_nothing_half_written_and_nobody_at_work(
 ) -> None:
     process = start([*slow_batch, "--workers", "2"])
     (half_done,) = Path("out").glob(".slow-x.partial-*")
-    worker = int(half_done.name.split("-")[2])
+    worker = int(half_done.name.split("-")[3])
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
