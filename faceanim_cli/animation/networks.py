@@ -71,7 +71,7 @@ class PhotoDetail(NamedTuple):
 
     def patches_of(self, batch: int) -> list[PatchCode]:
         """Seen as those of ``batch`` photos, without copying."""
-        return [PatchCode(*(t.expand(batch, *t.shape[1:]) for t in code)) for code in self.patches or []]
+        return [code.expand(batch) for code in self.patches or []]
 
 
 # What heatmaps' sharpness counts for where keypoints lie as on no head. Something: weights that see heads

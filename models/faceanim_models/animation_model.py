@@ -65,7 +65,7 @@ class PhotoCode(NamedTuple):
             [repeated(feature) for feature in self.features],
             None if self.jacobians is None else repeated(self.jacobians),
             None if self.maps is None else repeated(self.maps),
-            None if self.details is None else [PatchCode(*map(repeated, code)) for code in self.details],
+            None if self.details is None else [code.expand(batch) for code in self.details],
             None if self.reach is None else repeated(self.reach),
         )
 

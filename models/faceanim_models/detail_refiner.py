@@ -46,6 +46,10 @@ class PatchCode(NamedTuple):
     pixels: Tensor  # (B, N, 3 f f, h / f, w / f): the patches, pixels folded by f
     heatmaps: Tensor  # (B, N, P, h / f, w / f)
 
+    def expand(self, batch: int) -> "PatchCode":
+        """The code of one photo seen as a batch of ``batch``, without copying."""
+        return PatchCode(*(t.expand(batch, *t.shape[1:]) for t in self))
+
 
 class DetailRefiner(nn.Module):
     """Repaints the patches around eyes and mouth of generated frames.
