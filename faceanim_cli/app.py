@@ -3,10 +3,8 @@
 """
 
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
 from typing import Annotated, Any, cast
 
 import typer
@@ -29,6 +27,7 @@ from faceanim_cli.commands.web import web
 from faceanim_cli.commands.weights import weights
 from faceanim_cli.console import debugging
 from faceanim_cli.errors import FaceanimError, UsageError
+from faceanim_cli.interrupts import end_on_interrupts, interrupted_by
 from faceanim_cli.standard_streams import ReaderGoneError, guard_standard_streams
 
 # Newer typers bring a click of their own, which they export no more of.
@@ -77,19 +76,11 @@ def faceanim(
 add_common_options(app)
 
 
-def _terminate(number: int, _: FrameType | None) -> None:
-    """End as after Ctrl-C, through everything that tidies up: no half-written file stays."""
-    raise SystemExit(128 + number)
-
-
 def _prepare_process() -> None:
     # Torch's threads spin while they wait for each other. Beside any other work on the machine that made
     # `animate` four times slower; asleep they cost nothing. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for name in ("SIGTERM", "SIGHUP"):  # the second: the terminal is closed; Windows has none
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _terminate)
+    end_on_interrupts()
     guard_standard_streams()
 
 
@@ -116,6 +107,8 @@ def main() -> None:
     except Exception as error:
         if debugging():
             raise
+        if (number := interrupted_by()) is not None:  # which some library took for a failure of its own
+            sys.exit(128 + number)
         if (
             isinstance(error, OSError) and error.strerror
         ):  # of the machine: a disk that is full, a missing right

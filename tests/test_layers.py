@@ -15,7 +15,7 @@ PACKAGES = {"faceanim_cli": ROOT / "faceanim_cli", "faceanim_models": ROOT / "mo
 # of lines before its own. "faceanim_cli" is the package itself, with what it exports.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("faceanim_models",),
-    ("errors", "pictures"),
+    ("errors", "interrupts", "pictures"),
     ("files", "tables", "csv_tables", "device", "image_metrics"),
     ("media",),
     ("faces",),

@@ -13,6 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 from faceanim_cli.errors import UsageError
+from faceanim_cli.interrupts import interrupts_held
 
 TIMEOUT_S = 120.0  # for the short calls; a file that keeps a header parser busy this long is hostile
 MAX_PIXELS = 8192 * 8192  # of a video's frame: 200 MB of RGB
@@ -111,17 +112,24 @@ def spawn(
     command = [find_ffmpeg(), "-hide_banner", "-nostats", *arguments]
     if stdin == subprocess.DEVNULL:
         command.insert(1, "-nostdin")
+    process = None
     try:
-        return subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,  # POSIX; the flag below does the same on Windows
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        with interrupts_held():  # of one that is started and has no name yet nobody would know
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,  # POSIX; the flag below does the same on Windows
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
     except OSError as error:
         raise UsageError(f"ffmpeg does not start ({command[0]}: {error.strerror}); reinstall it") from error
+    except BaseException:
+        if process is not None:
+            stop(process)
+        raise
+    return process
 
 
 def run(arguments: Sequence[str], timeout_s: float | None = TIMEOUT_S) -> tuple[int, str, str]:

@@ -62,6 +62,22 @@ def test_an_interrupt_while_the_command_line_is_imported_ends_it_without_a_trace
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+@pytest.mark.parametrize(("name", "expected"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interrupt_that_a_library_takes_for_a_failure_ends_as_an_interrupt(
+    name: str, expected: int
+) -> None:
+    code = (
+        "import signal; from faceanim_cli import app\n"
+        "def library():\n"
+        f"    try: signal.raise_signal(signal.{name})\n"
+        "    except BaseException: raise ImportError('numpy is broken') from None\n"
+        "app.app.command('library')(library)\n"
+        "import sys; sys.argv = ['faceanim', 'library']; app.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (expected, b"", b"")
+
+
 def test_animate_prints_the_result_and_nothing_else(
     run: Run, photo: Path, make_driver: Callable[..., Path], rigid_weights_file: Path, tmp_path: Path
 ) -> None:

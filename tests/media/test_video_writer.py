@@ -289,34 +289,3 @@ def test_wrong_frames_and_impossible_videos(tmp_path: Path, make_clip: MakeClip)
     with pytest.raises(UnreadableInputError, match="no such file"):
         VideoWriter(out, RATE, (24, 16), audio_from=tmp_path / "missing.mp3")
     assert not list(tmp_path.iterdir())
-
-
-def test_an_interrupt_as_ffmpeg_starts_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-
-    def interrupted(process: Any) -> None:
-        started.append(process)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("faceanim_cli.media.frame_pipe.Stderr", interrupted)
-    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "o.mp4", Fraction(25), (64, 64)):
-        pass
-    assert started[0].poll() is not None
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_interrupt_as_a_second_pass_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-
-    def interrupted(process: Any) -> None:
-        started.append(process)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("faceanim_cli.media.ffmpeg.Stderr", interrupted)
-    source = ["-re", "-f", "lavfi", "-i", "color=gray:size=16x16:duration=5"]  # in the time that it tells
-    with pytest.raises(KeyboardInterrupt):
-        our_ffmpeg.run([*source, "-f", "null", "-"])
-    try:
-        assert started[0].poll() is not None
-    finally:
-        started[0].kill()
