@@ -4,19 +4,26 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 # The last: the terminal is closed. Windows has no such signal.
 NUMBERS = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
+AGAIN_S = 0.02  # after which a lost interrupt is sent again: the callback that it met has ended
 _received: list[int] = []
+_unraisable: list[Callable[[Any], object]] = []  # the hook before ours
 
 
 def end_on_interrupts() -> None:
     """From now on each of the signals raises, in the main thread: Ctrl-C ``KeyboardInterrupt``, the others
     ``SystemExit``. Those that are ignored stay so, as under nohup."""
+    _received.clear()
+    if sys.unraisablehook is not _send_again:
+        _unraisable.append(sys.unraisablehook)
+        sys.unraisablehook = _send_again
     for number in NUMBERS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
@@ -47,6 +54,22 @@ def interrupts_held() -> Iterator[None]:
         for number, handler in ours.items():
             signal.signal(number, handler)
     for number in arrived:
+        signal.raise_signal(number)
+
+
+def _send_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Where no error can be raised, as in a weak reference's callback, Python drops what a signal raised."""
+    if _received and issubclass(lost.exc_type, KeyboardInterrupt | SystemExit):
+        threading.Timer(AGAIN_S, _send, (_received[-1],)).start()
+    else:
+        _unraisable[-1](lost)
+
+
+def _send(number: int) -> None:
+    """The signal, to the main thread; on POSIX it ends what that waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
         signal.raise_signal(number)
 
 

@@ -78,6 +78,22 @@ def test_an_interrupt_that_a_library_takes_for_a_failure_ends_as_an_interrupt(
     assert (done.returncode, done.stdout, done.stderr) == (expected, b"", b"")
 
 
+@pytest.mark.parametrize(("name", "expected"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interrupt_where_no_error_can_be_raised_comes_a_little_later(name: str, expected: int) -> None:
+    code = (
+        "import signal, time, weakref; from faceanim_cli import app\n"
+        "def work():\n"
+        "    thing = set()\n"
+        f"    kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.{name}))\n"
+        "    del thing\n"
+        "    time.sleep(20)\n"
+        "app.app.command('work')(work)\n"
+        "import sys; sys.argv = ['faceanim', 'work']; app.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=15)
+    assert (done.returncode, done.stdout, done.stderr) == (expected, b"", b"")
+
+
 def test_animate_prints_the_result_and_nothing_else(
     run: Run, photo: Path, make_driver: Callable[..., Path], rigid_weights_file: Path, tmp_path: Path
 ) -> None:

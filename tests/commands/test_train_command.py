@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from faceanim_cli.app import _terminate
+from faceanim_cli import interrupts
 from faceanim_cli.data.prepared_folder import prepared_folder
 from faceanim_cli.media import VideoReader, VideoWriter, write_photo
 from faceanim_cli.training import motion
@@ -34,11 +34,11 @@ PLAIN = ("--perceptual", "none", "--precision", 32, "--devices", 1)
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny networks; Ctrl-C means afterwards what it meant before, and SIGTERM what the command line set."""
     monkeypatch.setattr(motion, "shipped_architecture", tiny_settings)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    assert signal.getsignal(signal.SIGINT) == before[0]
-    assert signal.getsignal(signal.SIGTERM) in (before[1], _terminate)
-    signal.signal(signal.SIGTERM, before[1])
+    for number, handler in before.items():
+        assert signal.getsignal(number) in (handler, interrupts._end)
+        signal.signal(number, handler)
 
 
 @pytest.fixture
