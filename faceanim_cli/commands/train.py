@@ -21,7 +21,7 @@ from faceanim_cli.commands.options import (
     stderr_printer,
 )
 from faceanim_cli.commands.training_view import training_view
-from faceanim_cli.commands.values import weights_names
+from faceanim_cli.commands.values import parse_widths, weights_names
 from faceanim_cli.console import item_progress
 
 WHAT, HOW = "What is trained", "How it is trained"
@@ -108,6 +108,15 @@ class TrainingFlags:
             "Planes through a turning head are motions to choose from\nEars and hair move by their depth. "
             "Networks of --init get them; the shipped ones have none.",
             "--head-planes",
+        ),
+    ] = None
+    generator_widths: Annotated[
+        str | None,
+        option(
+            WHAT + MORE,
+            "The generator's channels, as 32,64,128,192\nAt a half, a quarter, ... of the image. The "
+            "generator of --init is pruned to fewer, and taught by what it was.",
+            metavar="N,N,N,N",
         ),
     ] = None
     encoder: Annotated[
@@ -220,7 +229,7 @@ def train(flags: TrainingFlags, as_json: Json = False, quiet: Quiet = False) -> 
     )
 
     say = stderr_printer(quiet)
-    given = vars(flags).copy()
+    given = vars(flags).copy() | {"generator_widths": parse_widths(flags.generator_widths)}
     stage, accept_license = given["stage"], given.pop("accept_license")
     network = "super-resolution" if stage == "sr" else "animation"
     if flags.init is not None:

@@ -26,6 +26,7 @@ def parse_device(text: str) -> str:
     return text.lower()
 
 
+WIDEST = 4096  # channels
 LARGEST_BOX = 100_000  # pixels a side; no picture that can be read is larger
 
 
@@ -48,6 +49,20 @@ def parse_crop(text: str | None) -> Literal["auto"] | tuple[float, float, float,
     if not max(abs(x), abs(y), w, h) <= LARGEST_BOX:  # nor nan, nor inf
         raise typer.BadParameter(f"{text!r}: no picture is so large; x,y,w,h are in pixels")
     return x, y, w, h
+
+
+def parse_widths(text: str | None) -> tuple[int, ...] | None:
+    """``32,64,128,192``: channels at a half, a quarter, an eighth and a sixteenth. None stays None.
+
+    Raises:
+        typer.BadParameter: not four numbers from 1 to 4096.
+    """
+    if text is None:
+        return None
+    widths = tuple(int(n) for n in text.split(",")) if re.fullmatch(r"\d{1,4}(,\d{1,4}){3}", text) else ()
+    if not widths or not all(0 < width <= WIDEST for width in widths):
+        raise typer.BadParameter(f"{text!r}: give four numbers of channels, such as 32,64,128,192")
+    return widths
 
 
 # What people call television's rates, and what they are.

@@ -7,6 +7,7 @@ Two nodes, eight GPUs each, on each of them, with DATA and RUN on a disk that bo
         -m faceanim_cli train --data DATA --out RUN
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import cv2
 from lightning_fabric import Fabric
 from torch import nn
+from torch.utils.data import default_collate
 
 from faceanim_cli.data.clips import CACHED_SIDE, Clip, open_clips
 from faceanim_cli.data.data_folder import clips_with_landmarks
@@ -29,6 +31,7 @@ from faceanim_cli.training.architecture import (
     set_mean_face,
     shipped_architecture,
 )
+from faceanim_cli.training.channel_pruning import PAIRS, prune_generator
 from faceanim_cli.training.loop import train
 from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import perceptual_loss
@@ -144,8 +147,28 @@ def _stage(settings: MotionTrainingSettings, fabric: Fabric) -> Stage:
     clips = training_clips(settings, fabric)
     # Free keypoints: where eyes and mouth are is still told.
     anchors = model.settings.anchors or DENSE_ANCHORS
-    objective = MotionObjective(model, perceptual, settings.losses, anchors)
+    teacher = None
+    if settings.init is not None and settings.generator_widths is not None:
+        teacher, model = model, _pruned(model, settings.generator_widths, settings, clips.train, fabric)
+    objective = MotionObjective(model, perceptual, settings.losses, anchors, teacher)
     return pair_stage(settings, clips, model, objective, settings.losses, anchors)
+
+
+def _pruned(
+    model: AnimationModel,
+    widths: tuple[int, ...],
+    settings: MotionTrainingSettings,
+    clips: Sequence[Clip],
+    fabric: Fabric,
+) -> AnimationModel:
+    """The networks with a narrower generator, fitted on the run's first pairs; what is frozen stays so."""
+    first = PairDataset(clips, model.settings.anchors or DENSE_ANCHORS, settings.size, PAIRS, settings.seed)
+    pairs = default_collate([first[number] for number in range(PAIRS)])
+    model.to(fabric.device)
+    narrow = prune_generator(model, widths, *(pairs[key].to(fabric.device) for key in ("source", "driving")))
+    for name, parameter in model.named_parameters():
+        narrow.get_parameter(name).requires_grad_(parameter.requires_grad)
+    return narrow.train()
 
 
 def _build(settings: MotionTrainingSettings) -> AnimationModel:
@@ -161,7 +184,11 @@ def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
     anchors = ANCHORS[settings.keypoints or "dense"]
     similarity, segmenter = settings.similarity is not False, settings.segmenter is not False
     encoder = settings.encoder or "resnet18"
-    model = AnimationModel(shipped_architecture(settings.size, anchors, similarity, segmenter, encoder))
+    architecture = shipped_architecture(settings.size, anchors, similarity, segmenter, encoder)
+    if settings.generator_widths is not None:
+        generator = replace(architecture.generator, widths=settings.generator_widths)
+        architecture = replace(architecture, generator=generator)
+    model = AnimationModel(architecture)
     set_mean_face(model)
     if settings.head_planes:
         model = add_head_planes(model)

@@ -30,6 +30,7 @@ class MotionObjective(nn.Module):
         perceptual: of Eq. 3; None: there is no such term.
         weights: of the terms.
         anchors: which landmarks make the points of a batch.
+        teacher: the model before its generator was pruned, whose frames are learned from as well.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class MotionObjective(nn.Module):
         perceptual: PerceptualLoss | None,
         weights: LossWeights,
         anchors: Anchors = DENSE_ANCHORS,
+        teacher: AnimationModel | None = None,
     ) -> None:
         super().__init__()
         self.model, self.perceptual, self.weights = model, perceptual, weights
+        self.teacher = None if teacher is None else teacher.requires_grad_(False)
         self.anchored = bool(model.settings.anchors)
         self.expressive = KeypointGroups([expressive(anchors)])
         self.frozen_detector = not any(p.requires_grad for p in model.keypoint_detector.parameters())
@@ -78,6 +81,10 @@ class MotionObjective(nn.Module):
             "still": self._motion_where_still(source, driving, motion.grid),
             "repaint": generated.mask.mean(),
         }
+        if self.teacher is not None and w.teacher:
+            with torch.no_grad():
+                taught, _ = self.teacher.eval()(self.teacher.encode_photo(source, points_s), points_d)
+            terms["teacher"] = (importance * (generated.image - taught.image).abs()).mean()
         if self.anchored and not self.frozen_detector:
             errors = [torch.where(known, points - truth, 0).abs().sum() / known.sum() for points in steps]
             terms["keypoints"] = torch.stack(errors).sum()

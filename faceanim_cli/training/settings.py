@@ -103,6 +103,7 @@ class LossWeights:
     patch_keypoints: float = 1.5  # where a trained detector sees eyes and mouth in result and driving frame
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
+    teacher: float = 4.0  # L1 between I_t and what init's generator made of it, of one that was pruned
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
 
@@ -117,6 +118,9 @@ class MotionTrainingSettings(PairSettings):
     segmenter: bool | None = None  # maps of the photo's head help the dense motion network; None as above
     # Planes through a turning head are motions to choose from, of fresh networks and of those of init.
     head_planes: bool = False
+    # Channels of the generator at 1/2, 1/4, ... of the image: of fresh networks, or what those of init are
+    # pruned to; None: as they are.
+    generator_widths: tuple[int, ...] | None = None
     encoder: EncoderName | None = None  # the keypoint detector's; None: that of init, else resnet18
     encoder_weights: str = "none"  # that it starts from: imagenet, a file of torchvision's, or none
     losses: LossWeights = field(default_factory=LossWeights)

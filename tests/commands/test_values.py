@@ -14,6 +14,7 @@ from faceanim_cli.commands.values import (
     parse_fps,
     parse_shift,
     parse_time,
+    parse_widths,
 )
 
 
@@ -59,6 +60,23 @@ def test_a_frame_is_four_numbers_or_none() -> None:
 def test_impossible_frames_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_crop(text)
+
+
+def test_channels_are_four_numbers() -> None:
+    assert parse_widths(None) is None
+    assert parse_widths("32,64,128,192") == (32, 64, 128, 192)
+    for text in (
+        "",
+        "32",
+        "32,64,128",
+        "32,64,128,",
+        "32,64,128,0",
+        "32,64,128,4097",
+        "1,2,3,4,5",
+        "a,b,c,d",
+    ):
+        with pytest.raises(typer.BadParameter, match="four numbers"):
+            parse_widths(text)
 
 
 @pytest.mark.parametrize("text", ["auto", "cpu", "CPU", "cuda", "cuda:1", "mps"])
