@@ -34,7 +34,7 @@ from faceanim_cli.media.signatures import (
 )
 from faceanim_cli.pictures import Image
 
-MAX_PIXELS = 100_000_000  # 300 MB of RGB; the largest phone sensors give 200 MP only in a special mode
+MAX_PIXELS = 178_000_000  # 530 MB of RGB; phones give 108 MP. Pillow itself refuses more than 178.9
 
 # Opened by name: among Pillow's others is PostScript, which starts Ghostscript whatever the file's suffix.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "PSD", "ICO", "TGA")
