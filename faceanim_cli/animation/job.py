@@ -109,6 +109,7 @@ def animate_file(
             "--side-by-side": render.side_by_side,
             "--show-crop": show_crop,
             "--driver-face": driver_face,
+            "--driver-crop": driver_crop != "auto",
         }
         if given := [option for option, value in unseen.items() if value]:
             raise UsageError(f"{driver} has no frames to show: leave out {' and '.join(given)}")

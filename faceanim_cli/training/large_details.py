@@ -103,8 +103,10 @@ class DetailObjective(nn.Module):
                 with torch.no_grad():
                     target = self.perceptual.maps(wanted)
                 maps = self.perceptual.maps(found)
-                add("perceptual", self.perceptual.distance(maps, target))
-                add("contrast", contrast_distance(maps, target))
+                if w.patch_perceptual:
+                    add("perceptual", self.perceptual.distance(maps, target))
+                if w.patch_contrast:
+                    add("contrast", contrast_distance(maps, target))
             if w.patch_keypoints:
                 with torch.no_grad():
                     places = self._keypoints(number, wanted)

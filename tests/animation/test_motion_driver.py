@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,19 @@ def test_a_frame_that_is_not_there_is_refused(
 def test_the_library_is_used_by_name(animator: Animator, photo: Path, tmp_path: Path) -> None:
     result = animate_file(animator, photo, Path("nod"), tmp_path / "a.mp4")
     assert (result.frames, result.fps, result.start_frame) == (75, 25, 0)
-    with pytest.raises(UsageError, match="side-by-side"):
-        animate_file(
-            animator, photo, Path("nod"), tmp_path / "b.mp4", render=RenderSettings(side_by_side=True)
-        )
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--side-by-side", {"render": RenderSettings(side_by_side=True)}),
+        ("--driver-face", {"driver_face": 1}),
+        ("--driver-crop", {"driver_crop": None}),
+        ("--driver-crop", {"driver_crop": (0.0, 0.0, 50.0, 50.0)}),
+    ],
+)
+def test_what_asks_for_frames_is_refused_where_a_driver_has_none(
+    animator: Animator, photo: Path, tmp_path: Path, option: str, given: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=f"^nod has no frames to show: leave out {option}$"):
+        animate_file(animator, photo, Path("nod"), tmp_path / "b.mp4", **given)
