@@ -60,8 +60,8 @@ class Animator:
         relative: move the photo's keypoints as the driver's move from its reference frame on, which keeps the
             photo's face shape; False takes the driver's keypoints as they are, which suits the same person.
         adapt_scale: measure relative motion in face sizes rather than in frame sizes.
-        sr: double the size with the super-resolution network; None does so for 256 where the photo's own
-            detail does not reach, and leaves the 512 of LivePortrait's networks.
+        sr: double the size with the super-resolution network; None does so for results larger than 256
+            where the photo's own detail does not reach, and leaves the 512 of LivePortrait's networks.
         size: side of the result in pixels; None for what the networks give.
         batch: driving frames worked on at a time; None for what suits the device. Halved when its memory
             runs out.
@@ -112,7 +112,8 @@ class Animator:
             scale, batch = LivePortraitModel.SCALE, batch or fitting_batch(self.device, LIVEPORTRAIT_FRAME)
         batch = batch or fitting_batch(self.device)
         self._shows_detail = scale == 1 and not sr
-        sr = scale == 1 if sr is None else sr
+        if sr is None:  # which doubles; what is shrunk again afterwards gains nothing that shows
+            sr = scale == 1 and (size is None or size > self.model_size)
         self.size = size or self.model_size * scale * (FaceSuperResolver.SCALE if sr else 1)
         resolver = cache(partial(load_checkpoint, shipped_weights(SUPER_RESOLUTION), "super-resolution"))
         load_resolver = cast(Callable[[], FaceSuperResolver], resolver) if sr else None

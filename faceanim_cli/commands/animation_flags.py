@@ -33,7 +33,8 @@ class AnimationFlags:
         option(
             BASICS,
             "Super-resolution always, or never [for small photos]\n"
-            "A large photo shows its own detail, which is faster. --no-sr: 256 x 256.\n"
+            "A large photo shows its own detail, which is faster; up to 256 none is needed.\n"
+            "--no-sr: 256 x 256.\n"
             "LivePortrait's weights make 512 by themselves.",
             "--sr/--no-sr",
         ),

@@ -24,7 +24,7 @@ class GeneratorSettings:
     """What rebuilds a :class:`Generator`."""
 
     num_keypoints: int = 10
-    widths: tuple[int, ...] = (48, 96, 160, 256)  # U-Net channels at 1/2, 1/4, 1/8 and 1/16 of the image
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # U-Net channels at 1/2, 1/4, 1/8 and 1/16 of the image
     photo_widths: tuple[int, ...] = (24, 64, 128)  # channels of the photo's features at 1/2, 1/4 and 1/8
 
 

@@ -268,3 +268,11 @@ def test_super_resolution_is_for_small_photos_or_for_who_asks(
 )
 def test_how_large_the_photo_s_detail_is_shown(shown: int, size: int | None, side: int | None) -> None:
     assert detail_side(shown, size, 256) == side
+
+
+@pytest.mark.parametrize(("size", "doubled"), [(None, True), (SIZE + 1, True), (SIZE, False), (40, False)])
+def test_results_no_larger_than_the_networks_frames_are_not_doubled_first(
+    rigid_weights_file: Path, size: int | None, doubled: bool
+) -> None:
+    assert ("sr" in animator(rigid_weights_file, sr=None, size=size).stages) == doubled
+    assert "sr" in animator(rigid_weights_file, sr=True, size=size).stages  # unless one asks

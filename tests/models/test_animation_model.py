@@ -97,7 +97,7 @@ def test_defaults_build_the_papers_preset():
     assert generated.image.shape == (1, 3, 256, 256)
 
 
-def test_a_driving_frame_costs_at_most_five_and_a_half_gmac():
+def test_a_driving_frame_costs_at_most_four_gmac():
     model = AnimationModel(shipped_architecture(256)).eval()
     frame = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
@@ -105,4 +105,4 @@ def test_a_driving_frame_costs_at_most_five_and_a_half_gmac():
         with FlopCounterMode(display=False) as counter:
             model(code, model.keypoint_detector(frame))
     gmac = counter.get_total_flops() / 2e9
-    assert 0.5 < gmac <= 5.5  # under half a GMAC the counter has missed the convolutions
+    assert 0.5 < gmac <= 4.0  # under half a GMAC the counter has missed the convolutions
