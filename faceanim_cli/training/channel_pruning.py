@@ -45,7 +45,7 @@ def prune_generator(
         source, driving: pairs of frames of a clip, as training sees them, (B, 3, H, W) in [0, 1].
 
     Raises:
-        UsageError: there are as many levels as before, or a level would be wider.
+        UsageError: there are more or fewer levels than before, or one would be wider.
     """
     old = model.settings.generator
     widths = tuple(widths)
