@@ -135,7 +135,8 @@ def test_stopped_at_a_random_moment(stage: Stage, number: signal.Signals, share:
     else:
         assert done["code"] == 128 + number
         assert done["said"].count("\n") <= 1
-        assert stage.output.read_bytes() == b"an older result"
+        # Or it came after the last rename, before the process ended.
+        assert stage.output.read_bytes() == b"an older result" or frames_of(stage.output) == FRAMES
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -153,10 +154,11 @@ def test_killed_outright_the_old_result_stays_and_the_next_run_tidies_up(stage: 
     before = stage.names()
     pieces = set()
     for share in (0.7, 0.9):
-        if stage.animate(signal.SIGKILL, share * stage.usual)["code"] == 0:
+        stage.animate(signal.SIGKILL, share * stage.usual)
+        if stage.output.read_bytes() != b"an older result":  # it was faster this time
+            assert frames_of(stage.output) == FRAMES
             stage.output.write_bytes(b"an older result")
             continue
-        assert stage.output.read_bytes() == b"an older result"
         pieces = stage.names() - before
         if pieces:
             break
