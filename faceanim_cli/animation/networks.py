@@ -253,7 +253,9 @@ class Networks:
 
 def motion_of(code: Code) -> MotionBatch:
     """The photo's own motion, a batch of one."""
-    return code.motion if isinstance(code, LivePortraitCode) else Keypoints(code.keypoints, code.jacobians)
+    if isinstance(code, LivePortraitCode):
+        return code.motion
+    return Keypoints(code.keypoints, code.jacobians, code.free)
 
 
 def join_detected(batches: Sequence[Detected]) -> Detected:

@@ -101,13 +101,13 @@ class TrainingFlags:
         bool | None,
         option(WHAT + MORE, "The photo's head is not told apart", "--segmenter/--no-segmenter"),
     ] = None
-    head_planes: Annotated[
+    free_keypoints: Annotated[
         bool | None,
         option(
             WHAT + MORE,
-            "Planes through a turning head are motions to choose from\nEars and hair move by their depth. "
-            "Networks of --init get them; the shipped ones have none.",
-            "--head-planes",
+            "Shoulders, hair and background have keypoints of their own\nLearned beside the anchored ones, "
+            "from optical flow. Networks of --init get them too.",
+            "--free-keypoints",
         ),
     ] = None
     generator_widths: Annotated[

@@ -20,6 +20,7 @@ from faceanim_cli.data.landmarks import (
     gaze_motion,
     mirrored,
 )
+from faceanim_cli.data.optical_flow import pair_flow
 from faceanim_cli.faces.framing import FRAME_SCALE
 from faceanim_cli.motion.landmark_lifting import landmark_box
 from faceanim_cli.pictures import Points
@@ -100,11 +101,25 @@ class ClipDataset(Dataset[dict[str, torch.Tensor]]):
 
 class PairDataset(ClipDataset):
     """Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
-    (K, 2) in [-1, 1], NaN where a landmark is unknown.
+    (K, 2) in [-1, 1], NaN where a landmark is unknown. With ``flow`` besides ``flow`` and ``flow_trust``,
+    see :func:`pair_flow`.
 
     People are drawn evenly, then one of their clips, then two frames of it: see :func:`draw_frames`. Where
     pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
     """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        anchors: Anchors,
+        size: int,
+        length: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        flow: bool = False,
+    ) -> None:
+        super().__init__(clips, anchors, size, length, seed, augmentation)
+        self.flow = flow
 
     people: list[list[Clip]]  # the clips of each
 
@@ -129,6 +144,8 @@ class PairDataset(ClipDataset):
             )
             item[role] = torch.from_numpy(image)
             item[f"{role}_points"] = self.points(landmarks)
+        if self.flow:
+            item["flow"], item["flow_trust"] = pair_flow(item["source"], item["driving"])
         return item
 
     def _draw(self, rng: np.random.Generator) -> tuple[Clip, int, int]:

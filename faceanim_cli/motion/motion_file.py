@@ -28,14 +28,15 @@ FORMAT = "1"
 LARGEST_FILE = 1 << 28  # bytes: five days at 25 frames per second is more, and somebody's mistake
 FASTEST = 1000  # frames per second
 MOST_KEYPOINTS = 1024
-K = -1  # keypoints, as many as there are
+K, F = -1, -2  # keypoints and free ones beside them, as many as there are
 # Each array's name and its shape behind the frames: of keypoints, with jacobians where the networks are
-# first-order-model's; and of LivePortrait's, which know no shape of a driver's head.
+# first-order-model's and free ones where they have them; and of LivePortrait's, which know no shape of a
+# driver's head.
 LAYOUTS: tuple[Mapping[str, tuple[int, ...]], ...] = (
-    {"points": (K, 2), "jacobians": (K, 2, 2)},
+    {"points": (K, 2), "jacobians": (K, 2, 2), "free": (F, 2)},
     {"rotation": (3, 3), "expression": (K, 3), "scale": (1,), "translation": (3,)},
 )
-OPTIONAL = frozenset({"jacobians"})
+OPTIONAL = frozenset({"jacobians", "free"})
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ class Motion:
     def fitted(self, network: str, anchors: Anchors, weights: str, name: str) -> "Motion":
         """The same motion for other weights, if they can take it.
 
-        Keypoints that the weights do not know are left out. Pupils that it lacks are put amidst the corners
-        of their eyes: the gaze then stays as the photo's. LivePortrait's motion is that of its networks.
+        Keypoints that the weights do not know are left out, and free ones that other weights found. Pupils
+        that it lacks are put amidst the corners of their eyes: the gaze then stays as the photo's.
+        LivePortrait's motion is that of its networks.
 
         Raises:
             UsageError: it is of other networks, lacks keypoints, or keypoints without anchors were found by
@@ -123,6 +125,9 @@ class Motion:
         if ("points" in self.arrays) == (network == "liveportrait"):
             theirs = self.network or "other"
             raise UsageError(f"{name}: motion of {theirs} networks, while these are {network} ones; {advice}")
+        if self.weights != weights and "free" in self.arrays:
+            kept = {name: values for name, values in self.arrays.items() if name != "free"}
+            return replace(self, arrays=kept).fitted(network, anchors, weights, name)
         if "points" not in self.arrays or (self.anchors == anchors and (anchors or self.weights == weights)):
             return self
         columns = []
@@ -201,8 +206,12 @@ def _arrays(file: Any) -> dict[str, Floats]:
     keyed = shapes["points" if "points" in layout else "expression"]
     if len(keyed) != 3 or keyed[0] < 1 or not 1 <= keyed[1] <= MOST_KEYPOINTS:
         raise ValueError(f"keypoints of shape {keyed}")
+    free = shapes["free"][1:2] if "free" in shapes else ()
+    if free and not 1 <= free[0] <= MOST_KEYPOINTS:
+        raise ValueError(f"free keypoints of shape {shapes['free']}")
+    counts = {K: keyed[1], F: free[0] if free else 0}
     for name, part in parts.items():
-        wanted = (keyed[0], *(keyed[1] if size == K else size for size in layout[name]))
+        wanted = (keyed[0], *(counts.get(size, size) for size in layout[name]))
         if part.get_dtype() != "F32" or shapes[name] != wanted:
             raise ValueError(f"{name} of type {part.get_dtype()} and shape {shapes[name]}")
     return {name: np.asarray(file.get_tensor(name)) for name in parts}

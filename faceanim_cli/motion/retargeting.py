@@ -13,7 +13,13 @@ from faceanim_cli.motion.liveportrait_transfer import LivePortraitTransfer
 from faceanim_cli.motion.motion_batch import MotionBatch, frame_count, nearest_rotations, part_of, rebuilt
 from faceanim_cli.motion.one_euro import OneEuro
 from faceanim_cli.motion.settings import MotionSettings
-from faceanim_cli.motion.transfer import FirstOrderTransfer, MotionTransfer, rigid_weights
+from faceanim_cli.motion.transfer import (
+    FirstOrderTransfer,
+    FreeKeypointTransfer,
+    MotionTransfer,
+    rigid_weights,
+    spread,
+)
 from faceanim_cli.pictures import Points
 from faceanim_models import HeadMotion, Keypoints
 
@@ -52,17 +58,29 @@ class Retargeting:
         self._first_order, self._mend = first_order, mend
         self._frame = first_frame
         unknown = reference is None and settings.relative
-        self._transfer = None if unknown else self._choose_transfer(reference or source)
+        self._transfer: Callable[[Any], Keypoints] | None = None
+        self._free: FreeKeypointTransfer | None = None
+        if not unknown:
+            self._begin(reference or source)
         self._filters = [OneEuro(settings.smooth) for _ in source]
         self.beyond = OutOfRange()
 
     def __call__(self, driving: MotionBatch) -> Keypoints:
         """The next frames of the shot, points (B, K, 2 or 3), on the device of the photo's motion."""
         if self._transfer is None:
-            self._transfer = self._choose_transfer(part_of(driving, slice(1)))
-        moved = self._transfer(self._steadied(driving))
+            self._begin(part_of(driving, slice(1)))
+        assert self._transfer is not None
+        steady = self._steadied(driving)
+        moved = self._transfer(steady)
+        if self._free is not None and isinstance(steady, Keypoints) and steady.free is not None:
+            moved = moved._replace(free=self._free.relative(steady.free))
         self._frame += frame_count(driving)
         return moved
+
+    def _begin(self, reference: Any) -> None:
+        """Count motion from a reference; absolute motion is counted from nothing."""
+        self._transfer = self._choose_transfer(reference)
+        self._free = self._choose_free_transfer(reference)
 
     def _steadied(self, driving: MotionBatch) -> MotionBatch:
         if not self._settings.smooth:
@@ -85,6 +103,19 @@ class Retargeting:
         rigid = rigid_weights(self._anchors, source.points.shape[1]).to(source.points.device)
         similarity = MotionTransfer(source.points[0], reference.points[0], rigid, settings.adapt_scale)
         return lambda driving: Keypoints(similarity.relative(driving.points))
+
+    def _choose_free_transfer(self, reference: Any) -> FreeKeypointTransfer | None:
+        """None where photo or driver have no free keypoints beside the anchored ones."""
+        settings, source = self._settings, self._source
+        if not isinstance(source, Keypoints) or source.free is None:
+            return None
+        was = reference if settings.relative else source
+        if was.free is None:
+            return None
+        rigid = rigid_weights(self._anchors, source.points.shape[1]).to(source.points.device)
+        ratio = spread(source.points[0], rigid) / spread(was.points[0], rigid)
+        share = settings.pose * (float(ratio) if settings.adapt_scale else 1.0)
+        return FreeKeypointTransfer(source.free[0], was.free[0], share, settings.clamp)
 
     def _liveportrait_transfer(
         self, source: HeadMotion, reference: HeadMotion

@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from faceanim_cli.motion.head_model import Anchors, bone_weights
+from faceanim_cli.motion.limits import shortened
 from faceanim_models import Keypoints
 from faceanim_models.first_order import inverse
 from faceanim_models.geometry import fit_similarity
+
+FARTHEST = 0.4  # half the width of a crop: how far free keypoints go before they are held back
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,36 @@ class MotionTransfer:
         source_centre = (weights[:, None] * self.source).sum(0)
         reference_centre = (weights[:, None] * self.reference).sum(0)
         moved_centre = reference_centre @ linear.mT + shift
-        ratio = self._spread(self.source) / self._spread(self.reference) if self.adapt_scale else 1.0
+        ratio = (
+            spread(self.source, self.rigid) / spread(self.reference, self.rigid) if self.adapt_scale else 1.0
+        )
         head = (self.source - source_centre) @ linear.mT + source_centre
         return head + ratio * (moved_centre - reference_centre)[:, None] + ratio * (driving - explained)
 
-    def _spread(self, points: Tensor) -> Tensor:
-        """Root mean square distance of the keypoints from their centre: the size of the face, (1,)."""
-        weights = (self.rigid / self.rigid.sum())[:, None]
-        centred = points - (weights * points).sum(0)
-        return (weights * centred.square()).sum().sqrt().clamp_min(1e-4)
+
+@dataclass(frozen=True)
+class FreeKeypointTransfer:
+    """Motion of free keypoints beside anchored ones: shoulders, hair and background take the displacements.
+
+    Attributes:
+        source: those of the photo, (F, 2) in [-1, 1].
+        reference: those of the driver's reference frame, (F, 2).
+        share: the photo's displacement over the driver's.
+        clamp: hold back displacements that the networks have hardly seen.
+    """
+
+    source: Tensor
+    reference: Tensor
+    share: float = 1.0
+    clamp: bool = True
+
+    def relative(self, driving: Tensor) -> Tensor:
+        """Keypoints (B, F, 2) for the photo to follow the driver's ``driving`` (B, F, 2)."""
+        moved = self.share * (driving - self.reference)
+        if self.clamp:
+            flat, _ = shortened(moved.flatten(0, 1).double().cpu().numpy(), FARTHEST)
+            moved = torch.from_numpy(flat).to(moved).view_as(moved)
+        return self.source + moved
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,13 @@ class FirstOrderTransfer:
             return Keypoints(points)
         turn = driving.jacobians @ inverse(self.reference.jacobians)
         return Keypoints(points, turn @ self.source.jacobians)
+
+
+def spread(points: Tensor, weights: Tensor) -> Tensor:
+    """Root mean square distance of keypoints (K, 2) from their centre, by weights (K,): the face's size."""
+    shares = (weights / weights.sum())[:, None]
+    centred = points - (shares * points).sum(0)
+    return (shares * centred.square()).sum().sqrt().clamp_min(1e-4)
 
 
 def hull_area(points: Tensor) -> float:

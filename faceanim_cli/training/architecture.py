@@ -4,7 +4,6 @@ import types
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from faceanim_cli.data.landmarks import (
     anchored_keypoints,
 )
 from faceanim_cli.errors import UsageError
-from faceanim_cli.motion.head_model import HEAD, anchor_means, bone_weights
+from faceanim_cli.motion.head_model import HEAD, bone_weights
 from faceanim_cli.training.settings import EncoderName, KeypointsName
 from faceanim_models import (
     AnimationModel,
@@ -27,6 +26,7 @@ from faceanim_models import (
 )
 from faceanim_models.detail_refiner import DetailRefinerSettings
 from faceanim_models.face_patches import PatchSettings
+from faceanim_models.free_keypoints import FreeKeypointSettings
 from faceanim_models.keypoint_refiner import KeypointRefinerSettings
 
 PUPIL_ANCHORS: Anchors = tuple((pupil,) for pupil in PUPILS)
@@ -41,12 +41,6 @@ LIDS: tuple[Anchors, Anchors] = (((37, 38), (40, 41)), ((43, 44), (46, 47)))
 BROWS: tuple[Anchors, Anchors] = (((17, 18), (19,), (21,)), ((25, 26), (24,), (22,)))
 MOUTH: Anchors = ((48,), (54,), (51,), (57,), (62,), (66,))
 MOUTH_CENTRE: Anchors = MOUTH[:4]
-
-# Where planes through the head lie that move as it turns in depth: from the mean of its bone, the outer eye
-# corners being 1 apart. Ears, and hair at the sides and at the back. Of the sets of three tried they left the
-# least of frames unexplained, on training people.
-HEAD_DEPTHS = (-0.6, -1.2, -2.0)
-EAR_DEPTH = -0.5  # keypoints there or deeper are at the ears
 
 # How the head model is framed: how far its outer eye corners are apart, and how high they lie, in [-1, 1].
 FRAMED_EYES, FRAMED_HEIGHT = 0.584, -0.118
@@ -85,45 +79,42 @@ def moved(anchors: Anchors) -> Anchors:
     return tuple(group for group in anchors if group not in PUPIL_ANCHORS)
 
 
-def add_head_planes(model: AnimationModel) -> AnimationModel:
-    """The model with planes through the head among its motions; as it is if it has them already.
+def add_free_keypoints(model: AnimationModel) -> AnimationModel:
+    """The model with free keypoints beside the anchored ones; as it is if it has them already.
 
-    They start where the keypoints on the ears move the picture, which lie at such a depth and until now carry
-    the hair, with a small part of their share: the picture changes by less than a tenth of a decibel, and
-    gradients reach them. The new views of the photo count nothing at first.
+    They start as motions to choose from with a small part of the share that anchored keypoints have near
+    their own place: the picture hardly changes, and gradients reach them. What the network sees of them
+    counts nothing at first.
 
     Raises:
-        UsageError: its keypoints are free, or there is no similarity, beside which the planes come.
+        UsageError: all its keypoints are free, or there is no similarity, which those of the hair follow.
     """
-    if model.settings.motion.head_depths:
+    if model.settings.free_keypoints is not None:
         return model
     if not model.settings.anchors or not model.settings.motion.use_similarity:
-        raise UsageError("--head-planes: for networks with anchored keypoints and the similarity")
-    old, depths = model.settings.motion, len(HEAD_DEPTHS)
-    settings = replace(model.settings, motion=replace(old, head_depths=HEAD_DEPTHS))
+        raise UsageError("--free-keypoints: for networks with anchored keypoints and the similarity")
+    free, old = FreeKeypointSettings(), model.settings.motion
+    count = len(free.homes)
+    settings = replace(model.settings, motion=replace(old, free_keypoints=count), free_keypoints=free)
     grown, state = AnimationModel(settings), dict(model.state_dict())
-    first = model.dense_motion.candidates - old.num_keypoints  # of the keypoints' motions
-    depth = anchor_means(HEAD, moved(model.settings.anchors))[:, 2]
-    ears = first + np.flatnonzero(depth <= max(EAR_DEPTH, depth.min()))
     stem = state["dense_motion.unet.stem.conv.weight"]
-    # The views' channels come by colour, and in each by candidate.
-    views = stem[:, : 3 * model.dense_motion.candidates].unflatten(1, (3, -1))
-    fresh = torch.zeros_like(views[:, :, :depths])
-    views = torch.cat((views[:, :, :first], fresh, views[:, :, first:]), dim=2).flatten(1, 2)
-    rest = stem[:, 3 * model.dense_motion.candidates :]
-    state["dense_motion.unet.stem.conv.weight"] = torch.cat((views, rest), dim=1)
-    for name, above in (("weight", 0.0), ("bias", -1.0)):
+    none = torch.zeros(len(stem), count, *stem.shape[2:])
+    # Channels of views come by colour, and in each by candidate; after them the heatmaps.
+    *views, heatmaps, rest = stem.split(
+        [model.dense_motion.candidates] * 3 + [old.num_keypoints, 2 * old.photo_channels], dim=1
+    )
+    parts = [part for known in (*views, heatmaps) for part in (known, none)]
+    state["dense_motion.unet.stem.conv.weight"] = torch.cat((*parts, rest), dim=1)
+    first = model.dense_motion.candidates - old.num_keypoints  # of the keypoints' motions
+    for name, above in (("weight", 0.0), ("bias", -2.0)):
         key = f"dense_motion.mixture.{name}"
         rows = state[key]
-        fresh = rows[ears].mean(0, keepdim=True).expand(depths, *rows.shape[1:]) + above
-        state[key] = torch.cat((rows[:first], fresh, rows[first:]))
-    state["dense_motion.planes.fit"] = torch.zeros(old.num_keypoints, 4)
-    grown.load_state_dict(state)
-    assert grown.dense_motion.planes is not None
-    anchors = moved(model.settings.anchors)
-    weights = bone_weights(anchors)
-    head = torch.from_numpy(anchor_means(HEAD, anchors))
-    grown.dense_motion.planes.lay_on(head, torch.from_numpy(weights / weights.sum()))
+        fresh = rows[first:].mean(0, keepdim=True).expand(count, *rows.shape[1:]) + above
+        state[key] = torch.cat((rows, fresh))
+    locality = grown.dense_motion.locality.detach().clone()
+    locality[: old.num_keypoints] = state["dense_motion.locality"]
+    state["dense_motion.locality"] = locality
+    grown.load_state_dict(grown.state_dict() | state)
     return grown
 
 

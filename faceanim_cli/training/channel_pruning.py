@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceanim_cli.errors import UsageError
-from faceanim_models import AnimationModel
+from faceanim_models import AnimationModel, Keypoints
 from faceanim_models.generator import Generator
 
 PAIRS = 24  # of frames, that the layers are fitted on
@@ -64,7 +64,7 @@ def prune_generator(
     narrow.load_state_dict(state)
     layers = _layers(model.generator, widths)
     with torch.no_grad():
-        points = [model.keypoint_detector(frames).float() for frames in (source, driving)]
+        points = [model.detect(frames) for frames in (source, driving)]
         chosen, wanted, places = _wide(model, layers, source, points)
         for layer in layers:
             inputs = _inputs(narrow, layer, source, points)
@@ -106,7 +106,7 @@ def _layers(generator: Generator, widths: Sequence[int]) -> list[_Layer]:
 
 
 def _wide(
-    model: AnimationModel, layers: Sequence[_Layer], source: Tensor, points: Sequence[Tensor]
+    model: AnimationModel, layers: Sequence[_Layer], source: Tensor, points: Sequence[Keypoints]
 ) -> tuple[dict[tuple[str, ...], Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """What is kept of the wide generator: its channels, by the blocks that have them; what each convolution
     gives, (N, channels); and at which places, (B, M) of an image's."""
@@ -167,12 +167,12 @@ def choose_channels(samples: Sequence[Tensor], count: int) -> Tensor:
     return torch.tensor(sorted(kept), device=left.device)
 
 
-def _generate(model: AnimationModel, source: Tensor, points: Sequence[Tensor]) -> None:
+def _generate(model: AnimationModel, source: Tensor, points: Sequence[Keypoints]) -> None:
     was, now = points
     model(model.encode_photo(source, was), now)
 
 
-def _inputs(model: AnimationModel, layer: _Layer, source: Tensor, points: Sequence[Tensor]) -> Tensor:
+def _inputs(model: AnimationModel, layer: _Layer, source: Tensor, points: Sequence[Keypoints]) -> Tensor:
     """What a convolution of the narrow generator is given, (B, C, H, W)."""
     given: list[Tensor] = []
     conv = model.generator.get_submodule(layer.conv)

@@ -52,7 +52,7 @@ class FirstOrderObjective(nn.Module):
         source, driving = batch["source"], batch["driving"]
         # One by one, as in the original: each batch is normalised by its own statistics.
         code = self.model.encode_photo(source)
-        points, jacobians = keypoints = self.model.detect(driving)
+        points, jacobians, _ = keypoints = self.model.detect(driving)
         generated, _ = self.model(code, keypoints)
         terms = {}
         if self.perceptual is not None and w.perceptual:

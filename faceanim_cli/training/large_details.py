@@ -123,8 +123,9 @@ class DetailObjective(nn.Module):
         with torch.no_grad():
             side = source.shape[-1] // SCALE
             small = F.interpolate(torch.cat((source, driving)), (side, side), mode="area")
-            was, now = model.keypoint_detector(small).float().chunk(2)
-            painted, motion = model(model.encode_photo(small[: len(source)], was), now)
+            known, asked = (model.detect(frames) for frames in small.chunk(2))
+            was, now = known.points.float(), asked.points.float()
+            painted, motion = model(model.encode_photo(small[: len(source)], known), asked)
             shown = with_photo_detail(
                 painted.image, painted.warped, painted.mask, motion.grid, high_band(source, side)
             ).clamp(0, 1)

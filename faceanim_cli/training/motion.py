@@ -26,7 +26,7 @@ from faceanim_cli.pictures import Image
 from faceanim_cli.training.adversarial import AdversarialLoss
 from faceanim_cli.training.architecture import (
     ANCHORS,
-    add_head_planes,
+    add_free_keypoints,
     moved,
     set_mean_face,
     shipped_architecture,
@@ -119,7 +119,8 @@ def pair_stage(
         )
 
     def pairs(count: int) -> PairDataset:
-        return PairDataset(clips.train, anchors, settings.size, count, settings.seed)
+        flow = isinstance(model, AnimationModel) and model.free_keypoints is not None
+        return PairDataset(clips.train, anchors, settings.size, count, settings.seed, flow=flow)
 
     def scores(averaged: nn.Module) -> tuple[ValidationScores, Image]:
         assert isinstance(averaged, KeypointModel)
@@ -190,8 +191,8 @@ def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
         architecture = replace(architecture, generator=generator)
     model = AnimationModel(architecture)
     set_mean_face(model)
-    if settings.head_planes:
-        model = add_head_planes(model)
+    if settings.free_keypoints:
+        model = add_free_keypoints(model)
     if model.dense_motion.segmenter is not None:
         squeezenet = read_imagenet(imagenet_file("squeezenet1_1", "--perceptual"))
         model.dense_motion.segmenter.start_from_imagenet(squeezenet)
@@ -212,8 +213,8 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
     model = load_weights(init)
     if not isinstance(model, AnimationModel):
         raise WeightsError(f"{init}: first-order-model's networks, which train_first_order goes on from")
-    if settings.head_planes:
-        model = add_head_planes(model)
+    if settings.free_keypoints:
+        model = add_free_keypoints(model)
     s, wanted = model.settings, settings
     for option, asked, there in (
         (

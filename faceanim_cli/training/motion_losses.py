@@ -8,7 +8,7 @@ from faceanim_cli.data.landmarks import DENSE_ANCHORS, Anchors, expressive
 from faceanim_cli.training.equivariance import RandomDeformation
 from faceanim_cli.training.perceptual import PerceptualLoss
 from faceanim_cli.training.settings import LossWeights
-from faceanim_models import AnimationModel
+from faceanim_models import AnimationModel, Keypoints
 from faceanim_models.face_patches import FacePatches, KeypointGroups, PatchSettings, cut_patches
 from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
 
@@ -69,7 +69,11 @@ class MotionObjective(nn.Module):
         if self.anchored:
             exact = torch.rand(len(source), 1, 1, device=source.device) < w.landmark_motion
             points_s, points_d = torch.where(exact.repeat(2, 1, 1) & known, truth, steps[-1]).chunk(2)
-        generated, motion = self.model(self.model.encode_photo(source, points_s), points_d)
+        free_s = free_d = None
+        if self.model.free_keypoints is not None:
+            free_s, free_d = self.model.free_keypoints(torch.cat((source, driving))).chunk(2)
+        was, now = Keypoints(points_s, free=free_s), Keypoints(points_d, free=free_d)
+        generated, motion = self.model(self.model.encode_photo(source, was), now)
 
         importance = 1 + w.expression * self._expression_map(batch["driving_points"], driving)
         importance = importance + w.hidden * self._hidden_map(points_s, points_d, driving)
@@ -83,8 +87,10 @@ class MotionObjective(nn.Module):
         }
         if self.teacher is not None and w.teacher:
             with torch.no_grad():
-                taught, _ = self.teacher.eval()(self.teacher.encode_photo(source, points_s), points_d)
+                taught, _ = self.teacher.eval()(self.teacher.encode_photo(source, was), now)
             terms["teacher"] = (importance * (generated.image - taught.image).abs()).mean()
+        if free_s is not None and free_d is not None and w.flow:
+            terms["flow"] = _off_the_flow(free_s, free_d, batch["flow"], batch["flow_trust"])
         if self.anchored and not self.frozen_detector:
             errors = [torch.where(known, points - truth, 0).abs().sum() / known.sum() for points in steps]
             terms["keypoints"] = torch.stack(errors).sum()
@@ -164,3 +170,16 @@ class MotionObjective(nn.Module):
         shift = (grid - identity_grid(height, width, like=grid)).abs().sum(-1)
         difference = resize((source - driving).abs().mean(1, keepdim=True), height, width)[:, 0]
         return (shift * torch.exp(-((difference / 0.02) ** 2))).mean()
+
+
+def _off_the_flow(source: Tensor, driving: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
+    """How far keypoints (B, F, 2) are from where optical flow carries them, where it is to be trusted.
+
+    See ``pair_flow``. Nothing pulls a keypoint to where the flow is easier to follow.
+    """
+    there = driving.detach()[:, None]  # (B, 1, F, 2)
+    found, sure = (
+        F.grid_sample(maps, there, align_corners=True, padding_mode="border")[:, :, 0].mT
+        for maps in (flow, trust)
+    )
+    return (sure * (source - driving - found).abs()).mean()

@@ -104,6 +104,7 @@ class LossWeights:
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
     teacher: float = 4.0  # L1 between I_t and what init's generator made of it, of one that was pruned
+    flow: float = 5.0  # L1 between the motion of free keypoints and optical flow, in [-1, 1] units
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
 
@@ -116,8 +117,8 @@ class MotionTrainingSettings(PairSettings):
     # The motions to choose from include the head's as a whole; None: as init's, else yes.
     similarity: bool | None = None
     segmenter: bool | None = None  # maps of the photo's head help the dense motion network; None as above
-    # Planes through a turning head are motions to choose from, of fresh networks and of those of init.
-    head_planes: bool = False
+    # Shoulders, hair and background have keypoints of their own, in fresh networks and in those of init.
+    free_keypoints: bool = False
     # Channels of the generator at 1/2, 1/4, ... of the image: of fresh networks, or what those of init are
     # pruned to; None: as they are.
     generator_widths: tuple[int, ...] | None = None

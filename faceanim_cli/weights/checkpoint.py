@@ -82,6 +82,7 @@ def network_name(network: nn.Module) -> str | None:
 
 # How much a face box weighed on each keypoint's heatmap, in checkpoints of version 0.1: next to nothing.
 BOX_PRIOR = "keypoint_detector.prior_strength"
+GONE = ("head_depths",)  # settings of networks before; where they ask for nothing, nothing is missing
 
 
 def load_checkpoint(path: Path, expected: str | None = None) -> nn.Module:
@@ -157,7 +158,8 @@ def settings_from_json(kind: type[Any], values: Mapping[str, Any]) -> Any:
         TypeError: a field that the dataclass does not have.
     """
     hints = typing.get_type_hints(kind)
-    return kind(**{key: _as_hinted(hints.get(key), value) for key, value in values.items()})
+    kept = {key: value for key, value in values.items() if value or key not in GONE}
+    return kind(**{key: _as_hinted(hints.get(key), value) for key, value in kept.items()})
 
 
 def _as_hinted(hint: Any, value: Any) -> Any:

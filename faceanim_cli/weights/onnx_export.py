@@ -40,7 +40,8 @@ CONVENTIONS = {
     "crop": f"a square around the face, {FRAME_SCALE:g} times as wide as its box by Viola-Jones, for a clip "
     "the same in all frames; resized to image_size, by area where it shrinks",
     "rigidity": "how much each keypoint says about where the head is, for relative motion",
-    "anchors": "the landmarks (of the usual 68; 68 and 69 are the pupils) that each keypoint is the mean of",
+    "anchors": "the landmarks (of the usual 68; 68 and 69 are the pupils) that each keypoint is the mean of; "
+    "keypoints after those are free: shoulders, hair, what is behind",
     "openvino": "give graphs a fixed batch (model.reshape): without, its 2026.4 refuses two of them",
 }
 
@@ -137,6 +138,8 @@ def _facts(model: "AnimationModel", known: WeightsDescription, sr: bool) -> dict
     from faceanim_cli.motion.transfer import rigid_weights  # noqa: PLC0415 (imports torch)
 
     settings = model.settings
+    rigidity = rigid_weights(settings.anchors, settings.keypoints.num_keypoints).tolist()
+    rigidity += [0.0] * settings.motion.free_keypoints
     return {
         "faceanim": __version__,
         "weights_sha256": known.sha256,
@@ -146,7 +149,7 @@ def _facts(model: "AnimationModel", known: WeightsDescription, sr: bool) -> dict
         "result_size": settings.image_size * (2 if sr else 1),
         "chain": CHAIN,
         "conventions": CONVENTIONS,
-        "rigidity": rigid_weights(settings.anchors, settings.keypoints.num_keypoints).tolist(),
+        "rigidity": rigidity,
         "anchors": settings.anchors,
     }
 

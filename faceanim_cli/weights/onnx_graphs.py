@@ -21,7 +21,7 @@ MOST_DIFFERENCE = 1e-3  # between onnxruntime and torch, of any number that a gr
 ABOUT = {  # by the tensor's name without its number
     "photo": "the photo's crop, RGB in [0, 1]",
     "frames": "RGB in [0, 1]",
-    "keypoints": "x, y of each keypoint in [-1, 1]",
+    "keypoints": "x, y of each keypoint in [-1, 1], the anchored ones first",
     "photo_keypoints": "x, y of each keypoint of the photo, in [-1, 1]",
     "thumbnail": "the photo, small",
     "features": "features of the photo at 1/2, 1/4 and 1/8 of its size",
@@ -59,7 +59,7 @@ class _Motion(nn.Module):
         self.model = model
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.model.detect(frames).points
+        return _joined(self.model.detect(frames))
 
 
 class _Generator(nn.Module):
@@ -68,7 +68,10 @@ class _Generator(nn.Module):
         self.model, self.resolver = model, resolver
 
     def forward(self, photo: Tensor, keypoints: Tensor, code: dict[str, Tensor]) -> Tensor:
-        generated, _ = self.model(_code(photo, code).expand(keypoints.shape[0]), Keypoints(keypoints))
+        known = self.model.settings.keypoints.num_keypoints
+        free = None if self.model.free_keypoints is None else keypoints[:, known:]
+        expanded = _code(photo, code, known).expand(keypoints.shape[0])
+        generated, _ = self.model(expanded, Keypoints(keypoints[:, :known], free=free))
         image: Tensor = generated.image
         return image.clamp(0, 1) if self.resolver is None else self.resolver(image)
 
@@ -85,7 +88,7 @@ def build_graphs(model: AnimationModel, resolver: FaceSuperResolver | None) -> l
     size = model.settings.image_size
     photo, frames = example_pictures(1, size), example_pictures(2, size)
     with torch.no_grad():
-        code, keypoints = _tensors(model.encode_photo(photo)), model.detect(frames).points
+        code, keypoints = _tensors(model.encode_photo(photo)), _joined(model.detect(frames))
     names = tuple(code)
     side = size * (1 if resolver is None else resolver.SCALE)
     return [
@@ -208,7 +211,8 @@ def _rows(tensor: Tensor, count: int) -> Tensor:
 
 def _tensors(code: PhotoCode) -> dict[str, Tensor]:
     """What a photo's code consists of, but for the photo itself, by the names that graphs use."""
-    tensors = {"thumbnail": code.thumbnail, "photo_keypoints": code.keypoints}
+    keypoints = _joined(Keypoints(code.keypoints, free=code.free))
+    tensors = {"thumbnail": code.thumbnail, "photo_keypoints": keypoints}
     tensors |= {f"features_{n}": features for n, features in enumerate(code.features, 1)}
     if code.maps is not None:
         tensors["head_maps"] = code.maps
@@ -217,8 +221,16 @@ def _tensors(code: PhotoCode) -> dict[str, Tensor]:
     return tensors
 
 
-def _code(photo: Tensor, tensors: Mapping[str, Tensor]) -> PhotoCode:
-    """The code again."""
+def _joined(keypoints: Keypoints) -> Tensor:
+    """The anchored ones and then the free ones, (B, K + F, 2)."""
+    return (
+        keypoints.points if keypoints.free is None else torch.cat((keypoints.points, keypoints.free), dim=1)
+    )
+
+
+def _code(photo: Tensor, tensors: Mapping[str, Tensor], known: int) -> PhotoCode:
+    """The code again; ``known`` of its keypoints are anchored."""
+    keypoints = tensors["photo_keypoints"]
     patches = [
         PatchCode(*pair)
         for pair in zip(_all(tensors, "patches_"), _all(tensors, "patch_points_"), strict=True)
@@ -226,10 +238,11 @@ def _code(photo: Tensor, tensors: Mapping[str, Tensor]) -> PhotoCode:
     return PhotoCode(
         photo,
         tensors["thumbnail"],
-        tensors["photo_keypoints"],
+        keypoints[:, :known],
         list(_all(tensors, "features_")),
         maps=tensors.get("head_maps"),
         details=patches or None,
+        free=keypoints[:, known:] if keypoints.shape[1] > known else None,
     )
 
 

@@ -19,7 +19,6 @@ from faceanim_models.geometry import (
     warp,
     working_type,
 )
-from faceanim_models.head_planes import HeadPlanes
 from faceanim_models.head_segmenter import HeadSegmenter
 from faceanim_models.memory_layout import channels_first, channels_last, pixel_shuffle
 
@@ -37,8 +36,7 @@ class DenseMotionSettings:
     photo_channels: int = (
         0  # maps of the photo's HeadSegmenter; 0: none, what is head shows in the views alone
     )
-    # Planes through the head that move as it turns in depth, see HeadPlanes; with the similarity only.
-    head_depths: tuple[float, ...] = ()
+    free_keypoints: int = 0  # F: keypoints of a FreeKeypointDetector, with the similarity only
 
 
 class DenseMotion(NamedTuple):
@@ -54,22 +52,22 @@ class DenseMotionNetwork(Mergeable):
     """Mixes candidate motions pixel by pixel.
 
     The candidates: identity (the background stays), the similarity fitted to all keypoint pairs (the
-    head, its hair and its neck move as one), planes through the head at some depths (ears and hair, when it
-    turns), and one for each keypoint k, ``T_k(z) = s_k + A (z - d_k)``, with that similarity's linear part A.
-    The similarity takes FOMM's learned Jacobians' place (FOMM, eq. 4). The identity's share, and a small
-    learned residual, come at twice the resolution of the other shares.
+    head, its hair and its neck move as one), and one for each keypoint k, ``T_k(z) = s_k + A (z - d_k)``,
+    with that similarity's linear part A. The similarity takes FOMM's learned Jacobians' place (FOMM, eq. 4).
+    Free keypoints take part in it as far as each has learned to: hair turns with the head, shoulders do not.
+    The identity's share, and a small learned residual, come at twice the resolution of the other shares.
     """
 
     def __init__(self, settings: DenseMotionSettings) -> None:
         super().__init__()
         self.settings = settings
         k = settings.num_keypoints
-        if settings.head_depths and not settings.use_similarity:
-            raise ValueError("planes through the head need the similarity beside them")
-        self.candidates = k + 1 + settings.use_similarity + len(settings.head_depths)
-        self.planes = HeadPlanes(settings.head_depths, k) if settings.head_depths else None
+        if settings.free_keypoints and not settings.use_similarity:
+            raise ValueError("free keypoints need the similarity beside them")
+        points = k + settings.free_keypoints
+        self.candidates = points + 1 + settings.use_similarity
         # Photo maps where they are, and as the head moves them.
-        self.unet = UNet(3 * self.candidates + k + 2 * settings.photo_channels, settings.widths)
+        self.unet = UNet(3 * self.candidates + points + 2 * settings.photo_channels, settings.widths)
         self.segmenter: HeadSegmenter | None = None
         if settings.photo_channels:
             self.segmenter = HeadSegmenter(k, settings.size, settings.photo_channels)
@@ -84,9 +82,12 @@ class DenseMotionNetwork(Mergeable):
                 parameter.zero_()
         self.merged: nn.Conv2d | None = None
         # Near a keypoint, its own motion is what one expects: lips and lids follow from the start.
-        self.locality = nn.Parameter(torch.full((k,), 4.0))
+        self.locality = nn.Parameter(torch.full((points,), 4.0))
         # Lips and lids say little about where the head is: how much each keypoint counts is learned.
         self.rigidity = nn.Parameter(torch.zeros(k))
+        # How far each free keypoint turns with the head: sigmoid of these.
+        free = settings.free_keypoints
+        self.turning = nn.Parameter(torch.zeros(free)) if free else None
 
     def encode(self, photo: Tensor, keypoints: Tensor) -> Tensor | None:
         """Maps of the photo (B, 3, H, W), once: (B, photo_channels, 2 size, 2 size), or None without any."""
@@ -96,7 +97,13 @@ class DenseMotionNetwork(Mergeable):
         return maps
 
     def forward(
-        self, thumbnail: Tensor, source: Tensor, driving: Tensor, photo_maps: Tensor | None = None
+        self,
+        thumbnail: Tensor,
+        source: Tensor,
+        driving: Tensor,
+        photo_maps: Tensor | None = None,
+        free_source: Tensor | None = None,
+        free_driving: Tensor | None = None,
     ) -> DenseMotion:
         """Dense motion from the driving frame's geometry back to the photo's.
 
@@ -104,13 +111,16 @@ class DenseMotionNetwork(Mergeable):
             thumbnail: the photo, (B, 3, size, size) in [0, 1].
             source, driving: keypoints of photo and driving frame, (B, K, 2).
             photo_maps: what :meth:`encode` gave for the photo.
+            free_source, free_driving: free keypoints of both, (B, F, 2), if the network knows any. None for
+                the driving frame's: what they carry stays, or moves as the head does.
         """
         size = self.settings.size
         with in_full_precision(thumbnail):
-            moves = self._moving_candidates(source.float(), driving.float())
+            was, source, driving = self._all_keypoints(source, driving, free_source, free_driving)
+            moves = self._moving_candidates(source, driving)
             grids = self._as_grids(moves)  # (B, N, size, size, 2)
-            heatmaps = gaussian_heatmaps(driving.float(), size, size, self.settings.sigma)
-            was = gaussian_heatmaps(_first(source).float(), size, size, self.settings.sigma)
+            heatmaps = gaussian_heatmaps(driving, size, size, self.settings.sigma)
+            was = gaussian_heatmaps(was, size, size, self.settings.sigma)
         batch, candidates = grids.shape[:2]
         # One photo sampled by all candidates at once: they lie below one another in one tall grid.
         tall = grids.reshape(batch, candidates * size, size, 2)
@@ -125,17 +135,18 @@ class DenseMotionNetwork(Mergeable):
         features = self.unet(channels_last(seen))
 
         logits, shading, bend, *background = self._maps(features)
-        own, shared = self.locality[:, None, None] * heatmaps, self.candidates - self.settings.num_keypoints
+        own, shared = self.locality[:, None, None] * heatmaps, self.candidates - len(self.locality)
         moving = torch.cat((logits[:, 1:shared], logits[:, shared:] + own), dim=1)
         likelihood = moving.logsumexp(1, keepdim=True)
         moving = (moving - likelihood).exp()  # their shares
         with in_full_precision(thumbnail):
-            # All that move are turned alike, and the planes likewise: it is their shifts that are mixed.
+            # All that move are turned alike, but for the free keypoints: it is their shifts that are mixed.
             mixed = (moves.shifts.mT @ moving.flatten(2)).unflatten(2, (size, size))
             mixed = moves.turned + mixed.permute(0, 2, 3, 1)
-            if moves.in_depth is not None:
-                share = moving[:, self._in_depth].sum(1)[..., None]
-                mixed = mixed + share * (moves.in_depth - moves.turned)
+            if self.settings.free_keypoints:
+                unturned = (moving[:, -self.settings.free_keypoints :] * moves.unturned[:, None, None]).sum(1)
+                still_grid = identity_grid(size, size, mixed)
+                mixed = mixed + unturned[..., None] * (still_grid - moves.turned)
         grid = resize_grid(mixed, 2 * size, 2 * size)
         # Whether a pixel moves at all is settled at twice the resolution: a blurred edge between head and
         # background would bend every line that runs into it.
@@ -150,7 +161,7 @@ class DenseMotionNetwork(Mergeable):
         occlusion = torch.sigmoid(shading)
         share = F.avg_pool2d(still, 2)
         mixture = torch.cat((share, (1 - share) * moving), dim=1)
-        return DenseMotion(grid, occlusion, heatmaps, mixture)
+        return DenseMotion(grid, occlusion, heatmaps[:, : self.settings.num_keypoints], mixture)
 
     def merge(self) -> None:
         """See ``Mergeable``: one convolution for all that is read from the features."""
@@ -161,11 +172,6 @@ class DenseMotionNetwork(Mergeable):
             assert merged.bias is not None
             merged.bias.copy_(torch.cat([head.bias for head in heads if head.bias is not None]))
         self.merged = merged
-
-    @property
-    def _in_depth(self) -> slice:
-        """The planes' place among the candidates that move: after the similarity."""
-        return slice(1, 1 + len(self.settings.head_depths))
 
     def _heads(self) -> list[nn.Conv2d]:
         background = [] if self.segmenter is None else [self.background]
@@ -179,6 +185,25 @@ class DenseMotionNetwork(Mergeable):
         maps = channels_first(self.merged(features)).float()
         return torch.split(maps, [head.out_channels for head in heads], dim=1)
 
+    def _all_keypoints(
+        self, source: Tensor, driving: Tensor, free_source: Tensor | None, free_driving: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The photo's keypoints, once where they are one photo's, then of the batch, and the driving ones."""
+        source, driving = source.float(), driving.float()
+        if self.turning is None:
+            return _first(source), source, driving
+        if free_source is None:
+            raise ValueError("the photo's free keypoints are missing")
+        free_source = free_source.float()
+        if free_driving is None:
+            linear, shift = fit_similarity(source, driving, self.rigidity.softmax(0))
+            led = free_source @ linear.mT + shift[:, None]
+            free_driving = torch.lerp(free_source, led, self.turning.sigmoid()[:, None])
+        everywhere = torch.cat((source, free_source), dim=1)
+        once = _first(source), _first(free_source)
+        was = torch.cat(once, dim=1) if len(once[0]) == len(once[1]) else everywhere
+        return was, everywhere, torch.cat((driving, free_driving.float()), dim=1)
+
     def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:
         """All candidate motions as sampling grids, (B, N, size, size, 2)."""
         return self._as_grids(self._moving_candidates(source, driving))
@@ -186,26 +211,26 @@ class DenseMotionNetwork(Mergeable):
     def _moving_candidates(self, source: Tensor, driving: Tensor) -> "_Moves":
         """All candidates but the first."""
         identity = identity_grid(self.settings.size, self.settings.size, source)[0]  # (size, size, 2)
+        unturned = source.new_empty(0) if self.turning is None else 1 - self.turning.sigmoid()
         if not self.settings.use_similarity:
-            return _Moves(identity.expand(source.shape[0], -1, -1, -1), source - driving)
-        linear, shift = fit_similarity(driving, source, self.rigidity.softmax(0))
+            return _Moves(identity.expand(source.shape[0], -1, -1, -1), source - driving, unturned)
+        k = self.settings.num_keypoints
+        linear, shift = fit_similarity(driving[:, :k], source[:, :k], self.rigidity.softmax(0))
         turned = torch.einsum("bij,hwj->bhwi", linear, identity)
-        offsets = source - torch.einsum("bij,bkj->bki", linear, driving)  # s_k - A d_k
-        if self.planes is None:
-            return _Moves(turned, torch.cat((shift[:, None], offsets), dim=1))
-        linear, in_depth = self.planes(source, driving)
-        planes = torch.einsum("bij,hwj->bhwi", linear, identity)
-        return _Moves(turned, torch.cat((shift[:, None], in_depth, offsets), dim=1), planes)
+        led = torch.einsum("bij,bkj->bki", linear, driving)  # A d_k
+        if self.settings.free_keypoints:
+            own = led[:, k:] + unturned[:, None] * (driving - led)[:, k:]
+            led = torch.cat((led[:, :k], own), dim=1)
+        return _Moves(turned, torch.cat((shift[:, None], source - led), dim=1), unturned)
 
     def _as_grids(self, moves: "_Moves") -> Tensor:
         batch, height, width, _ = moves.turned.shape
         still = identity_grid(height, width, moves.turned).expand(batch, -1, -1, -1)
         grids = moves.turned[:, None] + moves.shifts[:, :, None, None]
-        if moves.in_depth is not None:
-            planes = moves.in_depth[:, None] + moves.shifts[:, self._in_depth, None, None]
-            grids = torch.cat(
-                (grids[:, : self._in_depth.start], planes, grids[:, self._in_depth.stop :]), dim=1
-            )
+        if self.settings.free_keypoints:
+            head, free = grids.split((grids.shape[1] - len(moves.unturned), len(moves.unturned)), dim=1)
+            unturned = moves.unturned[:, None, None, None] * (still - moves.turned)[:, None]
+            grids = torch.cat((head, free + unturned), dim=1)
         return torch.cat((still[:, None], grids), dim=1)
 
 
@@ -216,8 +241,10 @@ def _first(values: Tensor) -> Tensor:
 
 
 class _Moves(NamedTuple):
-    """Candidates that move: the similarity, planes through the head, and one for each keypoint."""
+    """Candidates that move: the similarity, and one for each keypoint."""
 
-    turned: Tensor  # (B, size, size, 2): A z of each place z, A the linear part of all but the planes
+    turned: Tensor  # (B, size, size, 2): A z of each place z, A the similarity's linear part
     shifts: Tensor  # (B, N - 1, 2)
-    in_depth: Tensor | None = None  # (B, size, size, 2): the same with the planes' linear part
+    unturned: (
+        Tensor  # (F,) in [0, 1]: how much of the identity's linear part free keypoints have in A's place
+    )

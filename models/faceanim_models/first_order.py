@@ -78,9 +78,9 @@ class FirstOrderModel(nn.Module):
 
     def encode_photo(self, photo: Tensor, keypoints: Keypoints | None = None) -> PhotoCode:
         """All that depends on the photo (B, 3, H, W) alone; keypoints are detected unless given."""
-        points, jacobians = self.detect(photo) if keypoints is None else keypoints
+        found = self.detect(photo) if keypoints is None else keypoints
         thumbnail = self.generator.dense_motion_network.down(photo)
-        return PhotoCode(photo, thumbnail, points, [self.generator.encode(photo)], jacobians)
+        return PhotoCode(photo, thumbnail, found.points, [self.generator.encode(photo)], found.jacobians)
 
     def forward(self, code: PhotoCode, keypoints: Keypoints) -> tuple[FirstOrderGenerated, FirstOrderMotion]:
         """Frames that show the photo's person with the driving ``keypoints``."""

@@ -100,44 +100,64 @@ class TestCandidates:
         np.testing.assert_allclose(look_up(head, driving[0][inside]), source[0][inside], atol=1e-4)
 
 
-class TestPlanes:
-    """Planes through the head, whose own motion ``test_head_planes`` checks."""
+class TestFreeKeypoints:
+    FREE = 2
 
     @pytest.fixture
     def network(self):
-        network = DenseMotionNetwork(dataclasses.replace(TINY, head_depths=(-0.5, -1.5))).eval()
-        network.planes.lay_on(torch.rand(K, 3) - 0.5, torch.full((K,), 1 / K))
+        network = DenseMotionNetwork(dataclasses.replace(TINY, free_keypoints=self.FREE)).eval()
+        with torch.no_grad():
+            network.turning.copy_(torch.tensor((-40.0, 40.0)))  # the first stands upright, the second turns
         return network
 
-    def test_they_come_between_the_similarity_and_the_keypoints(self, network, source):
-        driving = (source + 0.1 * torch.randn(2, K, 2)).clamp(-1, 1)
-        grids = network.candidate_grids(source, driving).detach()
-        linear, shifts = network.planes(source, driving)
-        places = identity_grid(SIZE, SIZE, source)[0]
-        for plane in (0, 1):
-            expected = torch.einsum("bij,hwj->bhwi", linear, places) + shifts[:, plane, None, None]
-            torch.testing.assert_close(grids[:, 2 + plane], expected)
-        assert grids.shape[1] == K + 4
-        for k in range(K):  # theirs are where they were, after the planes
-            found = look_up(grids[0, 4 + k], driving[0, k : k + 1])
-            np.testing.assert_allclose(found[0], source[0, k], atol=1e-4)
+    @pytest.fixture
+    def free(self):
+        return torch.tensor(((-0.5, 0.7), (0.4, 0.6))).expand(2, -1, -1)
 
-    @pytest.mark.parametrize("chosen", [1, 2, 3, 4])
-    def test_the_grid_is_that_of_the_candidate_that_has_all_of_the_share(self, network, source, chosen):
+    def test_they_move_upright_or_as_the_head_is_turned(self, network, source, free):
+        turn = torch.tensor(((0.8, -0.6), (0.6, 0.8)))
+        driving, moved = source @ turn.T, free + torch.tensor((0.1, -0.05))
+        points = (torch.cat(pair, dim=1) for pair in ((source, free), (driving, moved)))
+        grids = network.candidate_grids(*points).detach()
+        assert grids.shape[1] == K + 2 + self.FREE
+        places = identity_grid(SIZE, SIZE, source)[0]
+        upright = places + (free - moved)[0, 0]
+        turned = (places - moved[0, 1]) @ turn + free[0, 1]  # back from the driving frame
+        torch.testing.assert_close(grids[0, -2], upright, rtol=0, atol=1e-4)
+        torch.testing.assert_close(grids[0, -1], turned, rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize("chosen", range(1, K + 4))
+    def test_the_grid_is_that_of_the_candidate_that_has_all_of_the_share(self, network, source, free, chosen):
         with torch.no_grad():
             network.locality.zero_()
             network.mixture.weight.zero_()
             network.mixture.bias.fill_(-60.0)
             network.mixture.bias[chosen] = 0.0
         driving = source + 0.1 * torch.randn(2, K, 2)
+        moved = free + 0.1 * torch.randn(2, self.FREE, 2)
         with torch.no_grad():
-            motion = network(torch.rand(2, 3, SIZE, SIZE), source, driving)
-            expected = resize_grid(network.candidate_grids(source, driving)[:, chosen], 2 * SIZE, 2 * SIZE)
+            photo = torch.rand(2, 3, SIZE, SIZE)
+            motion = network(photo, source, driving, free_source=free, free_driving=moved)
+            grids = network.candidate_grids(torch.cat((source, free), 1), torch.cat((driving, moved), 1))
+        expected = resize_grid(grids[:, chosen], 2 * SIZE, 2 * SIZE)
         torch.testing.assert_close(motion.grid, expected, rtol=0, atol=1e-5)
+        assert motion.heatmaps.shape[1] == K  # the generator knows the anchored ones
+
+    def test_a_driver_without_them_leaves_what_stands_and_takes_along_what_turns(self, network, source, free):
+        photo, driving = torch.rand(2, 3, SIZE, SIZE), source * 1.1 + torch.tensor((0.1, 0.05))
+        led = torch.stack((free[:, 0], free[:, 1] * 1.1 + torch.tensor((0.1, 0.05))), dim=1)
+        with torch.no_grad():
+            without = network(photo, source, driving, free_source=free)
+            expected = network(photo, source, driving, free_source=free, free_driving=led)
+        torch.testing.assert_close(without.grid, expected.grid, rtol=0, atol=1e-4)
+
+    def test_the_photo_s_are_needed(self, network, source):
+        with pytest.raises(ValueError, match="photo's free keypoints"):
+            network(torch.rand(2, 3, SIZE, SIZE), source, source)
 
     def test_without_the_similarity_there_are_none(self):
         with pytest.raises(ValueError, match="similarity"):
-            DenseMotionNetwork(dataclasses.replace(TINY, head_depths=(-0.5,), use_similarity=False))
+            DenseMotionNetwork(dataclasses.replace(TINY, free_keypoints=2, use_similarity=False))
 
 
 class TestNetwork:

@@ -125,7 +125,7 @@ def test_jacobian_maps_are_none_or_one_or_one_each():
 
 
 def test_jacobians_start_as_the_identity(frames):
-    _, jacobians = HourglassKeypointDetector(TINY).eval()(frames)
+    _, jacobians, _ = HourglassKeypointDetector(TINY).eval()(frames)
     torch.testing.assert_close(jacobians, torch.eye(2).expand(3, 3, 2, 2))
 
 
@@ -157,7 +157,7 @@ def test_a_heatmap_of_one_pixel_puts_the_keypoint_on_it():
     peaks[0, 0, 0, 9], peaks[0, 1, 9, 0], peaks[0, 2, 4, 4] = 9, 9, 9
     detector.kp.register_forward_hook(lambda *_: peaks)
     detector.jacobian = None
-    points, _ = detector(torch.rand(1, 3, 64, 64))
+    points, _, _ = detector(torch.rand(1, 3, 64, 64))
     torch.testing.assert_close(points[0], torch.tensor([[1.0, -1.0], [-1.0, 1.0], [-1 / 9, -1 / 9]]))
 
 

@@ -57,6 +57,25 @@ def test_arrays_of_another_shape_are_refused(tmp_path: Path, arrays: dict[str, n
         read_motion(tmp_path / "a.motion")
 
 
+FREE = np.random.default_rng(2).uniform(-1, 1, (7, 4, 2)).astype(np.float32)
+
+
+def test_free_keypoints_are_kept_for_the_weights_that_found_them(tmp_path: Path) -> None:
+    motion = Motion({"points": POINTS, "free": FREE}, Fraction(25), PAPER_ANCHORS, "ab" * 32)
+    write_motion(tmp_path / "a.motion", motion)
+    again = read_motion(tmp_path / "a.motion")
+    np.testing.assert_array_equal(again.arrays["free"], FREE)
+    assert "free" in again.fitted("animation", PAPER_ANCHORS, "ab" * 32, "a").arrays
+    assert set(again.fitted("animation", PAPER_ANCHORS, "cd" * 32, "a").arrays) == {"points"}
+
+
+@pytest.mark.parametrize("free", [FREE[:3], FREE[..., :1], FREE[:, :0], FREE[0]])
+def test_free_keypoints_of_another_shape_are_refused(tmp_path: Path, free: np.ndarray) -> None:
+    save_file({"points": POINTS, "free": free}, tmp_path / "a.motion", GOOD)
+    with pytest.raises(UnreadableInputError, match=r"a\.motion"):
+        read_motion(tmp_path / "a.motion")
+
+
 HEADS = {
     "rotation": np.repeat(np.eye(3, dtype=np.float32)[None], 7, axis=0),
     "expression": np.zeros((7, 21, 3), np.float32),

@@ -52,7 +52,7 @@ class TestMotion:
         assert (settings.optimizer, settings.perceptual, settings.keypoints) == ("swats", "vgg19", "paper")
         on = {name: weight for name, weight in vars(settings.losses).items() if weight}
         assert on == {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
-        assert (settings.similarity, settings.segmenter, settings.head_planes) == (
+        assert (settings.similarity, settings.segmenter, settings.free_keypoints) == (
             False,
         ) * 3  # ours, not the paper's
         assert settings.encoder_weights == "imagenet"
@@ -96,7 +96,7 @@ class TestFirstOrder:
             ("shipped", {"keypoints": "free"}, "--keypoints free"),
             ("shipped", {"similarity": False}, "--no-similarity"),
             ("shipped", {"segmenter": False}, "--no-segmenter"),
-            ("shipped", {"head_planes": True}, "--head-planes"),
+            ("shipped", {"free_keypoints": True}, "--free-keypoints"),
         ],
     )
     def test_what_means_nothing_to_these_networks_is_refused(self, preset, option, said):
@@ -189,10 +189,10 @@ class TestTrained:
         run(**chosen, discriminator_side=32, max_steps=1)
         built = load_checkpoint(tmp_path / "run" / "last.safetensors").settings
         assert built.anchors == PAPER_ANCHORS
-        assert (built.motion.use_similarity, built.motion.photo_channels, built.motion.head_depths) == (
+        assert (built.motion.use_similarity, built.motion.photo_channels, built.motion.free_keypoints) == (
             False,
             0,
-            (),
+            0,
         )
         said = json.loads((tmp_path / "run" / "settings.json").read_text())
         assert (said["keypoints"], said["losses"]["adversarial"], said["max_minutes"]) == ("paper", 1.0, None)

@@ -193,14 +193,14 @@ class TestTransfer:
         shift = torch.tensor([0.05, -0.1])
         turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
         driving = Keypoints(self.REFERENCE.points + shift, turn.expand(1, 4, 2, 2))
-        points, jacobians = FirstOrderTransfer(self.SOURCE, self.REFERENCE, adapt).relative(driving)
+        points, jacobians, _ = FirstOrderTransfer(self.SOURCE, self.REFERENCE, adapt).relative(driving)
         torch.testing.assert_close(points, self.SOURCE.points + factor * shift)
         expected = torch.tensor([[0.0, -1.0], [2.0, 1.0]])  # first as the photo, then as the driver
         torch.testing.assert_close(jacobians, expected.expand(1, 4, 2, 2))
 
     def test_keypoints_without_jacobians(self):
         source, reference = Keypoints(self.SOURCE.points), Keypoints(self.REFERENCE.points)
-        points, jacobians = FirstOrderTransfer(source, reference).relative(reference)
+        points, jacobians, _ = FirstOrderTransfer(source, reference).relative(reference)
         torch.testing.assert_close(points, source.points)
         assert jacobians is None
 
@@ -210,7 +210,7 @@ class TestTransfer:
 
     def test_a_driver_squeezed_into_a_point_has_no_size_and_breaks_nothing(self):
         flat = Keypoints(torch.zeros(1, 4, 2), torch.zeros(1, 4, 2, 2))
-        points, jacobians = FirstOrderTransfer(self.SOURCE, flat).relative(flat)
+        points, jacobians, _ = FirstOrderTransfer(self.SOURCE, flat).relative(flat)
         assert points.isfinite().all()
         assert jacobians.isfinite().all()
 
