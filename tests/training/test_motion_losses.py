@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from faceanim_cli.training.architecture import SHIPPED_ANCHORS, set_mean_face
+from faceanim_cli.training.architecture import SHIPPED_ANCHORS, add_free_keypoints, set_mean_face
 from faceanim_cli.training.motion_losses import MotionObjective
 from faceanim_cli.training.perceptual import SqueezeNetLoss
 from faceanim_cli.training.settings import LossWeights
@@ -127,6 +127,34 @@ class TestTerms:
         # (0, 0.5) lies in column 31.5 and row 47.25
         assert error_at(46, 30) > 4 * error_at(30, 46)
         assert error_at(30, 46) == pytest.approx(error_at(10, 10), rel=0.1)
+
+
+class TestFlow:
+    """Free keypoints against optical flow that is the same everywhere."""
+
+    @pytest.fixture
+    def grown(self):
+        return add_free_keypoints(AnimationModel(tiny_settings()))
+
+    @staticmethod
+    def with_flow(pairs, x, y, trust):
+        count = len(pairs["source"])
+        flow = torch.tensor((x, y)).view(1, 2, 1, 1).expand(count, 2, 32, 32)
+        return {**pairs, "flow": flow, "flow_trust": torch.full((count, 1, 32, 32), trust)}
+
+    def test_is_the_mean_distance_from_where_it_leads(self, grown, pairs):
+        nn.init.zeros_(grown.free_keypoints.heatmaps.weight)
+        nn.init.zeros_(grown.free_keypoints.heatmaps.bias)  # all are at home, in both frames
+        _, terms, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 1.0))
+        assert terms["flow"].item() == pytest.approx(0.2, abs=1e-5)
+        _, terms, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 0.25))
+        assert terms["flow"].item() == pytest.approx(0.05, abs=1e-5)
+
+    def test_teaches_their_detector(self, grown, pairs):
+        loss, _, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 1.0))
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in grown.free_keypoints.parameters())
+        assert grown.free_keypoints.stem.conv.weight.grad.abs().sum() > 0
 
 
 class TestGradients:
