@@ -89,8 +89,10 @@ class MotionObjective(nn.Module):
             with torch.no_grad():
                 taught, _ = self.teacher.eval()(self.teacher.encode_photo(source, was), now)
             terms["teacher"] = (importance * (generated.image - taught.image).abs()).mean()
-        if free_s is not None and free_d is not None and w.flow:
-            terms["flow"] = _off_the_flow(free_s, free_d, batch["flow"], batch["flow_trust"])
+        if free_s is not None and free_d is not None:
+            flow, trust = batch["flow"], batch["flow_trust"]
+            terms["flow"] = _grid_off_the_flow(motion.grid, flow, trust)
+            terms["flow_keypoints"] = _keypoints_off_the_flow(free_s, free_d, flow, trust)
         if self.anchored and not self.frozen_detector:
             errors = [torch.where(known, points - truth, 0).abs().sum() / known.sum() for points in steps]
             terms["keypoints"] = torch.stack(errors).sum()
@@ -172,7 +174,15 @@ class MotionObjective(nn.Module):
         return (shift * torch.exp(-((difference / 0.02) ** 2))).mean()
 
 
-def _off_the_flow(source: Tensor, driving: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
+def _grid_off_the_flow(grid: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
+    """How far a sampling grid (B, H, W, 2) is from ``pair_flow``'s, where that is to be trusted."""
+    height, width = grid.shape[1:3]
+    moved = (grid - identity_grid(height, width, like=grid)).permute(0, 3, 1, 2)
+    sure, found = resize(trust, height, width), resize(flow, height, width)
+    return (sure * (moved - found).abs().sum(1, keepdim=True)).mean()
+
+
+def _keypoints_off_the_flow(source: Tensor, driving: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
     """How far keypoints (B, F, 2) are from where optical flow carries them, where it is to be trusted.
 
     See ``pair_flow``. Nothing pulls a keypoint to where the flow is easier to follow.

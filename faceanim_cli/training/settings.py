@@ -104,7 +104,9 @@ class LossWeights:
     adversarial: float = 0.0  # Eq. 5, on I_t; 0: there is no discriminator at all
     feature_matching: float = 10.0  # of the discriminator's features, times the weight above (FOMM's ratio)
     teacher: float = 4.0  # L1 between I_t and what init's generator made of it, of one that was pruned
-    flow: float = 5.0  # L1 between the motion of free keypoints and optical flow, in [-1, 1] units
+    # Of networks with free keypoints: L1 to optical flow, where it is to be trusted, in [-1, 1] units.
+    flow: float = 10.0  # of F
+    flow_keypoints: float = 5.0  # of the free keypoints
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
 

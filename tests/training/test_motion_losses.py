@@ -146,9 +146,15 @@ class TestFlow:
         nn.init.zeros_(grown.free_keypoints.heatmaps.weight)
         nn.init.zeros_(grown.free_keypoints.heatmaps.bias)  # all are at home, in both frames
         _, terms, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 1.0))
-        assert terms["flow"].item() == pytest.approx(0.2, abs=1e-5)
+        assert terms["flow_keypoints"].item() == pytest.approx(0.2, abs=1e-5)
         _, terms, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 0.25))
-        assert terms["flow"].item() == pytest.approx(0.05, abs=1e-5)
+        assert terms["flow_keypoints"].item() == pytest.approx(0.05, abs=1e-5)
+
+    def test_of_a_picture_that_stands_still_is_all_of_it(self, grown, still_pairs):
+        grown.eval()  # the same picture, the same keypoints: nothing moves
+        objective = objective_of(grown, landmark_motion=0.0).eval()
+        _, terms, _ = objective(self.with_flow(still_pairs, 0.3, -0.1, 0.5))
+        assert terms["flow"].item() == pytest.approx(0.5 * (0.3 + 0.1), abs=1e-3)
 
     def test_teaches_their_detector(self, grown, pairs):
         loss, _, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 1.0))
