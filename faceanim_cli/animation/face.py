@@ -143,8 +143,11 @@ class Face:
         if isinstance(model, LivePortraitModel):
             stitching, opening = self._motion.stitching, self._lip_opening
             mend = partial(model.mended, code.keypoints, stitching=stitching, lip_opening=opening)
+        source = motion_of(code)
+        if self._reach is not None and isinstance(source, Keypoints):
+            source = source._replace(free=None)  # shoulders stay as the photo around them does
         return Retargeting(
-            motion_of(code),
+            source,
             anchors_of(networks),
             self._motion,
             isinstance(model, PublishedModel),

@@ -71,9 +71,10 @@ class Retargeting:
             self._begin(part_of(driving, slice(1)))
         assert self._transfer is not None
         steady = self._steadied(driving)
-        moved = self._transfer(steady)
+        free = None
         if self._free is not None and isinstance(steady, Keypoints) and steady.free is not None:
-            moved = moved._replace(free=self._free.relative(steady.free))
+            free = self._free.relative(steady.free)
+        moved = self._transfer(steady)._replace(free=free)
         self._frame += frame_count(driving)
         return moved
 

@@ -130,7 +130,7 @@ class AnimationModel(nn.Module):
     def forward(self, code: PhotoCode, keypoints: Tensor | Keypoints) -> tuple[Generated, DenseMotion]:
         """Frames that show the photo's person with the driving ``keypoints`` (B, K, 2).
 
-        Without free ones among them what those carry stays, or moves as the head does.
+        Free ones that are missing go along with the head as far as they mostly do.
         """
         free = None
         if isinstance(keypoints, Keypoints):

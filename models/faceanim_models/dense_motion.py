@@ -22,6 +22,8 @@ from faceanim_models.geometry import (
 from faceanim_models.head_segmenter import HeadSegmenter
 from faceanim_models.memory_layout import channels_first, channels_last, pixel_shuffle
 
+FOLLOWING_MOMENTUM = 0.01  # of what is noted while training
+
 
 @dataclass(frozen=True)
 class DenseMotionSettings:
@@ -88,6 +90,9 @@ class DenseMotionNetwork(Mergeable):
         # How far each free keypoint turns with the head: sigmoid of these.
         free = settings.free_keypoints
         self.turning = nn.Parameter(torch.zeros(free)) if free else None
+        # How far each goes along with the head, on the average of what was seen in training.
+        self.following: Tensor | None
+        self.register_buffer("following", torch.zeros(free) if free else None)
 
     def encode(self, photo: Tensor, keypoints: Tensor) -> Tensor | None:
         """Maps of the photo (B, 3, H, W), once: (B, photo_channels, 2 size, 2 size), or None without any."""
@@ -112,7 +117,7 @@ class DenseMotionNetwork(Mergeable):
             source, driving: keypoints of photo and driving frame, (B, K, 2).
             photo_maps: what :meth:`encode` gave for the photo.
             free_source, free_driving: free keypoints of both, (B, F, 2), if the network knows any. None for
-                the driving frame's: what they carry stays, or moves as the head does.
+                the driving frame's: they go along with the head as far as they mostly do.
         """
         size = self.settings.size
         with in_full_precision(thumbnail):
@@ -190,19 +195,30 @@ class DenseMotionNetwork(Mergeable):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The photo's keypoints, once where they are one photo's, then of the batch, and the driving ones."""
         source, driving = source.float(), driving.float()
-        if self.turning is None:
+        if self.following is None:
             return _first(source), source, driving
         if free_source is None:
             raise ValueError("the photo's free keypoints are missing")
         free_source = free_source.float()
-        if free_driving is None:
+        if free_driving is None or self.training:
             linear, shift = fit_similarity(source, driving, self.rigidity.softmax(0))
-            led = free_source @ linear.mT + shift[:, None]
-            free_driving = torch.lerp(free_source, led, self.turning.sigmoid()[:, None])
+            led = (
+                free_source @ linear.mT + shift[:, None] - free_source
+            )  # what the head's motion makes of them
+            if free_driving is None:
+                free_driving = free_source + self.following[:, None] * led
+            else:
+                self._note_following(led.detach(), (free_driving - free_source).detach())
         everywhere = torch.cat((source, free_source), dim=1)
         once = _first(source), _first(free_source)
         was = torch.cat(once, dim=1) if len(once[0]) == len(once[1]) else everywhere
         return was, everywhere, torch.cat((driving, free_driving.float()), dim=1)
+
+    def _note_following(self, led: Tensor, moved: Tensor) -> None:
+        """A running average, as a batch norm's, of the share of ``led`` (B, F, 2) that is in ``moved``."""
+        assert self.following is not None
+        share = (led * moved).sum((0, 2)) / led.square().sum((0, 2)).clamp_min(1e-8)
+        self.following.lerp_(share.clamp(0, 1), FOLLOWING_MOMENTUM)
 
     def candidate_grids(self, source: Tensor, driving: Tensor) -> Tensor:
         """All candidate motions as sampling grids, (B, N, size, size, 2)."""

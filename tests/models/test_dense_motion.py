@@ -143,13 +143,29 @@ class TestFreeKeypoints:
         torch.testing.assert_close(motion.grid, expected, rtol=0, atol=1e-5)
         assert motion.heatmaps.shape[1] == K  # the generator knows the anchored ones
 
-    def test_a_driver_without_them_leaves_what_stands_and_takes_along_what_turns(self, network, source, free):
+    def test_without_the_driver_s_they_go_along_with_the_head_as_they_mostly_do(self, network, source, free):
+        network.following.copy_(torch.tensor((0.0, 1.0)))
         photo, driving = torch.rand(2, 3, SIZE, SIZE), source * 1.1 + torch.tensor((0.1, 0.05))
         led = torch.stack((free[:, 0], free[:, 1] * 1.1 + torch.tensor((0.1, 0.05))), dim=1)
         with torch.no_grad():
             without = network(photo, source, driving, free_source=free)
             expected = network(photo, source, driving, free_source=free, free_driving=led)
         torch.testing.assert_close(without.grid, expected.grid, rtol=0, atol=1e-4)
+
+    def test_how_far_they_go_along_is_learned(self, network, source, free):
+        network.train()
+        photo, step = torch.rand(2, 3, SIZE, SIZE), torch.tensor((0.1, -0.05))
+        shares = torch.tensor((0.2, 0.9))[:, None]
+        for _ in range(800):
+            network._note_following(step.expand(2, 2, 2), shares * step)
+        torch.testing.assert_close(network.following, shares[:, 0], rtol=0, atol=1e-3)
+        network(photo, source, source + step, free_source=free, free_driving=free)  # stand still, once
+        torch.testing.assert_close(network.following, 0.99 * shares[:, 0], rtol=0, atol=2e-3)
+        network.eval()
+        before = network.following.clone()
+        with torch.no_grad():
+            network(photo, source, source + step, free_source=free, free_driving=free)
+        assert torch.equal(network.following, before)
 
     def test_the_photo_s_are_needed(self, network, source):
         with pytest.raises(ValueError, match="photo's free keypoints"):

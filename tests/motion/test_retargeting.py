@@ -74,5 +74,9 @@ def test_what_goes_too_far_is_held_back_in_its_direction():
     ],
     ids=["driver", "photo", "reference"],
 )
-def test_where_one_has_none_the_others_say_nothing(driver, photo, reference):
-    assert moved(driver=driver, photo=photo, reference=reference) is None
+@pytest.mark.parametrize("relative", [True, False])
+def test_where_one_has_none_the_others_say_nothing(driver, photo, reference, relative):
+    settings = MotionSettings(relative=relative)
+    found = moved(settings, driver, photo, reference)
+    counted = (driver, photo, reference) if relative else (driver, photo)
+    assert (found is None) == any(keypoints.free is None for keypoints in counted)
