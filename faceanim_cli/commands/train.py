@@ -106,8 +106,8 @@ class TrainingFlags:
         option(
             WHAT + MORE,
             "Shoulders, hair and background have keypoints of their own\nLearned beside the anchored ones, "
-            "from optical flow. Networks of --init get them too.",
-            "--free-keypoints",
+            "from optical flow; new networks have them, those of --init get them.",
+            "--free-keypoints/--no-free-keypoints",
         ),
     ] = None
     generator_widths: Annotated[

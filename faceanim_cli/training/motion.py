@@ -26,6 +26,7 @@ from faceanim_cli.pictures import Image
 from faceanim_cli.training.adversarial import AdversarialLoss
 from faceanim_cli.training.architecture import (
     ANCHORS,
+    SHIPPED_ANCHORS,
     add_free_keypoints,
     moved,
     set_mean_face,
@@ -191,7 +192,8 @@ def _fresh(settings: MotionTrainingSettings) -> AnimationModel:
         architecture = replace(architecture, generator=generator)
     model = AnimationModel(architecture)
     set_mean_face(model)
-    if settings.free_keypoints:
+    free = settings.free_keypoints
+    if free or (free is None and similarity and anchors == SHIPPED_ANCHORS):
         model = add_free_keypoints(model)
     if model.dense_motion.segmenter is not None:
         squeezenet = read_imagenet(imagenet_file("squeezenet1_1", "--perceptual"))
@@ -223,6 +225,7 @@ def _initial(settings: MotionTrainingSettings, init: Path) -> AnimationModel:
             moved(s.anchors),
         ),
         ("--[no-]similarity", wanted.similarity, s.motion.use_similarity),
+        ("--no-free-keypoints", wanted.free_keypoints, s.free_keypoints is not None),
         ("--[no-]segmenter", wanted.segmenter, bool(s.motion.photo_channels)),
         (f"--encoder {wanted.encoder}", wanted.encoder, s.keypoints.encoder),
     ):

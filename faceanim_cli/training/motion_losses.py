@@ -15,6 +15,7 @@ from faceanim_models.geometry import gaussian_heatmaps, identity_grid, resize
 # A head with its hair, as an ellipse about the rigid keypoints: its width and height on the mean face, and
 # how far its middle lies below theirs.
 HEAD_SIZE, HEAD_DROP = (1.1, 1.44), -0.105
+FACE_SIGMA = 0.1  # about each keypoint, in [-1, 1] units: there optical flow is not learned from
 
 
 class MotionObjective(nn.Module):
@@ -91,7 +92,8 @@ class MotionObjective(nn.Module):
             terms["teacher"] = (importance * (generated.image - taught.image).abs()).mean()
         if free_s is not None and free_d is not None:
             flow, trust = batch["flow"], batch["flow_trust"]
-            terms["flow"] = _grid_off_the_flow(motion.grid, flow, trust)
+            face = self.model.settings.motion.num_keypoints  # of which landmarks say more than flow does
+            terms["flow"] = _grid_off_the_flow(motion.grid, flow, trust, points_d[:, :face].detach())
             terms["flow_keypoints"] = _keypoints_off_the_flow(free_s, free_d, flow, trust)
         if self.anchored and not self.frozen_detector:
             errors = [torch.where(known, points - truth, 0).abs().sum() / known.sum() for points in steps]
@@ -174,12 +176,16 @@ class MotionObjective(nn.Module):
         return (shift * torch.exp(-((difference / 0.02) ** 2))).mean()
 
 
-def _grid_off_the_flow(grid: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
-    """How far a sampling grid (B, H, W, 2) is from ``pair_flow``'s, where that is to be trusted."""
+def _grid_off_the_flow(grid: Tensor, flow: Tensor, trust: Tensor, face: Tensor) -> Tensor:
+    """How far a sampling grid (B, H, W, 2) is from ``pair_flow``'s, where that is to be trusted.
+
+    What is near the keypoints ``face`` (B, K, 2) counts less.
+    """
     height, width = grid.shape[1:3]
     moved = (grid - identity_grid(height, width, like=grid)).permute(0, 3, 1, 2)
     sure, found = resize(trust, height, width), resize(flow, height, width)
-    return (sure * (moved - found).abs().sum(1, keepdim=True)).mean()
+    outside = 1 - gaussian_heatmaps(face, height, width, FACE_SIGMA).amax(1, keepdim=True)
+    return (outside * sure * (moved - found).abs().sum(1, keepdim=True)).mean()
 
 
 def _keypoints_off_the_flow(source: Tensor, driving: Tensor, flow: Tensor, trust: Tensor) -> Tensor:

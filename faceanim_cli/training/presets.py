@@ -30,7 +30,8 @@ PAPER_LOSSES = LossWeights(
     **{field.name: 0.0 for field in fields(LossWeights)}
     | {"perceptual": 1.0, "adversarial": 1.0, "keypoints": 20.0}
 )
-# What is ours and not the paper's is left away: the similarity and the segmenter of the dense motion network.
+# What is ours and not the paper's is left away: similarity and segmenter of the dense motion network, and
+# free keypoints beside the anchored ones.
 PAPER_MOTION: Mapping[str, Any] = types.MappingProxyType(
     {
         "losses": PAPER_LOSSES,
@@ -39,6 +40,7 @@ PAPER_MOTION: Mapping[str, Any] = types.MappingProxyType(
         "keypoints": "paper",
         "similarity": False,
         "segmenter": False,
+        "free_keypoints": False,
         "encoder_weights": "imagenet",
     }
 )

@@ -119,8 +119,9 @@ class MotionTrainingSettings(PairSettings):
     # The motions to choose from include the head's as a whole; None: as init's, else yes.
     similarity: bool | None = None
     segmenter: bool | None = None  # maps of the photo's head help the dense motion network; None as above
-    # Shoulders, hair and background have keypoints of their own, in fresh networks and in those of init.
-    free_keypoints: bool = False
+    # Shoulders, hair and background have keypoints of their own, in fresh networks and in those of init;
+    # None: as init's, else beside the 31 anchored ones with the similarity.
+    free_keypoints: bool | None = None
     # Channels of the generator at 1/2, 1/4, ... of the image: of fresh networks, or what those of init are
     # pruned to; None: as they are.
     generator_widths: tuple[int, ...] | None = None

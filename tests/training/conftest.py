@@ -184,8 +184,14 @@ def training(train, settings, quick):
 
 @pytest.fixture
 def run(small, quick):
-    """Train into tmp_path / "run"; returns the scores and the reports."""
-    return training(train_motion, MotionTrainingSettings, quick)
+    """Train into tmp_path / "run", without free keypoints; returns the scores and the reports."""
+
+    def settings(**given):
+        if given.get("init") is None:
+            given = {"free_keypoints": False, **given}
+        return MotionTrainingSettings(**given)
+
+    return training(train_motion, settings, quick)
 
 
 @pytest.fixture
