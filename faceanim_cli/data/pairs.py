@@ -101,26 +101,14 @@ class ClipDataset(Dataset[dict[str, torch.Tensor]]):
 
 class PairDataset(ClipDataset):
     """Each item: ``source`` and ``driving`` (3, S, S) in [0, 1], ``source_points`` and ``driving_points``
-    (K, 2) in [-1, 1], NaN where a landmark is unknown. With ``flow`` besides ``flow`` and ``flow_trust``,
-    see :func:`pair_flow`.
+    (K, 2) in [-1, 1], NaN where a landmark is unknown. Where ``flow`` is set besides ``flow`` and
+    ``flow_trust``, see :func:`pair_flow`.
 
     People are drawn evenly, then one of their clips, then two frames of it: see :func:`draw_frames`. Where
     pupils are among the keypoints, some pairs are drawn for them, of all clips those whose eyes move.
     """
 
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        anchors: Anchors,
-        size: int,
-        length: int,
-        seed: int = 0,
-        augmentation: Augmentation | None = None,
-        flow: bool = False,
-    ) -> None:
-        super().__init__(clips, anchors, size, length, seed, augmentation)
-        self.flow = flow
-
+    flow = False  # whether items have it
     people: list[list[Clip]]  # the clips of each
 
     def prepare(self) -> None:

@@ -120,8 +120,9 @@ def pair_stage(
         )
 
     def pairs(count: int) -> PairDataset:
-        flow = isinstance(model, AnimationModel) and model.free_keypoints is not None
-        return PairDataset(clips.train, anchors, settings.size, count, settings.seed, flow=flow)
+        made = PairDataset(clips.train, anchors, settings.size, count, settings.seed)
+        made.flow = isinstance(model, AnimationModel) and model.free_keypoints is not None
+        return made
 
     def scores(averaged: nn.Module) -> tuple[ValidationScores, Image]:
         assert isinstance(averaged, KeypointModel)

@@ -202,9 +202,8 @@ class DenseMotionNetwork(Mergeable):
         free_source = free_source.float()
         if free_driving is None or self.training:
             linear, shift = fit_similarity(source, driving, self.rigidity.softmax(0))
-            led = (
-                free_source @ linear.mT + shift[:, None] - free_source
-            )  # what the head's motion makes of them
+            # How far the head's motion would carry them.
+            led = free_source @ linear.mT + shift[:, None] - free_source
             if free_driving is None:
                 free_driving = free_source + self.following[:, None] * led
             else:
@@ -261,6 +260,4 @@ class _Moves(NamedTuple):
 
     turned: Tensor  # (B, size, size, 2): A z of each place z, A the similarity's linear part
     shifts: Tensor  # (B, N - 1, 2)
-    unturned: (
-        Tensor  # (F,) in [0, 1]: how much of the identity's linear part free keypoints have in A's place
-    )
+    unturned: Tensor  # (F,) in [0, 1]: how far free keypoints have the identity's linear part in A's place
