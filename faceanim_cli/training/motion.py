@@ -121,7 +121,8 @@ def pair_stage(
 
     def pairs(count: int) -> PairDataset:
         made = PairDataset(clips.train, anchors, settings.size, count, settings.seed)
-        made.flow = isinstance(model, AnimationModel) and model.free_keypoints is not None
+        free = isinstance(model, AnimationModel) and model.free_keypoints is not None
+        made.flow = free and isinstance(weights, LossWeights) and weights.from_flow
         return made
 
     def scores(averaged: nn.Module) -> tuple[ValidationScores, Image]:

@@ -90,7 +90,7 @@ class MotionObjective(nn.Module):
             with torch.no_grad():
                 taught, _ = self.teacher.eval()(self.teacher.encode_photo(source, was), now)
             terms["teacher"] = (importance * (generated.image - taught.image).abs()).mean()
-        if free_s is not None and free_d is not None:
+        if free_s is not None and free_d is not None and w.from_flow:
             flow, trust = batch["flow"], batch["flow_trust"]
             face = self.model.settings.motion.num_keypoints  # of which landmarks say more than flow does
             terms["flow"] = _grid_off_the_flow(motion.grid, flow, trust, points_d[:, :face].detach())

@@ -15,7 +15,7 @@ from faceanim_cli.training.swats import SWATS
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 BETAS = (0.5, 0.999)  # first-order-model's
-SCALARS = frozenset({"locality", "rigidity"})  # of the dense motion network
+SCALARS = frozenset({"locality", "rigidity", "turning"})  # of the dense motion network
 SCALARS_FASTER = 20.0
 WARM_UP_SHARE = 0.05  # of a run; the warm-up takes no longer
 

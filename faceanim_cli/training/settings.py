@@ -109,6 +109,11 @@ class LossWeights:
     flow_keypoints: float = 5.0  # of the free keypoints
     landmark_motion: float = 0.1  # share of the pairs that move by the landmarks, which jitter, themselves
 
+    @property
+    def from_flow(self) -> bool:
+        """Whether optical flow is learned from."""
+        return bool(self.flow or self.flow_keypoints)
+
 
 @dataclass(frozen=True)
 class MotionTrainingSettings(PairSettings):

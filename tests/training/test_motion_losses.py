@@ -161,6 +161,10 @@ class TestFlow:
         assert outside < 0.99
         assert terms["flow"].item() == pytest.approx(0.5 * (0.3 + 0.1) * outside.item(), rel=0.02)
 
+    def test_is_not_asked_for_where_it_counts_for_nothing(self, grown, pairs):
+        _, terms, _ = objective_of(grown, flow=0.0, flow_keypoints=0.0)(pairs)
+        assert not {"flow", "flow_keypoints"} & set(terms)
+
     def test_teaches_their_detector(self, grown, pairs):
         loss, _, _ = objective_of(grown)(self.with_flow(pairs, 0.3, -0.1, 1.0))
         loss.backward()
