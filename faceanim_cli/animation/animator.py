@@ -297,7 +297,7 @@ class Animator:
         return anchors_of(self._inference.networks)
 
     @property
-    def stages(self) -> dict[str, nn.Module]:
+    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
         """The networks by what they do: keypoints, motion, generator, and sr where there is one."""
         return self._inference.networks.stages
 

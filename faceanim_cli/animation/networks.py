@@ -128,23 +128,29 @@ class Networks:
         return Networks(*self.loaded, self.device, fused=False)
 
     @property
-    def stages(self) -> dict[str, nn.Module]:
+    def stages(self) -> dict[str, tuple[nn.Module, ...]]:
         """The networks by what they do: keypoints, motion, generator, and sr where there is one."""
         model = self.model
-        stages: dict[str, nn.Module]
+        stages: dict[str, tuple[nn.Module | None, ...]]
         if isinstance(model, FirstOrderModel):
-            stages = {"keypoints": model.kp_detector, "motion": model.generator.dense_motion_network}
-            stages["generator"] = model.generator
+            stages = {"keypoints": (model.kp_detector,), "motion": (model.generator.dense_motion_network,)}
+            stages["generator"] = (model.generator,)
         elif isinstance(model, ThinPlateSplineModel):
-            stages = {"keypoints": model.kp_detector, "motion": model.dense_motion_network}
-            stages["generator"] = model.inpainting_network
+            stages = {"keypoints": (model.kp_detector,), "motion": (model.dense_motion_network,)}
+            stages["generator"] = (model.inpainting_network,)
         elif isinstance(model, LivePortraitModel):
-            stages = {"keypoints": model.motion, "motion": model.warping, "generator": model.generator}
+            stages = {"keypoints": (model.motion,), "motion": (model.warping,)}
+            stages["generator"] = (model.generator,)
         else:
-            stages = {"keypoints": model.keypoint_detector, "motion": model.dense_motion}
-            stages["generator"] = model.generator
+            stages = {"keypoints": (model.keypoint_detector, model.free_keypoints)}
+            stages["motion"] = (model.dense_motion,)
+            # The refiner of larger results by its networks: on a CPU frames do not pass its forward.
+            large = () if model.large_details is None else model.large_details.networks
+            stages["generator"] = (model.generator, model.details, *large)
         resolver = self.load_resolver()
-        return stages if resolver is None else {**stages, "sr": resolver}
+        if resolver is not None:
+            stages["sr"] = (resolver,)
+        return {name: tuple(part for part in parts if part is not None) for name, parts in stages.items()}
 
     def load_resolver(self) -> FaceSuperResolver | None:
         """Super-resolution, loaded once; photos that show their own detail never ask for it."""

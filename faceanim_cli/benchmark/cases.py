@@ -13,7 +13,6 @@ from itertools import cycle, islice, product
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from faceanim_cli.animation.animator import Animator
 from faceanim_cli.benchmark.clock import StageClock, count_macs, synchronise
@@ -192,7 +191,7 @@ def _result(case: _Case, peak: dict[str, float]) -> CaseResult:
     animator = case.animator
     timings = {name: Timing.of([times[name] for times in case.rounds]) for name in case.rounds[0]}
     frame = timings.pop("frame")
-    networks: dict[str, nn.Module] = animator.stages
+    networks = animator.stages
     gflops = 2 * case.gmac / sum(timings[name].median for name in networks) * 1000
     precision = PRECISIONS[animator.dtype]
     return CaseResult(

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 Mark = float | torch.cuda.Event
 Shape = list[int]
+Stages = Mapping[str, tuple[nn.Module, ...]]
 
 
 class StageClock:
@@ -23,11 +24,11 @@ class StageClock:
     On a CPU several threads may be at work on a stage at once: then it takes their mean.
 
     Args:
-        stages: modules by name; none inside another.
+        stages: their modules by name; none inside another.
         device: where they run.
     """
 
-    def __init__(self, stages: Mapping[str, nn.Module], device: torch.device) -> None:
+    def __init__(self, stages: Stages, device: torch.device) -> None:
         self._stages, self._device = stages, device
         self._begun: dict[tuple[str, int], Mark] = {}  # by stage and thread
         self._spans: list[tuple[str, int, Mark, Mark]] = []
@@ -66,7 +67,7 @@ class StageClock:
         return time.perf_counter()
 
 
-def count_macs(stages: Mapping[str, nn.Module], work: Callable[[], object]) -> float:
+def count_macs(stages: Stages, work: Callable[[], object]) -> float:
     """Multiply-accumulates of the convolutions and matrix products in ``stages`` while ``work`` runs."""
     counter = FlopCounterMode(display=False, custom_mapping=_fused_operations())
     before: dict[str, int] = {}
@@ -106,13 +107,12 @@ def _fused_operations() -> dict[Any, Callable[..., int]]:
 
 
 @contextmanager
-def hooked(
-    stages: Mapping[str, nn.Module], begin: Callable[[str], None], end: Callable[[str], None]
-) -> Iterator[None]:
-    """Tell, by name, when each module's forward begins and ends."""
+def hooked(stages: Stages, begin: Callable[[str], None], end: Callable[[str], None]) -> Iterator[None]:
+    """Tell, by the stage's name, when the forward of each of its modules begins and ends."""
     hooks = [
         hook
-        for name, module in stages.items()
+        for name, modules in stages.items()
+        for module in modules
         for hook in (
             module.register_forward_pre_hook(lambda *_, name=name: begin(name)),
             module.register_forward_hook(lambda *_, name=name: end(name)),

@@ -49,6 +49,14 @@ def test_every_combination_is_measured_and_the_parts_make_the_whole(rigid_weight
     assert len({one.gmac for one in cases}) == 1  # a frame's work does not depend on its company
 
 
+def test_every_network_that_a_frame_passes_is_counted() -> None:
+    frames = [np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)]
+    options = CaseOptions((None,), ("fp32",), (False,), (None, 512), (1,), "cpu", 1, 1)
+    cases, _ = measure_cases(options, frames[0], frames)
+    # As counted for the model card, network by network; larger results pass one more.
+    assert [one.gmac for one in cases] == [pytest.approx(4.16, abs=0.005), pytest.approx(4.46, abs=0.005)]
+
+
 def test_a_run_is_read_again_as_it_was(tmp_path: Path) -> None:
     run = run_of(case(40.0), case(80.0, batch=1))
     (tmp_path / "run.json").write_text(json.dumps(run.as_json()))

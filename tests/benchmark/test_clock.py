@@ -38,7 +38,7 @@ def test_each_stage_is_charged_for_all_its_calls_and_for_nothing_else(
 ) -> None:
     monkeypatch.setattr(time, "perf_counter", lambda: Worker.now)
     slow, fast, other = Worker(4.0), Worker(1.0), Worker(16.0)
-    clock = StageClock({"slow": slow, "fast": fast}, CPU)
+    clock = StageClock({"slow": (slow,), "fast": (fast,)}, CPU)
     x = torch.zeros(1)
     slow(x)  # not running yet
     with clock.running():
@@ -46,6 +46,16 @@ def test_each_stage_is_charged_for_all_its_calls_and_for_nothing_else(
             module(x)
     slow(x)  # not running any more
     assert clock.milliseconds() == {"slow": 4000.0, "fast": 2000.0}
+
+
+def test_what_the_modules_of_a_stage_take_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter", lambda: Worker.now)
+    first, second, other = Worker(4.0), Worker(1.0), Worker(16.0)
+    clock, x = StageClock({"both": (first, second), "other": (other,)}, CPU), torch.zeros(1)
+    with clock.running():
+        for module in (first, other, second):
+            module(x)
+    assert clock.milliseconds() == {"both": 5000.0, "other": 16000.0}
 
 
 def test_a_stage_that_two_threads_work_on_at_once_takes_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +73,7 @@ def test_a_stage_that_two_threads_work_on_at_once_takes_their_mean(monkeypatch: 
         slow(torch.tensor(seconds))
 
     together, slow = threading.Barrier(2), Slow()
-    clock = StageClock({"slow": slow, "idle": nn.Identity()}, CPU)
+    clock = StageClock({"slow": (slow,), "idle": (nn.Identity(),)}, CPU)
     with clock.running(), ThreadPoolExecutor(2) as pool:
         list(pool.map(work, (2.0, 4.0)))
     assert clock.milliseconds() == {"slow": 3000.0, "idle": 0.0}
@@ -71,7 +81,7 @@ def test_a_stage_that_two_threads_work_on_at_once_takes_their_mean(monkeypatch: 
 
 def test_macs_are_those_of_the_stages_alone() -> None:
     conv, other = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
-    macs = count_macs({"conv": conv}, lambda: other(conv(torch.zeros(2, 3, 16, 16))))
+    macs = count_macs({"conv": (conv,)}, lambda: other(conv(torch.zeros(2, 3, 16, 16))))
     assert macs == 2 * 16 * 16 * 8 * 3 * 9  # batch, pixels, out, in, kernel
 
 
@@ -82,7 +92,7 @@ def test_macs_of_fused_convolutions_are_counted_too() -> None:
     networks = plain, fuse_convolutions(copy.deepcopy(plain))
     with torch.inference_mode():
         networks[1](x)  # the first call computes twice
-        macs = [count_macs({"all": network}, partial(network, x)) for network in networks]
+        macs = [count_macs({"all": (network,)}, partial(network, x)) for network in networks]
     residual, shrinking = 2 * 16 * 16 * 8 * 8 * 9, 8 * 8 * 8 * 4 * 9
     enlarging = 8 * 8 * 4 * 6 * 16  # of each pixel before, 4 x 4 after
     assert macs == [2 * (residual + shrinking + enlarging)] * 2
