@@ -69,7 +69,7 @@ class StageClock:
 
 def count_macs(stages: Stages, work: Callable[[], object]) -> float:
     """Multiply-accumulates of the convolutions and matrix products in ``stages`` while ``work`` runs."""
-    counter = FlopCounterMode(display=False, custom_mapping=_fused_operations())
+    counter = FlopCounterMode(display=False, custom_mapping=fused_operations())
     before: dict[str, int] = {}
     counted = 0
 
@@ -85,7 +85,7 @@ def count_macs(stages: Stages, work: Callable[[], object]) -> float:
     return counted / 2  # a multiply-accumulate is two operations
 
 
-def _fused_operations() -> dict[Any, Callable[..., int]]:
+def fused_operations() -> dict[Any, Callable[..., int]]:
     """What torch's counter does not know: operations of fused convolutions, by their shapes."""
 
     def convolution(x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: object) -> int:
