@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from faceanim_cli.data.backgrounds import random_background, replace_background
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.gaze import move_pupils
 from faceanim_cli.data.landmarks import (
+    NUM_LANDMARKS,
     PUPILS,
     Anchors,
     anchored_keypoints,
@@ -45,6 +47,7 @@ class Augmentation:
     offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
     gamma: float = 0.12  # standard deviation of the log of the exponent of all colours: darker, lighter skin
     gaze: float = 0.4  # probability that pupils are moved, where they are among the keypoints
+    background: float = 0.35  # probability that what stands still beside the head becomes another picture
 
     @classmethod
     def none(cls) -> "Augmentation":
@@ -125,13 +128,17 @@ class PairDataset(ClipDataset):
         colours = colour_table(self.augmentation, rng)
         flipped = rng.random() < self.augmentation.flip
         gaze = self._draw_gaze(rng)
-        item: dict[str, torch.Tensor] = {}
-        for role, frame in (("source", source), ("driving", driving)):
-            image, landmarks = augmented_frame(
-                clip, frame, matrix, colours, flipped, self.size, gaze.get(role)
-            )
-            item[role] = torch.from_numpy(image)
-            item[f"{role}_points"] = self.points(landmarks)
+        (image_s, points_s), (image_d, points_d) = (
+            augmented_frame(clip, frame, matrix, colours, flipped, self.size, gaze.get(role))
+            for role, frame in (("source", source), ("driving", driving))
+        )
+        if rng.random() < self.augmentation.background:
+            other = self._draw_clip(rng)
+            picture = random_background(other.frames[rng.integers(len(other.frames))], self.size, rng)
+            faces = points_s[:NUM_LANDMARKS], points_d[:NUM_LANDMARKS]
+            image_s, image_d = replace_background((image_s, image_d), faces, picture)
+        item = {"source": torch.from_numpy(image_s), "driving": torch.from_numpy(image_d)}
+        item |= {"source_points": self.points(points_s), "driving_points": self.points(points_d)}
         if self.flow:
             item["flow"], item["flow_trust"] = pair_flow(item["source"], item["driving"])
         return item

@@ -39,7 +39,7 @@ from faceanim_models.photo_detail import high_band, with_photo_detail
 
 SCALE = 2  # the results' side over that of the networks' frames
 DETAIL_FROM = 1.5  # of those sides, what a clip's crops must have: enlarged ones are as soft as the frames
-AUGMENTATION = Augmentation(zoom=0.07, shift=0.06)  # crops keep their pixels
+AUGMENTATION = Augmentation(zoom=0.07, shift=0.06, background=0.0)  # crops keep their pixels
 BETAS = (0.5, 0.99)
 
 

@@ -25,7 +25,7 @@ from faceanim_cli.motion.landmark_lifting import CENTRE_DOWN, SIDE_PER_HEIGHT
 from tests.data.conftest import centroids, dotted_clip, draw_dots, face_landmarks
 
 EACH_LANDMARK = tuple((i,) for i in range(68))  # anchors that keep the landmarks as they are
-GEOMETRY = Augmentation(zoom=0.04, shift=0.02, turn=8, stretch=0, flip=0, gain=0, offset=0)
+GEOMETRY = Augmentation(zoom=0.04, shift=0.02, turn=8, stretch=0, flip=0, gain=0, offset=0, background=0)
 FLIPPED = dataclasses.replace(GEOMETRY, flip=1)
 # What each marked landmark is called once the face is seen in a mirror, said by hand.
 MIRRORED = {36: 45, 48: 54, 8: 8, 31: 35, 19: 24, 57: 57, 39: 42, 62: 62, 66: 66}
