@@ -5,6 +5,7 @@ import numpy.typing as npt
 import torch
 
 from faceanim_cli.data.clips import Clip
+from faceanim_cli.data.expressions import change_expression, random_expression
 from faceanim_cli.data.landmarks import expression_motion, gaze_motion
 from faceanim_cli.data.pairs import (
     ClipDataset,
@@ -23,7 +24,8 @@ class FrameDataset(ClipDataset):
 
     Every other item is a frame drawn by its expression instead: the farther brows, eyes, pupils and mouth are
     from where the clip has them most, the likelier. Blinks are rare, and lids seen open only stay open.
-    Where pupils are among the keypoints, some are moved: see :func:`move_pupils`.
+    Where pupils are among the keypoints, some are moved: see :func:`move_pupils`; mouths and brows of all
+    kinds of faces are, see :func:`change_expression`.
 
     Each item: ``frame`` (3, S, S) in [0, 1], ``points`` (K, 2) in [-1, 1], NaN where a landmark is not known.
     """
@@ -50,6 +52,8 @@ class FrameDataset(ClipDataset):
         flipped = rng.random() < augmentation.flip
         gaze = random_gaze(rng) if self.pupils and rng.random() < augmentation.gaze else None
         image, landmarks = augmented_frame(clip, frame, matrix, colours, flipped, self.size, gaze)
+        if rng.random() < augmentation.expression:
+            image, landmarks = change_expression(image, landmarks, random_expression(rng))
         return {"frame": torch.from_numpy(image), "points": self.points(landmarks)}
 
     def _in_turn(self, number: int, position: int) -> tuple[Clip, int]:

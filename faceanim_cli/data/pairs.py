@@ -47,6 +47,7 @@ class Augmentation:
     offset: float = 0.04  # standard deviation of what is added to all colours, in [0, 1]
     gamma: float = 0.12  # standard deviation of the log of the exponent of all colours: darker, lighter skin
     gaze: float = 0.4  # probability that pupils are moved, where they are among the keypoints
+    expression: float = 0.6  # probability that mouth and brows are changed, of single frames
     background: float = 0.35  # probability that what stands still beside the head becomes another picture
 
     @classmethod

@@ -1,5 +1,7 @@
 """Single frames: every one once a round, augmented as a pair's are, the same on every machine."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,23 @@ def test_pupils_are_moved_where_they_are_known_to_the_model(monkeypatch, clips):
     list(FrameDataset(clips, DENSE_ANCHORS, SIZE, 50))
     assert len(asked) == share * 50
     assert share == pytest.approx(Augmentation().gaze, abs=0.2)
+
+
+def test_expressions_are_changed_in_as_many_as_asked(monkeypatch, clips):
+    asked = []
+
+    def changed(image, landmarks, change):
+        asked.append(change)
+        return 1 - image, landmarks + 0.25
+
+    monkeypatch.setattr("faceanim_cli.data.frames.change_expression", changed)
+    plain = list(FrameDataset(clips, DENSE_ANCHORS, SIZE, 20, augmentation=Augmentation.none()))
+    assert not asked
+    always = dataclasses.replace(Augmentation.none(), expression=1.0)
+    for before, after in zip(plain, FrameDataset(clips, DENSE_ANCHORS, SIZE, 20, 0, always), strict=True):
+        torch.testing.assert_close(after["frame"], 1 - before["frame"])
+        torch.testing.assert_close(after["points"], before["points"] + 0.25)
+    assert len(set(asked)) == 20
 
 
 def test_an_item_depends_on_seed_and_index_alone(clips):
