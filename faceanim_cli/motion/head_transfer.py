@@ -43,7 +43,8 @@ EYE_CORNERS = {68: (36, 39), 69: (42, 45)}  # of each pupil, from the picture's 
 # over the share of what was asked for that a face mesh sees in their results, of what it sees in true frames
 # (``models/README.md``).
 AMPLIFIED = {"mouth": 1.1, "eyes": 1.1, "gaze": 1.3, "brows": 1.2}
-AT_REST = 0.03  # eye distances: what one person's lips are open beyond another's without opening them
+# Eye distances: what one person's lips are open beyond another's without opening them, or eyes less.
+AT_REST = 0.03
 LID_RATIO = 0.4, 2.5  # how much less or more than the driver's lids the photo's close, at most
 NEAREST_CORNER = 0.18  # share of the eye's width that a pupil keeps from its corners
 
@@ -94,6 +95,7 @@ class HeadTransfer:
         self.lips = gaps(anchors, *INNER_LIPS, self.shape)
         self.lids = gaps(anchors, *LIDS, self.shape)
         self._close_reference(anchors)
+        self._open_reference(anchors)
         self.lid_ratios = self._lid_ratios(anchors)
         self.pupils = [
             (anchors.index((pupil,)), *(anchors.index((corner,)) for corner in corners))
@@ -142,6 +144,17 @@ class HeadTransfer:
         excess = max(0.0, opened - own / self.expression_size - AT_REST)
         self.reference_shape[:, :2] -= excess * anchor_means(MOUTH_OPENING, anchors)
 
+    def _open_reference(self, anchors: Anchors) -> None:
+        """Open the reference's eyes about as far as the photo's: what they are shut beyond that is motion.
+
+        Else a driver who begins in a blink would open the photo's eyes wide with his next look.
+        """
+        there = gaps(anchors, *LIDS, self.reference_shape)
+        for (upper, lower, gap, _), (_, _, own, _) in zip(there, self.lids, strict=True):
+            excess = max(0.0, own / self.expression_size - gap - AT_REST)
+            self.reference_shape[upper, 1] -= excess / 2
+            self.reference_shape[lower, 1] += excess / 2
+
     def _lid_ratios(self, anchors: Anchors) -> list[float]:
         """How far each of ``lids`` closes for the driver's: shut where his are, from however wide."""
         ratios = []
@@ -154,11 +167,15 @@ class HeadTransfer:
         return ratios
 
     def _scale_lids(self, local: Points) -> None:
-        """Closing lids of ``local`` (N, K, 2) scaled by ``lid_ratios``, in place; opening ones stay."""
+        """Closing lids of ``local`` (N, K, 2) scaled by ``lid_ratios``, in place.
+
+        Eyes that are opened more than the reference's already open the less; others as far as the driver's.
+        """
         for (upper, lower, _, _), ratio in zip(self.lids, self.lid_ratios, strict=True):
-            closing = np.minimum(local[:, lower, 1] - local[:, upper, 1], 0) * (ratio - 1) / 2
-            local[:, lower, 1] += closing
-            local[:, upper, 1] -= closing
+            opening = local[:, lower, 1] - local[:, upper, 1]
+            change = opening * (np.where(opening < 0, ratio, min(1.0, 1 / ratio)) - 1) / 2
+            local[:, lower, 1] += change
+            local[:, upper, 1] -= change
 
     def _expression(self, points: Points, pose: HeadPose) -> Points:
         """What the pose does not explain, in the plane of the face and eye distances, (N, K, 2)."""
@@ -184,17 +201,17 @@ class HeadTransfer:
         return HeadPose(rotation, own.scale * np.exp(growth[:, 0]), own.centre + shift * own.scale), over
 
     def _plausible(self, local: Points) -> tuple[Points, Flags]:
-        """Lips and lids that do not pass each other, lips that do not open too wide, pupils that stay in the
-        eye; and which frames opened their lips so."""
+        """Lips and lids that do not pass each other nor open too wide, pupils that stay in the eye; and which
+        frames opened their lips so."""
         wide: Flags = np.zeros(len(local), np.bool_)
-        for pairs, limit in ((self.lips, limits.MOUTH_GAP), (self.lids, None)):
+        for pairs, limit in ((self.lips, limits.MOUTH_GAP), (self.lids, limits.LID_GAP)):
             for upper, lower, own, least in pairs:
                 gap = own + local[:, lower, 1] - local[:, upper, 1]
-                wanted = np.maximum(gap, least)
-                if limit is not None:
-                    most = max(limit, own)
+                most = max(limit, own)
+                if pairs is self.lips:
                     wide |= gap > most
-                    wanted = held_back(np.maximum(wanted, 0), most) + np.minimum(wanted, 0)
+                wanted = np.maximum(gap, least)
+                wanted = held_back(np.maximum(wanted, 0), most) + np.minimum(wanted, 0)
                 local[:, lower, 1] += (wanted - gap) / 2
                 local[:, upper, 1] -= (wanted - gap) / 2
         for pupil, left, right in self.pupils:

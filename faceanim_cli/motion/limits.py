@@ -16,6 +16,7 @@ TURN = np.radians(35.0)  # between the photo's pose and the result's
 GROWTH = np.log(1.25)  # of the head's size, either way
 SHIFT = 0.9  # of the head's centre, in distances of the outer eye corners
 MOUTH_GAP = 0.33  # between the inner lips, in the same unit
+LID_GAP = 0.124  # between the lids
 HEADROOM = 0.5  # how far beyond a limit the result goes at most, as a share of it
 
 REASONS = {

@@ -10,9 +10,12 @@ from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means
 from faceanim_models import Keypoints
 
 
-def seen(yaw: float, opening: float = 0.0, scale: float = 0.4, shape: float = 1.0) -> np.ndarray:
+def seen(
+    yaw: float, opening: float = 0.0, scale: float = 0.4, shape: float = 1.0, blink: float = 0.0
+) -> np.ndarray:
     head = HEAD * (shape, 1.0, 1.0)
     head[[57, 65, 66, 67, 8], 1] += opening
+    head[[37, 38, 43, 44], 1] += blink
     turn = cv2.Rodrigues(np.array([0.0, np.radians(yaw), 0.0]))[0]
     return anchor_means((head @ turn.T)[:, :2] * scale, DENSE_ANCHORS)
 
@@ -32,6 +35,12 @@ def test_of_frames_in_one_pose_the_expression_decides() -> None:
     driver = np.stack([seen(0, opening) for opening in (0.3, 0.15, 0.0)])
     assert closest_frame(seen(0, 0.0), driver, DENSE_ANCHORS) == 2
     assert closest_frame(seen(0, 0.3), driver, DENSE_ANCHORS) == 0
+
+
+def test_a_frame_in_the_middle_of_a_blink_is_taken_last() -> None:
+    """All that opens the eyes again would open the photo's beyond what they were."""
+    driver = np.stack([seen(0, blink=0.07), seen(20), seen(-22)])
+    assert closest_frame(seen(0), driver, DENSE_ANCHORS) == 1
 
 
 def test_free_keypoints_are_compared_after_centring_and_scaling() -> None:
