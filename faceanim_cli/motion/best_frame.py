@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means, bone_weights, fit_pose
-from faceanim_cli.motion.head_transfer import INNER_LIPS, LIDS, gaps, has_pose
+from faceanim_cli.motion.head_transfer import INNER_LIPS, LIDS, gaps, has_pose, pupils_in_eyes
 from faceanim_cli.motion.liveportrait_transfer import absolute_entries
 from faceanim_cli.motion.motion_batch import MotionBatch, join_motion
 from faceanim_cli.pictures import Points
@@ -20,6 +20,7 @@ from faceanim_models import HeadMotion
 TURN = np.radians(10.0)
 LIP_GAP = 0.08  # in distances of the outer eye corners
 LID_GAP = 0.025  # people's differ by 0.016 in the median; a blink is 0.07
+GAZE = 0.1  # of the eye's width along it
 OFFSETS = 0.02  # of LivePortrait's keypoints, in head sizes: a mouth that opens, an eye that closes
 
 
@@ -48,8 +49,14 @@ def _features(points: Points, anchors: Anchors) -> Points:
         pairs = gaps(anchors, partners, least, head)
         if pairs:
             upper, lower = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            gap = np.linalg.norm(points[:, lower] - points[:, upper], axis=-1).mean(-1) / pose.scale
-            features.append(gap[:, None] / unit)
+            gap = np.linalg.norm(points[:, lower] - points[:, upper], axis=-1) / pose.scale[:, None]
+            features.append(gap / (unit * np.sqrt(len(pairs))))
+    pupils = pupils_in_eyes(anchors)
+    if pupils:
+        pupil, left, right = (points[:, list(places)] for places in zip(*pupils, strict=True))
+        along = right - left
+        share = ((pupil - left) * along).sum(-1) / np.maximum(np.square(along).sum(-1), 1e-12)
+        features.append(share.mean(1, keepdims=True) / GAZE)
     return np.concatenate(features, axis=1)
 
 

@@ -97,11 +97,7 @@ class HeadTransfer:
         self._close_reference(anchors)
         self._open_reference(anchors)
         self.lid_ratios = self._lid_ratios(anchors)
-        self.pupils = [
-            (anchors.index((pupil,)), *(anchors.index((corner,)) for corner in corners))
-            for pupil, corners in EYE_CORNERS.items()
-            if {(pupil,), *((corner,) for corner in corners)} <= set(anchors)
-        ]
+        self.pupils = pupils_in_eyes(anchors)
 
     def follow(self, driving: Points, first_frame: int = 0, beyond: OutOfRange | None = None) -> Points:
         """Keypoints (N, K, 2) for the photo's person to follow the driver's ``driving`` (N, K, 2).
@@ -254,6 +250,15 @@ def gaps(
                 own = float(shape[lower, 1] - shape[upper, 1])
                 found.append((upper, lower, own, min(own, least)))
     return found
+
+
+def pupils_in_eyes(anchors: Anchors) -> list[tuple[int, int, int]]:
+    """Each pupil among the keypoints, and the corners of its eye, left and right in the picture."""
+    return [
+        (anchors.index((pupil,)), anchors.index((left,)), anchors.index((right,)))
+        for pupil, (left, right) in EYE_CORNERS.items()
+        if {(pupil,), (left,), (right,)} <= set(anchors)
+    ]
 
 
 def rotation_vector(rotation: Points) -> Points:

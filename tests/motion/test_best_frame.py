@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from faceanim_cli.data.landmarks import DENSE_ANCHORS
@@ -41,6 +42,20 @@ def test_a_frame_in_the_middle_of_a_blink_is_taken_last() -> None:
     """All that opens the eyes again would open the photo's beyond what they were."""
     driver = np.stack([seen(0, blink=0.07), seen(20), seen(-22)])
     assert closest_frame(seen(0), driver, DENSE_ANCHORS) == 1
+
+
+@pytest.mark.parametrize("gaze", [-0.2, 0.0, 0.15])
+def test_of_frames_in_one_pose_the_one_that_looks_where_the_photo_does_is_taken(gaze: float) -> None:
+    anchors = (*DENSE_ANCHORS, (68,), (69,))
+
+    def looking(right: float, scale: float, tilt: float) -> np.ndarray:
+        head = HEAD.copy()
+        head[[68, 69], 0] += right * (HEAD[39, 0] - HEAD[36, 0])
+        turn = cv2.Rodrigues(np.array([0.0, 0.0, np.radians(tilt)]))[0]
+        return anchor_means((head @ turn.T)[:, :2] * scale, anchors)
+
+    driver = np.stack([looking(right, 0.3, 4) for right in (0.15, -0.2, 0.0)])
+    assert closest_frame(looking(gaze, 0.4, 0), driver, anchors) == [0.15, -0.2, 0.0].index(gaze)
 
 
 def test_free_keypoints_are_compared_after_centring_and_scaling() -> None:
