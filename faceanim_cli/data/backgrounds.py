@@ -7,7 +7,7 @@ is covered with writing, or full of pictures, shows that it stays.
 import cv2
 import numpy as np
 
-from faceanim_cli.pictures import Image, Points
+from faceanim_cli.pictures import Floats, Image, Points
 
 STANDS_STILL = 9 / 255  # largest difference of a colour between the two frames, in [0, 1]
 NEAR = 4  # pixels of 256 about what moves are left as they are too
@@ -18,8 +18,8 @@ LARGEST_TEXT = 2.5  # of OpenCV's fonts, in pictures of 256
 
 
 def replace_background(
-    frames: tuple[Points, Points], landmarks: tuple[Points, Points], picture: Points
-) -> tuple[Points, Points]:
+    frames: tuple[Floats, Floats], landmarks: tuple[Points, Points], picture: Floats
+) -> tuple[Floats, Floats]:
     """Two frames with another background where theirs stands still.
 
     Args:
@@ -53,7 +53,7 @@ def _around_the_head(points: Points) -> Points:
     return np.concatenate((wide, above, below))
 
 
-def random_background(frame: Image, size: int, rng: np.random.Generator) -> Points:
+def random_background(frame: Image, size: int, rng: np.random.Generator) -> Floats:
     """A picture (3, size, size), float32 in [0, 1]: a part of a frame upside down, or writing on a wall.
 
     Args:
@@ -66,17 +66,18 @@ def random_background(frame: Image, size: int, rng: np.random.Generator) -> Poin
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
     part = np.ascontiguousarray(frame[top : top + side, left : left + side][::-1])
     mode = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    picture: Points = cv2.resize(part, (size, size), interpolation=mode).astype(np.float32) / 255
+    picture: Floats = cv2.resize(part, (size, size), interpolation=mode).astype(np.float32) / np.float32(255)
     if rng.random() < 0.5:
         if rng.random() < 0.5:
             picture[:] = rng.random(3)
         else:
-            picture = picture * np.float32(rng.uniform(0.2, 0.8)) + np.float32(rng.uniform(0, 0.5))
+            picture *= rng.uniform(0.2, 0.8)
+            picture += rng.uniform(0, 0.5)
         _write(picture, rng)
     return np.ascontiguousarray(np.clip(picture, 0, 1).transpose(2, 0, 1))
 
 
-def _write(picture: Points, rng: np.random.Generator) -> None:
+def _write(picture: Floats, rng: np.random.Generator) -> None:
     """Letters of many sizes and colours on a picture (S, S, 3)."""
     size = len(picture)
     for _ in range(rng.integers(3, 15)):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from faceanim_cli.pictures import Points
+from faceanim_cli.pictures import Floats, Points
 
 LEFT_EYE, RIGHT_EYE, LIPS, CORNERS = slice(36, 42), slice(42, 48), slice(48, 60), (48, 54)
 BROWS = (slice(17, 22), slice(22, 27))
@@ -42,7 +42,7 @@ def random_expression(rng: np.random.Generator) -> Expression:
     return Expression(width, smile, opening, (brows[0], brows[1]))
 
 
-def change_expression(image: Points, landmarks: Points, change: Expression) -> tuple[Points, Points]:
+def change_expression(image: Floats, landmarks: Points, change: Expression) -> tuple[Floats, Points]:
     """The picture with the changed face, and where its landmarks are then.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from faceanim_cli.motion.head_model import HEAD, Anchors, anchor_means, bone_weights, fit_pose
-from faceanim_cli.motion.head_transfer import INNER_LIPS, LIDS, gaps, has_pose, pupils_in_eyes
+from faceanim_cli.motion.head_transfer import INNER_LIPS, LIDS, gaps, gaze_along, has_pose, pupils_in_eyes
 from faceanim_cli.motion.liveportrait_transfer import absolute_entries
 from faceanim_cli.motion.motion_batch import MotionBatch, join_motion
 from faceanim_cli.pictures import Points
@@ -53,10 +53,7 @@ def _features(points: Points, anchors: Anchors) -> Points:
             features.append(gap / (unit * np.sqrt(len(pairs))))
     pupils = pupils_in_eyes(anchors)
     if pupils:
-        pupil, left, right = (points[:, list(places)] for places in zip(*pupils, strict=True))
-        along = right - left
-        share = ((pupil - left) * along).sum(-1) / np.maximum(np.square(along).sum(-1), 1e-12)
-        features.append(share.mean(1, keepdims=True) / GAZE)
+        features.append(gaze_along(points, pupils)[:, None] / GAZE)
     return np.concatenate(features, axis=1)
 
 

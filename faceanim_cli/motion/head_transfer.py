@@ -199,17 +199,8 @@ class HeadTransfer:
     def _plausible(self, local: Points) -> tuple[Points, Flags]:
         """Lips and lids that do not pass each other nor open too wide, pupils that stay in the eye; and which
         frames opened their lips so."""
-        wide: Flags = np.zeros(len(local), np.bool_)
-        for pairs, limit in ((self.lips, limits.MOUTH_GAP), (self.lids, limits.LID_GAP)):
-            for upper, lower, own, least in pairs:
-                gap = own + local[:, lower, 1] - local[:, upper, 1]
-                most = max(limit, own)
-                if pairs is self.lips:
-                    wide |= gap > most
-                wanted = np.maximum(gap, least)
-                wanted = held_back(np.maximum(wanted, 0), most) + np.minimum(wanted, 0)
-                local[:, lower, 1] += (wanted - gap) / 2
-                local[:, upper, 1] -= (wanted - gap) / 2
+        wide = within_limit(local, self.lips, limits.MOUTH_GAP)
+        within_limit(local, self.lids, limits.LID_GAP)
         for pupil, left, right in self.pupils:
             place = self.shape[:, 0] + local[:, :, 0]  # x of all keypoints in the plane of the face
             margin = NEAREST_CORNER * (place[:, right] - place[:, left])
@@ -252,6 +243,26 @@ def gaps(
     return found
 
 
+def within_limit(local: Points, pairs: list[tuple[int, int, float, float]], limit: float) -> Flags:
+    """Hold ``gaps`` of ``local`` (N, K, 2) between their least and a limit, in place.
+
+    Where the photo's own gap is wider than that, it may stay so.
+
+    Returns:
+        Which frames had a wider one, (N,).
+    """
+    wider: Flags = np.zeros(len(local), np.bool_)
+    for upper, lower, own, least in pairs:
+        gap = own + local[:, lower, 1] - local[:, upper, 1]
+        most = max(limit, own)
+        wider |= gap > most
+        wanted = np.maximum(gap, least)
+        wanted = held_back(np.maximum(wanted, 0), most) + np.minimum(wanted, 0)
+        local[:, lower, 1] += (wanted - gap) / 2
+        local[:, upper, 1] -= (wanted - gap) / 2
+    return wider
+
+
 def pupils_in_eyes(anchors: Anchors) -> list[tuple[int, int, int]]:
     """Each pupil among the keypoints, and the corners of its eye, left and right in the picture."""
     return [
@@ -259,6 +270,14 @@ def pupils_in_eyes(anchors: Anchors) -> list[tuple[int, int, int]]:
         for pupil, (left, right) in EYE_CORNERS.items()
         if {(pupil,), (left,), (right,)} <= set(anchors)
     ]
+
+
+def gaze_along(points: Points, pupils: list[tuple[int, int, int]]) -> Points:
+    """Where ``pupils_in_eyes`` of (N, K, 2) look: along the eye from its middle, in eye widths, (N,)."""
+    pupil, left, right = (points[:, list(places)] for places in zip(*pupils, strict=True))
+    along = right - left
+    offset = pupil - (left + right) / 2
+    return np.asarray(((offset * along).sum(-1) / (along * along).sum(-1)).mean(-1))
 
 
 def rotation_vector(rotation: Points) -> Points:

@@ -10,6 +10,7 @@ import torch
 
 from faceanim_cli.data.clips import Clip
 from faceanim_cli.data.landmarks import Anchors, anchored_keypoints
+from faceanim_cli.motion.head_transfer import EYE_CORNERS, gaze_along, pupils_in_eyes
 from faceanim_cli.pictures import Floats
 from faceanim_cli.training.validation import framed_clip
 from faceanim_models import AnimationModel
@@ -92,14 +93,9 @@ def movements(points: Floats, anchors: Anchors) -> Mapping[str, Floats]:
     sizes = distances(points, pairs_of(anchors, EYES)[:1])
     found = {name: pairs_of(anchors, wanted) for name, wanted in MEASURES.items()}
     values = {name: distances(points, pairs) / sizes for name, pairs in found.items() if pairs}
-    gaze = pairs_of(anchors, PUPILS)
-    if len(gaze) == len(PUPILS):
-        eyes = []
-        for (pupil, left), (_, right) in (gaze[:2], gaze[2:]):
-            axis = points[:, right] - points[:, left]
-            offset = points[:, pupil] - (points[:, left] + points[:, right]) / 2
-            eyes.append((offset * axis).sum(-1) / (axis * axis).sum(-1))
-        values["gaze"] = np.mean(eyes, axis=0)
+    pupils = pupils_in_eyes(anchors)
+    if len(pupils) == len(EYE_CORNERS):
+        values["gaze"] = gaze_along(points, pupils)
     return values
 
 
